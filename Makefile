@@ -1,0 +1,62 @@
+# One word for each thing a developer wants: make help.
+BUILD  ?= build/release
+SAN    ?=
+PREFIX ?= /usr/local
+comma  := ,
+
+CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bailey
+# librdkafka: the system's if it is 2.6.1 or newer, else the static one that tools/setup built into the cache.
+RDKAFKA_MIN := 2.6.1
+RDKAFKA_DIR := $(CACHE)/librdkafka-2.15.1
+RDKAFKA_ENV := $(shell pkg-config --atleast-version=$(RDKAFKA_MIN) rdkafka 2>/dev/null || echo PKG_CONFIG_PATH=$(RDKAFKA_DIR)/lib/pkgconfig)
+RDKAFKA_STATIC := $(if $(RDKAFKA_ENV),--static)
+PKG_CONFIG := $(RDKAFKA_ENV) pkg-config
+
+ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes \
+             -Wmissing-prototypes -Wwrite-strings -Wno-missing-field-initializers -fno-common -MMD -MP -Iinclude \
+             $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(DEV),-Werror) $(INCLUDES) $(CFLAGS)
+GATEWAY_PKGS := yaml-0.1 libwebsockets openssl
+LIBS       = $(shell pkg-config --libs $(GATEWAY_PKGS)) -lpthread -ldl -lm
+
+obj     = $(patsubst %.c,$(BUILD)/%.o,$(1))
+CORE   := $(wildcard gateway/*/*.c)
+NAMES  := $(patsubst connectors/%/pkgs,%,$(wildcard connectors/*/pkgs))
+PLUGS  := $(NAMES:%=$(BUILD)/connectors/%.so)
+UNITS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+pkgs    = $(shell cat connectors/$(1)/pkgs)
+conn_libs = $(if $(call pkgs,$(1)),$(shell $(PKG_CONFIG) $(if $(filter kafka,$(1)),$(RDKAFKA_STATIC)) --libs $(call pkgs,$(1))))
+
+.PHONY: all
+all: $(BUILD)/bailey $(PLUGS)  ## build bailey and its connectors into build/release
+
+-include tools/targets.mk
+
+$(BUILD)/libgateway.a: $(call obj,$(CORE))
+	@rm -f $@
+	ar rcs $@ $^
+$(BUILD)/bailey: $(call obj,gateway/main.c) $(BUILD)/libgateway.a
+	$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $< -Wl,--whole-archive $(BUILD)/libgateway.a -Wl,--no-whole-archive $(LIBS)
+
+.SECONDARY:
+.SECONDEXPANSION:
+$(BUILD)/connectors/%.so: $$(call obj,$$(wildcard connectors/$$*/*.c)) connectors/%/pkgs
+	$(CC) $(ALL_CFLAGS) -shared -o $@ $(filter %.o,$^) -Wl,--exclude-libs,ALL $(call conn_libs,$*) -lpthread
+$(BUILD)/connectors/lib%.a: $$(call obj,$$(wildcard connectors/$$*/*.c))
+	@rm -f $@
+	ar rcs $@ $^
+
+# A test links the whole gateway, and of the connectors just the objects whose functions it calls.
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(call obj,$(wildcard tests/support/*.c)) $(BUILD)/libgateway.a \
+                  $(NAMES:%=$(BUILD)/connectors/lib%.a)
+	$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libgateway.a \
+	  -Wl,--no-whole-archive $(NAMES:%=$(BUILD)/connectors/lib%.a) $(foreach n,$(NAMES),$(call conn_libs,$n)) $(LIBS) -lcmocka
+
+$(BUILD)/gateway/%.o: INCLUDES = -Igateway
+# Hidden: nothing of a connector but its entry point meets the gateway's or another connector's names.
+$(BUILD)/connectors/%.o: INCLUDES = -fvisibility=hidden $(shell $(PKG_CONFIG) --cflags $(call pkgs,$(word 2,$(subst /, ,$(patsubst $(BUILD)/%,%,$@)))) 2>/dev/null)
+$(BUILD)/tests/%.o: INCLUDES = -Igateway -Itests/support -I.
+$(BUILD)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

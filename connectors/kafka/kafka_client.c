@@ -1,0 +1,326 @@
+/* kafka_client.c: see kafka_client.h.
+ *
+ * librdkafka reconnects by itself and never says that a connection is back. So when it reports that all brokers are down,
+ * we ask for the cluster's description again and again: the first answer is the sign. Nothing is asked while all is well.
+ *
+ * rd_kafka_destroy() blocks, and for a consumer it waits for ever while one of its messages is still in use somewhere: it
+ * runs on a helper thread, and only after the last message was given back (kafka_client_keep).
+ */
+#include "kafka_client.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syslog.h>
+
+#include "kafka_conf.h"
+
+enum { PROBE_EVERY_MS = 500, PROBE_TIMEOUT_MS = 5000 };
+
+static void log_cb(const rd_kafka_t *rk, int level, const char *facility, const char *text)
+{
+    const struct kafka_client *client = rd_kafka_opaque(rk);
+    /* FAIL and ERROR come to error_cb too; CONFWARN says that a consumer property is of no use to a producer. */
+    bool known = strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 || strcmp(facility, "CONFWARN") == 0;
+
+    bailey_log(level <= LOG_WARNING && !known ? BAILEY_LOG_WARN : BAILEY_LOG_DEBUG, "kafka.library",
+               kv_str("broker", client->broker), kv_str("facility", facility), kv_str("text", text));
+}
+
+static void fail(struct kafka_client *client, const struct bailey_error *err)
+{
+    if (client->failed)
+        return;
+    client->failed = true;
+    if (client->ctx != NULL)
+        client->ops->failed(client->ctx, err);
+}
+
+static void count_up(struct kafka_client *client, bool up)
+{
+    if (client->counted_up == up)
+        return;
+    client->counted_up = up;
+    bailey_connection_up(client->host, client->broker, up ? 1 : -1);
+}
+
+void kafka_client_alive(struct kafka_client *client)
+{
+    count_up(client, true);
+    if (!client->away)
+        return;
+    client->away = false;
+    bailey_timer_stop(client->host, &client->probe);
+    bailey_log(BAILEY_LOG_INFO, "kafka.broker_up", kv_str("broker", client->broker));
+    if (client->ctx != NULL)
+        client->ops->reachable(client->ctx, NULL);
+}
+
+static void probe_answered(void *ctx, rd_kafka_event_t *event)
+{
+    struct kafka_client *client = ctx;
+
+    if (rd_kafka_event_error(event) == RD_KAFKA_RESP_ERR_NO_ERROR)
+        kafka_client_alive(client);
+    else if (client->away)
+        bailey_timer_start(client->host, &client->probe, PROBE_EVERY_MS);
+}
+
+static void probe_now(struct bailey_timer *timer)
+{
+    struct kafka_client *client = timer->ctx;
+    rd_kafka_AdminOptions_t *options = rd_kafka_AdminOptions_new(client->rk, RD_KAFKA_ADMIN_OP_DESCRIBECLUSTER);
+
+    kafka_request_new(client, options, PROBE_TIMEOUT_MS, probe_answered, client);
+    rd_kafka_DescribeCluster(client->rk, options, client->results);
+    rd_kafka_AdminOptions_destroy(options);
+}
+
+static void all_down(struct kafka_client *client, const char *text)
+{
+    char reason[300];
+
+    if (client->away)
+        return;
+    client->away = true;
+    count_up(client, false);
+    snprintf(reason, sizeof reason, "no broker can be reached: %s",
+             client->trouble[0] != '\0' ? client->trouble : text);
+    bailey_timer_start(client->host, &client->probe, PROBE_EVERY_MS);
+    if (client->ctx != NULL)
+        client->ops->reachable(client->ctx, reason);
+}
+
+static void refused(struct kafka_client *client, int code, const char *text)
+{
+    struct bailey_error err;
+
+    bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "%.200s", text);
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
+        bailey_hint(&err, "check `sasl` and `tls` of broker %s", client->broker);
+    else
+        bailey_hint(&err, "check `tls` of broker %s: the certificate authority and the server's name", client->broker);
+    fail(client, &err);
+}
+
+static void fatal(struct kafka_client *client)
+{
+    char text[200];
+    rd_kafka_resp_err_t code = rd_kafka_fatal_error(client->rk, text, sizeof text);
+    struct bailey_error err;
+
+    bailey_fail_native(&err, kafka_error_kind(code), "kafka", code, "%s", text);
+    if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
+        bailey_hint(&err, "another gateway uses this `instance:` for the same route: give each its own");
+    fail(client, &err);
+}
+
+static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
+{
+    struct kafka_client *client = opaque;
+
+    (void)rk;
+    switch (code) {
+    case RD_KAFKA_RESP_ERR__FATAL:
+        fatal(client);
+        break;
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__SSL:
+        refused(client, code, text);
+        break;
+    case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
+        all_down(client, text);
+        break;
+    default:
+        snprintf(client->trouble, sizeof client->trouble, "%s", text);
+        bailey_log(client->away ? BAILEY_LOG_DEBUG : BAILEY_LOG_WARN, "kafka.broker_down",
+                   kv_str("broker", client->broker), kv_str("reason", text));
+    }
+}
+
+static void throttle_cb(rd_kafka_t *rk, const char *server, int32_t id, int milliseconds, void *opaque)
+{
+    struct kafka_client *client = opaque;
+
+    (void)rk, (void)id;
+    if (client->ctx != NULL && client->ops->throttled != NULL)
+        client->ops->throttled(client->ctx, server, milliseconds);
+}
+
+/* ---- Requests ---- */
+
+struct kafka_request *kafka_request_new(struct kafka_client *client, rd_kafka_AdminOptions_t *options, int timeout_ms,
+                                        void (*done)(void *ctx, rd_kafka_event_t *event), void *ctx)
+{
+    struct kafka_request *request = kafka_alloc(1, sizeof *request);
+
+    *request = (struct kafka_request){.done = done, .ctx = ctx, .next = client->requests, .prev = &client->requests};
+    if (request->next != NULL)
+        request->next->prev = &request->next;
+    client->requests = request;
+    rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, NULL, 0);
+    rd_kafka_AdminOptions_set_opaque(options, request);
+    return request;
+}
+
+void kafka_request_cancel(struct kafka_request *request)
+{
+    if (request != NULL)
+        request->ctx = NULL;
+}
+
+static void request_free(struct kafka_request *request)
+{
+    *request->prev = request->next;
+    if (request->next != NULL)
+        request->next->prev = request->prev;
+    free(request);
+}
+
+static void serve_results(struct kafka_client *client)
+{
+    rd_kafka_event_t *event;
+
+    while ((event = rd_kafka_queue_poll(client->results, 0)) != NULL) {
+        struct kafka_request *request = rd_kafka_event_opaque(event);
+
+        if (request != NULL) {
+            if (request->ctx != NULL)
+                request->done(request->ctx, event);
+            request_free(request);
+        }
+        rd_kafka_event_destroy(event);
+    }
+}
+
+/* ---- Serving ---- */
+
+static void serve(struct kafka_client *client)
+{
+    serve_results(client);
+    if (client->ctx != NULL && client->ops->serve(client->ctx))
+        bailey_again(client->host, &client->again);
+}
+
+static void on_wake(struct bailey_waker *waker)
+{
+    serve(waker->ctx);
+}
+
+static void on_again(struct bailey_task *task)
+{
+    serve(task->ctx);
+}
+
+void kafka_client_again(struct kafka_client *client)
+{
+    bailey_again(client->host, &client->again);
+}
+
+/* ---- Begin and end ---- */
+
+static bool open_queues(struct kafka_client *client, rd_kafka_type_t type, struct bailey_error *err)
+{
+    static const uint64_t one = 1; /* what an eventfd takes */
+
+    if (type == RD_KAFKA_CONSUMER)
+        rd_kafka_poll_set_consumer(client->rk);
+    rd_kafka_set_log_queue(client->rk, NULL);
+    client->queue =
+        type == RD_KAFKA_CONSUMER ? rd_kafka_queue_get_consumer(client->rk) : rd_kafka_queue_get_main(client->rk);
+    client->results = rd_kafka_queue_new(client->rk);
+    if (!bailey_waker_open(client->host, &client->waker, err))
+        return false;
+    rd_kafka_queue_io_event_enable(client->queue, client->waker.fd, &one, sizeof one);
+    rd_kafka_queue_io_event_enable(client->results, client->waker.fd, &one, sizeof one);
+    return true;
+}
+
+static void end_work(struct bailey_job *job)
+{
+    struct kafka_client *client = job->ctx;
+
+    rd_kafka_queue_destroy(client->results);
+    rd_kafka_queue_destroy(client->queue);
+    rd_kafka_destroy_flags(client->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
+static void end_done(struct bailey_job *job)
+{
+    struct kafka_client *client = job->ctx;
+
+    while (client->requests != NULL)
+        request_free(client->requests);
+    if (client->ended != NULL)
+        client->ended(client->ended_arg);
+    free(client->broker);
+    free(client);
+}
+
+static void end_if_unused(struct kafka_client *client)
+{
+    if (client->ctx == NULL && client->kept == 0)
+        bailey_job_start(client->host, &client->end);
+}
+
+void kafka_client_drop(struct kafka_client *client)
+{
+    assert(client->kept > 0);
+    client->kept--;
+    end_if_unused(client);
+}
+
+void kafka_client_free(struct kafka_client *client, void (*ended)(void *arg), void *arg)
+{
+    client->ctx = NULL;
+    client->ended = ended;
+    client->ended_arg = arg;
+    rd_kafka_queue_io_event_enable(client->queue, -1, NULL, 0);
+    rd_kafka_queue_io_event_enable(client->results, -1, NULL, 0);
+    bailey_waker_close(&client->waker);
+    bailey_again_stop(client->host, &client->again);
+    bailey_timer_stop(client->host, &client->probe);
+    count_up(client, false);
+    bailey_connection_expected(client->host, client->broker, -1);
+    end_if_unused(client);
+}
+
+struct kafka_client *kafka_client_new(const struct kafka_broker *broker, rd_kafka_conf_t *conf, rd_kafka_type_t type,
+                                      const struct kafka_client_ops *ops, void *ctx, struct bailey_error *err)
+{
+    struct kafka_client *client = kafka_alloc(1, sizeof *client);
+    char text[200];
+
+    assert(ctx != NULL);
+    client->host = broker->host;
+    client->ops = ops;
+    client->ctx = ctx;
+    client->broker = strdup(broker->name);
+    client->waker = (struct bailey_waker){.on_wake = on_wake, .ctx = client};
+    client->again = (struct bailey_task){.run = on_again, .ctx = client};
+    client->probe = (struct bailey_timer){.fire = probe_now, .ctx = client};
+    client->end = (struct bailey_job){.work = end_work, .done = end_done, .ctx = client};
+    rd_kafka_conf_set_opaque(conf, client);
+    rd_kafka_conf_set_log_cb(conf, log_cb);
+    rd_kafka_conf_set_error_cb(conf, error_cb);
+    rd_kafka_conf_set_throttle_cb(conf, throttle_cb);
+
+    client->rk = rd_kafka_new(type, conf, text, sizeof text);
+    if (client->rk == NULL) {
+        rd_kafka_conf_destroy(conf);
+        bailey_fail(err, BAILEY_ERR_CONFIG, "librdkafka refuses the configuration: %s", text);
+        goto free_client;
+    }
+    if (!open_queues(client, type, err))
+        goto destroy;
+    bailey_connection_expected(client->host, client->broker, 1);
+    kafka_client_again(client);
+    return client;
+
+destroy:
+    end_work(&client->end);
+free_client:
+    free(client->broker);
+    free(client);
+    return NULL;
+}

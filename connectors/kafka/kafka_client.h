@@ -1,0 +1,83 @@
+/* kafka_client.h: one librdkafka instance (producer or consumer) on a worker's loop.
+ *
+ * librdkafka's threads do the network's work and put what they found on queues; the queues wake the worker by one eventfd. A
+ * client serves them in bounded slices, logs what librdkafka says, knows whether any broker can be reached, and ends the
+ * instance on a helper thread, since that blocks. All functions: worker's thread.
+ */
+#ifndef KAFKA_CLIENT_H
+#define KAFKA_CLIENT_H
+
+#include "kafka.h"
+#include "kafka_lib.h"
+
+struct kafka_client;
+
+struct kafka_client_ops {
+    /* Serve a slice of the main queue. True: there may be more, come back in the next turn. */
+    bool (*serve)(void *ctx);
+    /* No broker can be reached (`reason`), or one can again (NULL). */
+    void (*reachable)(void *ctx, const char *reason);
+    /* The instance is of no more use: refused credentials, fatal error. Called once. */
+    void (*failed)(void *ctx, const struct bailey_error *err);
+    /* May be NULL. */
+    void (*throttled)(void *ctx, const char *server, int milliseconds);
+};
+
+/* An answer of the admin interface that is awaited. done() gets it, unless the request was cancelled before. */
+struct kafka_request {
+    void (*done)(void *ctx, rd_kafka_event_t *event);
+    void *ctx; /* NULL = cancelled */
+    struct kafka_request *next, **prev;
+};
+
+struct kafka_client {
+    rd_kafka_t *rk;
+    rd_kafka_queue_t *queue;   /* main queue, or the consumer's */
+    rd_kafka_queue_t *results; /* of admin requests */
+    struct bailey_host *host;
+    char *broker; /* its name in `brokers:` */
+    const struct kafka_client_ops *ops;
+    void *ctx; /* NULL once the owner has gone */
+
+    struct bailey_waker waker;
+    struct bailey_task again;
+    struct bailey_timer probe; /* while no broker can be reached: ask until one answers */
+    struct kafka_request *requests;
+    bool counted_up, away, failed;
+    char trouble[256]; /* what a broker connection failed of last */
+
+    size_t kept; /* things of the instance that are still in use elsewhere: it ends after the last */
+    void (*ended)(void *arg);
+    void *ended_arg;
+    struct bailey_job end;
+};
+
+/* Make an instance. Takes `conf`. NULL with `err` if librdkafka refuses; nothing is kept then. Serving begins in the next
+ * turn of the loop. */
+struct kafka_client *kafka_client_new(const struct kafka_broker *broker, rd_kafka_conf_t *conf, rd_kafka_type_t type,
+                                      const struct kafka_client_ops *ops, void *ctx, struct bailey_error *err);
+
+/* Serve again in the next turn: something may wait that no wake-up will tell. */
+void kafka_client_again(struct kafka_client *client);
+
+/* The owner goes: no callback follows. The instance ends when nothing of it is kept any more; then, if it is not NULL,
+ * ended(arg). */
+void kafka_client_free(struct kafka_client *client, void (*ended)(void *arg), void *arg);
+
+/* Keep the instance for something that was taken out of it (a message); drop gives it back. */
+static inline void kafka_client_keep(struct kafka_client *client)
+{
+    client->kept++;
+}
+void kafka_client_drop(struct kafka_client *client);
+
+/* Set what an admin request needs so that its answer finds `done`. `timeout_ms` bounds it. */
+struct kafka_request *kafka_request_new(struct kafka_client *client, rd_kafka_AdminOptions_t *options, int timeout_ms,
+                                        void (*done)(void *ctx, rd_kafka_event_t *event), void *ctx);
+/* No answer is wanted any more. NULL is allowed. */
+void kafka_request_cancel(struct kafka_request *request);
+
+/* A broker answered something: it is up (counted once), and no longer away. */
+void kafka_client_alive(struct kafka_client *client);
+
+#endif

@@ -1,0 +1,383 @@
+/* kafka_conf.c: from settings to an rd_kafka_conf_t.
+ *
+ * Order: our defaults for both roles, TLS and SASL, then `librdkafka:`. Properties on which Bailey's guarantees rest, and those
+ * that have an option of their own, are refused there with the reason. Values of secret properties are never repeated.
+ */
+#include "kafka_conf.h"
+
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+
+struct owned {
+    const char *name;
+    const char *reason;
+};
+
+#define BY_SETTLING "bailey commits what its sink confirmed, and nothing else"
+#define BY_CONFIRMS "bailey settles a source only after all in-sync replicas confirmed"
+
+static const struct owned owned_properties[] = {
+    {"enable.auto.commit", BY_SETTLING},
+    {"auto.commit.enable", BY_SETTLING},
+    {"auto.commit.interval.ms", "use the source's option commit_interval"},
+    {"enable.auto.offset.store", BY_SETTLING},
+    {"offset.store.method", BY_SETTLING},
+    {"offset.store.path", BY_SETTLING},
+    {"auto.offset.reset", "use the source's options start and on_offset_lost"},
+    {"group.id", "use the source's option group"},
+    {"group.instance.id", "it is made from instance, route and lane"},
+    {"group.protocol", "bailey depends on the classic protocol with static membership"},
+    {"group.remote.assignor", "bailey depends on the classic protocol with static membership"},
+    {"partition.assignment.strategy", "use the source's option assignment"},
+    {"session.timeout.ms", "use the source's option session_timeout"},
+    {"isolation.level", "use the source's option isolation"},
+    {"enable.partition.eof", "bailey has no use for it"},
+    {"enable.idempotence", BY_CONFIRMS},
+    {"acks", BY_CONFIRMS},
+    {"request.required.acks", BY_CONFIRMS},
+    {"message.timeout.ms", "a sink that is away is no failure of a message: it waits"},
+    {"delivery.timeout.ms", "a sink that is away is no failure of a message: it waits"},
+    {"message.send.max.retries", "a sink that is away is no failure of a message: it waits"},
+    {"retries", "a sink that is away is no failure of a message: it waits"},
+    {"transactional.id", "bailey decides about transactions"},
+    {"enable.gapless.guarantee", "a refused message must not end the producer"},
+    {"delivery.report.only.error", "bailey needs every delivery report"},
+    {"dr_cb", "bailey needs every delivery report"},
+    {"message.max.bytes", "use the sink's option max_message_size"},
+    {"linger.ms", "use the sink's option linger"},
+    {"queue.buffering.max.ms", "use the sink's option linger"},
+    {"compression.codec", "use the sink's option compression"},
+    {"compression.type", "use the sink's option compression"},
+    {"partitioner", "use the sink's option partition"},
+    {"bootstrap.servers", "use the option bootstrap_servers"},
+    {"metadata.broker.list", "use the option bootstrap_servers"},
+    {"client.id", "use the option client_id"},
+    {"sasl.mechanisms", "use the option sasl"},
+    {"sasl.mechanism", "use the option sasl"},
+    {"sasl.username", "use the option sasl"},
+    {"sasl.password", "use the option sasl"},
+    {"ssl.ca.location", "use the option tls"},
+    {"ssl.certificate.location", "use the option tls"},
+    {"ssl.key.location", "use the option tls"},
+    {"ssl.key.password", "use the option tls"},
+    {"enable.ssl.certificate.verification", "use the option tls"},
+    {"log.queue", "logs are served by the worker"},
+    {"test.mock.num.brokers", "it is for tests of librdkafka"},
+};
+
+void *kafka_alloc(size_t count, size_t size)
+{
+    void *memory = calloc(count == 0 ? 1 : count, size);
+
+    if (memory == NULL)
+        abort(); /* bounded by the lanes' credit: the machine is out of memory */
+    return memory;
+}
+
+void kafka_safe_name(char *out, size_t size, const char *text)
+{
+    enum { HASH_LEN = 9 };       /* "-" and 8 digits */
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    bool changed = false;
+    size_t len = 0, room = size - 1 - HASH_LEN;
+
+    for (const char *p = text; *p != '\0'; p++) {
+        unsigned char c = (unsigned char)*p;
+        bool good = c < 128 && (isalnum(c) || c == '.' || c == '_' || c == '-');
+
+        hash = (hash ^ c) * 16777619u;
+        changed |= !good || len == room;
+        if (len < room)
+            out[len++] = good ? (char)c : '_';
+    }
+    out[len] = '\0';
+    if (changed)
+        snprintf(out + len, size - len, "-%08x", hash);
+}
+
+bool kafka_topic_name_valid(const char *name, size_t len)
+{
+    if (len == 0 || len > 249 || (name[0] == '.' && (len == 1 || (len == 2 && name[1] == '.'))))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)name[i];
+
+        if (c >= 128 || !(isalnum(c) || c == '.' || c == '_' || c == '-'))
+            return false;
+    }
+    return true;
+}
+
+enum bailey_error_kind kafka_error_kind(rd_kafka_resp_err_t code)
+{
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_MSG_SIZE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_INVALID_RECORD:
+    case RD_KAFKA_RESP_ERR_INVALID_TIMESTAMP:
+    case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_FOR_MESSAGE_FORMAT:
+    case RD_KAFKA_RESP_ERR__INVALID_ARG:
+        return BAILEY_ERR_PERMANENT;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_SASL_AUTHENTICATION_FAILED:
+    case RD_KAFKA_RESP_ERR_UNSUPPORTED_SASL_MECHANISM:
+    case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+    case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+    case RD_KAFKA_RESP_ERR_INVALID_PARTITIONS:
+    case RD_KAFKA_RESP_ERR_INVALID_CONFIG:
+    case RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT:
+    case RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL:
+    case RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID:
+    case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC:
+    case RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION:
+    case RD_KAFKA_RESP_ERR__SSL:
+        return BAILEY_ERR_CONFIG;
+    default:
+        return BAILEY_ERR_TRANSIENT;
+    }
+}
+
+static bool is_secret(const char *name)
+{
+    static const char *const parts[] = {"password",           "secret",   ".pem", "token", "jaas",
+                                        "oauthbearer.config", "assertion"};
+
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        if (strcasestr(name, parts[i]) != NULL)
+            return true;
+    return false;
+}
+
+bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct bailey_error *err)
+{
+    char text[160];
+
+    switch (rd_kafka_conf_set(conf, name, value, text, sizeof text)) {
+    case RD_KAFKA_CONF_OK:
+        return true;
+    case RD_KAFKA_CONF_UNKNOWN:
+        bailey_fail(err, BAILEY_ERR_CONFIG, "librdkafka has no property %.80s", name);
+        return bailey_hint(err, "its properties are listed in librdkafka's CONFIGURATION.md");
+    default:
+        if (is_secret(name))
+            return bailey_fail(err, BAILEY_ERR_CONFIG, "librdkafka refuses the value of %.80s", name);
+        return bailey_fail(err, BAILEY_ERR_CONFIG, "librdkafka refuses %.80s: %s", name, text);
+    }
+}
+
+bool kafka_conf_set_number(rd_kafka_conf_t *conf, const char *name, int64_t value, struct bailey_error *err)
+{
+    char text[24];
+
+    snprintf(text, sizeof text, "%lld", (long long)value);
+    return kafka_conf_set(conf, name, text, err);
+}
+
+bool kafka_conf_default(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings, const char *name,
+                        const char *value, struct bailey_error *err)
+{
+    for (size_t i = 0; i < settings->librdkafka.count; i++)
+        if (strcmp(settings->librdkafka.entries[i].name, name) == 0)
+            return true;
+    return kafka_conf_set(conf, name, value, err);
+}
+
+/* Defaults for both roles. */
+static const struct owned common_properties[] = {
+    {"log.queue", "true"},
+    {"socket.keepalive.enable", "true"},
+    {"socket.timeout.ms", "30000"},
+    {"reconnect.backoff.ms", "250"},
+    {"reconnect.backoff.max.ms", "30000"},
+    {"enable.metrics.push", "false"},  /* telemetry to the broker: nobody asked for it */
+    {"log.connection.close", "false"}, /* idle connections may be closed by the broker */
+};
+
+static bool set_servers(rd_kafka_conf_t *conf, const struct bailey_list *servers, struct bailey_error *err)
+{
+    size_t size = 1, len = 0;
+    bool good;
+    char *joined;
+
+    for (size_t i = 0; i < servers->count; i++)
+        size += strlen(servers->items[i]) + 1;
+    joined = kafka_alloc(size, 1);
+    for (size_t i = 0; i < servers->count; i++)
+        len += (size_t)snprintf(joined + len, size - len, "%s%s", i == 0 ? "" : ",", servers->items[i]);
+    good = kafka_conf_set(conf, "bootstrap.servers", joined, err);
+    free(joined);
+    return good;
+}
+
+static bool tls_wanted(const struct kafka_tls *tls)
+{
+    return tls->enabled || tls->ca != NULL || tls->cert != NULL || tls->key != NULL;
+}
+
+static bool set_tls(rd_kafka_conf_t *conf, const struct kafka_tls *tls, struct bailey_error *err)
+{
+    if (!tls_wanted(tls))
+        return true;
+    return (tls->ca == NULL || kafka_conf_set(conf, "ssl.ca.location", tls->ca, err)) &&
+           (tls->cert == NULL || kafka_conf_set(conf, "ssl.certificate.location", tls->cert, err)) &&
+           (tls->key == NULL || kafka_conf_set(conf, "ssl.key.location", tls->key, err)) &&
+           (tls->key_password == NULL || kafka_conf_set(conf, "ssl.key.password", tls->key_password, err)) &&
+           kafka_conf_set(conf, "enable.ssl.certificate.verification", tls->verify ? "true" : "false", err);
+}
+
+static bool set_sasl(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings, struct bailey_error *err)
+{
+    static const char *const names[] = {NULL, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"};
+
+    if (settings->sasl_mechanism == KAFKA_SASL_NONE)
+        return true;
+    return kafka_conf_set(conf, "sasl.mechanism", names[settings->sasl_mechanism], err) &&
+           (settings->sasl_username == NULL || kafka_conf_set(conf, "sasl.username", settings->sasl_username, err)) &&
+           (settings->sasl_password == NULL || kafka_conf_set(conf, "sasl.password", settings->sasl_password, err));
+}
+
+static bool set_protocol(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings, struct bailey_error *err)
+{
+    static const char *const names[2][2] = {{"plaintext", "ssl"}, {"sasl_plaintext", "sasl_ssl"}};
+
+    return kafka_conf_set(conf, "security.protocol",
+                          names[settings->sasl_mechanism != KAFKA_SASL_NONE][tls_wanted(&settings->tls)], err);
+}
+
+static bool set_by_name(rd_kafka_conf_t *conf, const char *name, const char *value, struct bailey_error *err)
+{
+    size_t len = strlen(name);
+
+    for (size_t i = 0; i < sizeof owned_properties / sizeof *owned_properties; i++)
+        if (strcasecmp(owned_properties[i].name, name) == 0)
+            return bailey_fail(err, BAILEY_ERR_CONFIG, "%s cannot be set: %s", owned_properties[i].name,
+                               owned_properties[i].reason);
+    if ((len > 3 && strcmp(name + len - 3, "_cb") == 0) || strcmp(name, "opaque") == 0 ||
+        strcmp(name, "default_topic_conf") == 0 || strcmp(name, "interceptors") == 0)
+        return bailey_fail(err, BAILEY_ERR_CONFIG, "%s cannot be set: it is no text", name);
+    return kafka_conf_set(conf, name, value, err);
+}
+
+rd_kafka_conf_t *kafka_conf_new(const struct kafka_broker_settings *settings, const char **option,
+                                struct bailey_error *err)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    const char *at = "";
+
+    for (size_t i = 0; i < sizeof common_properties / sizeof *common_properties; i++)
+        if (!kafka_conf_set(conf, common_properties[i].name, common_properties[i].reason, err))
+            goto failed;
+    at = "bootstrap_servers";
+    if (!set_servers(conf, &settings->bootstrap_servers, err))
+        goto failed;
+    at = "client_id";
+    if (!kafka_conf_set(conf, "client.id", settings->client_id, err))
+        goto failed;
+    at = "tls";
+    if (!set_tls(conf, &settings->tls, err))
+        goto failed;
+    at = "sasl";
+    if (!set_sasl(conf, settings, err) || !set_protocol(conf, settings, err))
+        goto failed;
+    at = "librdkafka";
+    for (size_t i = 0; i < settings->librdkafka.count; i++)
+        if (!set_by_name(conf, settings->librdkafka.entries[i].name, settings->librdkafka.entries[i].value, err))
+            goto failed;
+    return conf;
+
+failed:
+    if (option != NULL)
+        *option = at;
+    rd_kafka_conf_destroy(conf);
+    return NULL;
+}
+
+static void check_broker(const struct kafka_broker_settings *settings, struct bailey_report *report)
+{
+    const char *option;
+    struct bailey_error err;
+    rd_kafka_conf_t *conf;
+
+    for (size_t i = 0; i < settings->bootstrap_servers.count; i++)
+        if (settings->bootstrap_servers.items[i][0] == '\0')
+            bailey_report_error(report, "bootstrap_servers", "a server's name is empty");
+    if ((settings->tls.cert == NULL) != (settings->tls.key == NULL))
+        bailey_report_error(report, "tls", "cert and key are only of use together");
+    if (settings->sasl_mechanism != KAFKA_SASL_NONE &&
+        (settings->sasl_username == NULL || settings->sasl_password == NULL))
+        bailey_report_error(report, "sasl", "the mechanism needs username and password");
+    if (settings->sasl_mechanism == KAFKA_SASL_NONE && settings->sasl_username != NULL)
+        bailey_report_error(report, "sasl", "username is given, and mechanism is not");
+    if (settings->sasl_mechanism == KAFKA_SASL_PLAIN && !tls_wanted(&settings->tls))
+        bailey_report_warning(report, "sasl", "the password travels unencrypted: mechanism PLAIN without tls");
+
+    conf = kafka_conf_new(settings, &option, &err);
+    if (conf != NULL) {
+        rd_kafka_conf_destroy(conf);
+        return;
+    }
+    if (err.hint[0] != '\0')
+        bailey_report_error(report, option, "%s (%s)", err.text, err.hint);
+    else
+        bailey_report_error(report, option, "%s", err.text);
+}
+
+static void check_source(const struct kafka_source_settings *settings, struct bailey_report *report)
+{
+    bool pattern = false;
+
+    if (settings->topics.count == 0)
+        bailey_report_error(report, "topic", "no topic is named");
+    for (size_t i = 0; i < settings->topics.count; i++) {
+        const char *topic = settings->topics.items[i];
+
+        if (topic[0] == '^')
+            pattern = true;
+        else if (!kafka_topic_name_valid(topic, strlen(topic)))
+            bailey_report_error(report, "topic", "%.80s is no topic name (letters, digits, '.', '_', '-'; at most 249)",
+                                topic);
+        for (size_t j = 0; j < i; j++)
+            if (strcmp(settings->topics.items[j], topic) == 0)
+                bailey_report_error(report, "topic", "%.80s is named twice", topic);
+    }
+    if (pattern && settings->declare.mode == BAILEY_DECLARE_CREATE)
+        bailey_report_error(report, "declare", "topics of a regular expression cannot be created");
+}
+
+static void check_sink(const struct kafka_sink_settings *settings, struct bailey_report *report)
+{
+    const struct bailey_template *topic = settings->topic;
+
+    if (topic == NULL)
+        return; /* required: reported by the table */
+    if (topic->slot < 0 && !kafka_topic_name_valid((const char *)topic->constant.data, topic->constant.len))
+        bailey_report_error(report, "topic", "%.*s is no topic name (letters, digits, '.', '_', '-'; at most 249)",
+                            (int)(topic->constant.len < 80 ? topic->constant.len : 80),
+                            (const char *)topic->constant.data);
+    if (topic->slot >= 0 && settings->declare.mode == BAILEY_DECLARE_CREATE &&
+        (settings->declare.partitions > 0 || settings->declare.replication_factor > 0 ||
+         settings->declare.config.count > 0))
+        bailey_report_error(report, "declare",
+                            "arguments of create need a topic without ${...}: those of a template are "
+                            "created by the broker with its defaults");
+}
+
+void kafka_check(const void *broker, const void *end, enum bailey_role role, unsigned lanes,
+                 struct bailey_report *report)
+{
+    (void)lanes; /* how many partitions there are is known to the broker only */
+    if (end == NULL)
+        check_broker(broker, report);
+    else if (role == BAILEY_SOURCE)
+        check_source(end, report);
+    else
+        check_sink(end, report);
+}

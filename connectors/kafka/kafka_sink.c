@@ -1,0 +1,372 @@
+/* kafka_sink.c: a lane's sink: deliveries become records of the shared producer, reports become verdicts.
+ *
+ * The body goes to librdkafka by reference: the message lives until the verdict. Key and headers are copied by librdkafka.
+ * acks=all, idempotent, without time limit: a broker that is away refuses nothing, it makes us wait. We say `held` when no
+ * broker can be reached, and when the producer's queue is full or the broker throttles for more than a second.
+ *
+ * Closing with messages under way: wait for their reports (WAIT_MS). Then, if this is the producer's only sink, take them
+ * out of the producer, which tells for each whether it may have reached the broker. Other sinks must not suffer from ours: if
+ * there are any, the messages stay in the producer as orphans and are handed back in doubt.
+ */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "kafka_conf.h"
+#include "kafka_map.h"
+#include "kafka_producer.h"
+
+enum { FULL_MS = 1000, WAIT_MS = 1000, PURGE_MS = 2000 };
+enum { SIZE_ALONE = 900000, SIZE_ATTEMPTS = 3 };
+
+/* ---- State ---- */
+
+/* Why the sink cannot take messages; NULL = it can. */
+static const char *trouble(const struct kafka_sink *sink, char *text, size_t size)
+{
+    const struct kafka_producer *producer = sink->producer;
+    int64_t now = bailey_now_ms(sink->host);
+
+    if (producer->away[0] != '\0')
+        return producer->away;
+    if (sink->full && now - sink->full_since >= FULL_MS) {
+        snprintf(text, size, "the producer's queue is full: %d messages wait", rd_kafka_outq_len(producer->client->rk));
+        return text;
+    }
+    if (now < producer->throttled_until)
+        return "the broker throttles the producer";
+    return NULL;
+}
+
+void kafka_sink_show(struct kafka_sink *sink)
+{
+    char text[160];
+    const char *reason;
+
+    if (!sink->ready || sink->failed || sink->closing)
+        return;
+    reason = trouble(sink, text, sizeof text);
+    if (reason == NULL && !sink->shown_up) {
+        sink->shown_up = true;
+        bailey_up(sink->port);
+    } else if (reason != NULL && sink->shown_up) {
+        sink->shown_up = false;
+        bailey_held(sink->port, reason);
+    }
+}
+
+void kafka_sink_fail(struct kafka_sink *sink, const struct bailey_error *err)
+{
+    if (sink->failed || sink->closing)
+        return;
+    sink->failed = true;
+    bailey_down(sink->port, err);
+}
+
+static void topic_ready(void *ctx)
+{
+    struct kafka_sink *sink = ctx;
+
+    sink->ready = true;
+    kafka_client_alive(sink->producer->client);
+    kafka_sink_show(sink);
+}
+
+static void topic_missing(void *ctx, const struct bailey_error *err)
+{
+    kafka_sink_fail(ctx, err);
+}
+
+/* ---- Sending ---- */
+
+static void add_header(void *ctx, struct bailey_bytes name, struct bailey_bytes value)
+{
+    rd_kafka_header_add(ctx, (const char *)name.data, (ssize_t)name.len, value.data, (ssize_t)value.len);
+}
+
+static rd_kafka_headers_t *headers_of(struct kafka_sink *sink, const struct bailey_delivery *delivery,
+                                      struct bailey_message **scratch)
+{
+    const struct bailey_message *msg = delivery->message;
+    rd_kafka_headers_t *headers;
+
+    if (!delivery->possible_duplicate && kafka_map_is_bare(msg))
+        return NULL;
+    if (*scratch == NULL && kafka_map_is_typed(msg))
+        *scratch = bailey_message_new(sink->port);
+    headers = rd_kafka_headers_new(msg->header_count + 4);
+    kafka_map_export(msg, delivery->possible_duplicate, *scratch, add_header, headers);
+    return headers;
+}
+
+static rd_kafka_topic_t *topic_of(struct kafka_sink *sink, const struct bailey_delivery *delivery,
+                                  struct bailey_error *err)
+{
+    struct bailey_bytes name;
+    rd_kafka_topic_t *topic;
+
+    if (sink->constant_topic != NULL)
+        return sink->constant_topic;
+    name = bailey_delivery_text(delivery, sink->settings->topic);
+    topic = kafka_producer_topic(sink->producer, name.data, name.len);
+    if (topic == NULL)
+        bailey_fail(err, BAILEY_ERR_PERMANENT, "\"%.*s\" is no topic name", (int)(name.len < 100 ? name.len : 100),
+                    name.data == NULL ? "" : (const char *)name.data);
+    return topic;
+}
+
+/* A refusal: what the code means for this message. */
+static void explain(struct bailey_error *err, const struct bailey_delivery *delivery, rd_kafka_resp_err_t code,
+                    const char *text, const char *topic)
+{
+    enum bailey_error_kind kind = kafka_error_kind(code);
+
+    /* Of a batch that is too large the broker refuses all messages, small ones too: those deserve to be sent alone. */
+    if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && delivery->message->size < SIZE_ALONE &&
+        delivery->attempts < SIZE_ATTEMPTS)
+        kind = BAILEY_ERR_TRANSIENT;
+    bailey_fail_native(err, kind, "kafka", code, "topic %.100s: %.110s", topic, text);
+}
+
+static rd_kafka_error_t *produce(struct kafka_sink *sink, rd_kafka_topic_t *topic, struct bailey_delivery *delivery,
+                                 rd_kafka_headers_t *headers, struct kafka_flight *flight)
+{
+    const struct bailey_message *msg = delivery->message;
+    bool as_source = sink->settings->partition == KAFKA_BY_SOURCE && msg->origin.partition >= 0;
+    rd_kafka_vu_t parts[7] = {
+        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
+        {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = as_source ? msg->origin.partition : RD_KAFKA_PARTITION_UA},
+        {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)msg->body.data, msg->body.len}},
+        {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)msg->key.data, msg->key.len}},
+        {.vtype = RD_KAFKA_VTYPE_TIMESTAMP, .u.i64 = kafka_map_timestamp(msg)},
+        {.vtype = RD_KAFKA_VTYPE_OPAQUE, .u.ptr = flight},
+        {.vtype = RD_KAFKA_VTYPE_HEADERS, .u.headers = headers},
+    };
+
+    return rd_kafka_produceva(sink->producer->client->rk, parts, headers != NULL ? 7 : 6);
+}
+
+/* False: the producer is full. */
+static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, struct bailey_message **scratch)
+{
+    struct bailey_error err;
+    rd_kafka_topic_t *topic = topic_of(sink, delivery, &err);
+    rd_kafka_headers_t *headers;
+    struct kafka_flight *flight;
+    rd_kafka_error_t *error;
+
+    if (topic == NULL) {
+        bailey_refuse(sink->port, delivery, &err);
+        return true;
+    }
+    headers = headers_of(sink, delivery, scratch);
+    flight = kafka_flight_new(sink, delivery);
+    error = produce(sink, topic, delivery, headers, flight);
+    if (error == NULL) {
+        sink->outstanding++;
+        return true;
+    }
+
+    rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    kafka_flight_free(sink->producer, flight);
+    if (headers != NULL)
+        rd_kafka_headers_destroy(headers); /* ours still, since it failed */
+    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL || code == RD_KAFKA_RESP_ERR__FATAL) {
+        rd_kafka_error_destroy(error); /* after a fatal error error_cb takes the sink down */
+        return false;
+    }
+    explain(&err, delivery, code, rd_kafka_error_string(error), rd_kafka_topic_name(topic));
+    rd_kafka_error_destroy(error);
+    bailey_refuse(sink->port, delivery, &err);
+    return true;
+}
+
+static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_t count)
+{
+    struct kafka_sink *sink = self;
+    struct bailey_message *scratch = NULL;
+    size_t taken = 0;
+
+    while (taken < count && send_one(sink, batch[taken], &scratch))
+        taken++;
+    bailey_message_unref(scratch);
+    if (taken < count && !sink->full) {
+        sink->full = true;
+        sink->full_since = bailey_now_ms(sink->host);
+        sink->full_at = rd_kafka_outq_len(sink->producer->client->rk);
+    }
+    return taken;
+}
+
+/* ---- Reports ---- */
+
+static void confirm(struct kafka_sink *sink)
+{
+    size_t count = sink->confirmed_count;
+
+    sink->confirmed_count = 0;
+    if (count > 0)
+        bailey_confirm(sink->port, sink->confirmed, count);
+}
+
+static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, const rd_kafka_message_t *record)
+{
+    bool in_doubt = rd_kafka_message_status(record) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+    const char *text = rd_kafka_message_produce_errstr(record); /* the broker's own words, if it gave any */
+    struct bailey_error err;
+
+    switch (record->err) {
+    case RD_KAFKA_RESP_ERR__PURGE_QUEUE:
+    case RD_KAFKA_RESP_ERR__PURGE_INFLIGHT:
+    case RD_KAFKA_RESP_ERR__FATAL:
+    case RD_KAFKA_RESP_ERR__DESTROY:
+    case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
+        bailey_hand_back(sink->port, &delivery, 1, in_doubt);
+        return;
+    default:
+        break;
+    }
+    explain(&err, delivery, record->err, text != NULL ? text : rd_kafka_err2str(record->err),
+            rd_kafka_topic_name(record->rkt));
+    if (in_doubt && err.kind == BAILEY_ERR_TRANSIENT)
+        bailey_hand_back(sink->port, &delivery, 1, true);
+    else
+        bailey_refuse(sink->port, delivery, &err);
+}
+
+void kafka_sink_report(struct kafka_sink *sink, struct kafka_flight *flight, const rd_kafka_message_t *record)
+{
+    sink->outstanding--;
+    if (record->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
+        refused(sink, flight->delivery, record);
+        return;
+    }
+    sink->confirmed[sink->confirmed_count++] = flight->delivery;
+    if (sink->confirmed_count == KAFKA_CONFIRM_MAX)
+        confirm(sink);
+}
+
+void kafka_sink_reported(struct kafka_sink *sink)
+{
+    if (sink->confirmed_count > 0) {
+        kafka_client_alive(sink->producer->client);
+        confirm(sink);
+    }
+    if (sink->closing) {
+        bailey_again(sink->host, &sink->step);
+        return;
+    }
+    if (sink->full && rd_kafka_outq_len(sink->producer->client->rk) * 4 <= sink->full_at * 3) {
+        sink->full = false;
+        kafka_sink_show(sink);
+        bailey_writable(sink->port);
+    } else if (!sink->shown_up) {
+        kafka_sink_show(sink);
+    }
+}
+
+/* ---- Life ---- */
+
+static void finish(struct kafka_sink *sink)
+{
+    struct bailey_port *port = sink->port;
+
+    bailey_again_stop(sink->host, &sink->step);
+    bailey_timer_stop(sink->host, &sink->later);
+    if (sink->constant_topic != NULL)
+        rd_kafka_topic_destroy(sink->constant_topic);
+    kafka_producer_leave(sink);
+    free(sink->constant_name);
+    free(sink);
+    bailey_closed(port);
+}
+
+static void step_close(struct kafka_sink *sink)
+{
+    struct kafka_producer *producer = sink->producer;
+    int64_t now = bailey_now_ms(sink->host);
+    bool hopeless = producer->broker == NULL || producer->away[0] != '\0' || now >= sink->deadline;
+
+    if (sink->outstanding > 0 && hopeless && !producer->purged &&
+        (producer->broker == NULL || producer->sink_count == 1)) {
+        kafka_producer_retire(producer);
+        kafka_producer_purge(producer);
+        sink->deadline = now + PURGE_MS;
+        hopeless = false;
+    }
+    if (sink->outstanding > 0 && hopeless && now >= sink->deadline)
+        kafka_flights_orphan(sink);
+    if (sink->outstanding == 0)
+        finish(sink);
+    else
+        bailey_timer_start(sink->host, &sink->later, sink->deadline > now ? sink->deadline - now : 0);
+}
+
+static void on_step(struct bailey_task *task)
+{
+    step_close(task->ctx);
+}
+
+static void on_later(struct bailey_timer *timer)
+{
+    step_close(timer->ctx);
+}
+
+static void sink_close(void *self)
+{
+    struct kafka_sink *sink = self;
+
+    sink->closing = true;
+    sink->deadline = bailey_now_ms(sink->host) + WAIT_MS;
+    kafka_topics_stop(&sink->topics);
+    bailey_again(sink->host, &sink->step);
+}
+
+static bool sink_open(void **self, void *broker, const void *settings, struct bailey_port *port,
+                      struct bailey_error *err)
+{
+    const struct kafka_sink_settings *wanted = settings;
+    bool constant = wanted->topic->slot < 0;
+    struct kafka_settings_key key = {
+        .linger_ms = wanted->linger_ms,
+        .max_message_size = wanted->max_message_size,
+        .compression = wanted->compression,
+        .auto_create = wanted->declare.mode == BAILEY_DECLARE_NEVER ||
+                       (wanted->declare.mode == BAILEY_DECLARE_CREATE && !constant),
+    };
+    struct kafka_sink *sink = kafka_alloc(1, sizeof *sink);
+
+    sink->settings = wanted;
+    sink->port = port;
+    sink->host = port->host;
+    sink->step = (struct bailey_task){.run = on_step, .ctx = sink};
+    sink->later = (struct bailey_timer){.fire = on_later, .ctx = sink};
+    if (kafka_producer_join(broker, sink, &key, err) == NULL) {
+        free(sink);
+        return false;
+    }
+    if (constant) {
+        sink->constant_name = strndup((const char *)wanted->topic->constant.data, wanted->topic->constant.len);
+        sink->constant_topic = rd_kafka_topic_new(sink->producer->client->rk, sink->constant_name, NULL);
+    }
+    sink->topics = (struct kafka_topics){
+        .client = sink->producer->client,
+        .names = (const char *const *)&sink->constant_name,
+        .count = constant ? 1 : 0,
+        .declare = &wanted->declare,
+        .ready = topic_ready,
+        .missing = topic_missing,
+        .ctx = sink,
+    };
+    kafka_topics_start(&sink->topics);
+    *self = sink;
+    return true;
+}
+
+const struct bailey_sink kafka_sink = {
+    .settings_size = sizeof(struct kafka_sink_settings),
+    .options = kafka_sink_options,
+    .open = sink_open,
+    .send = sink_send,
+    .close = sink_close,
+};

@@ -1,0 +1,230 @@
+/* cli/explain.c: `bailey explain FILE`: what each route guarantees, computed from its settings, and which setting decides it.
+ *
+ * Nothing here is a promise of its own: each sentence says what core/ does today. Whoever changes the core changes these words.
+ */
+#include "cli/cli.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "config/units.h"
+
+struct fact {
+    const char *topic;
+    struct text says;
+    const char *settings; /* what decides it, or "" */
+};
+
+enum { FACTS = 6 };
+
+struct explanation {
+    const struct config_route *route;
+    int64_t credit_messages, credit_bytes; /* of all lanes */
+    int64_t commit_ms;                     /* -1: the source is told at once */
+    struct fact facts[FACTS];
+    size_t count;
+};
+
+/* The source's `commit_interval`, if it has one: it tells its broker what is done only that often. */
+static int64_t commit_interval(const struct config_end *from)
+{
+    const struct bailey_option *option = from->broker->connector->source->options;
+
+    for (; option != NULL && option->name != NULL; option++)
+        if (strcmp(option->name, "commit_interval") == 0 && option->type == BAILEY_OPT_DURATION)
+            return *(const int64_t *)((const char *)from->settings + option->offset);
+    return -1;
+}
+
+static struct text *say(struct explanation *ex, const char *topic, const char *settings)
+{
+    struct fact *fact = &ex->facts[ex->count++];
+
+    *fact = (struct fact){.topic = topic, .settings = settings};
+    return &fact->says;
+}
+
+static void say_guarantee(struct explanation *ex)
+{
+    text_add(say(ex, "guarantee", ""), "at-least-once: the source is told that a message is done only after the sink's "
+                                       "broker confirmed it; there is no "
+                                       "deduplication and no transaction");
+}
+
+static void say_order(struct explanation *ex)
+{
+    struct text *says = say(ex, "order", "lanes");
+
+    text_add(says, "while nothing is refused, messages arrive in the order in which the source gave them (of a "
+                   "partition or queue)");
+    if (ex->route->lanes > 1)
+        text_printf(says, "; the %" PRId64 " lanes share the work, and between them there is no order",
+                    ex->route->lanes);
+    text_add(
+        says,
+        "; a message that the sink refused is sent again after its back-off, and is overtaken by what came after it");
+}
+
+static void say_duplicates(struct explanation *ex)
+{
+    struct text *says =
+        say(ex, "duplicates",
+            ex->commit_ms < 0 ? "credit.messages, lanes" : "credit.messages, lanes, from.commit_interval");
+
+    text_printf(says,
+                "a crash of this process repeats at most the messages that were received and not settled: %" PRId64,
+                ex->credit_messages);
+    if (ex->commit_ms >= 0) {
+        text_add(says, ", and those that were confirmed in the ");
+        units_add_duration(says, ex->commit_ms);
+        text_add(says, " since the last commit");
+    }
+    text_add(
+        says,
+        "; a lost connection to the sink repeats those that were sent and not confirmed, each marked by the header "
+        "bailey-possible-duplicate");
+}
+
+static void say_failures(struct explanation *ex)
+{
+    text_add(say(ex, "refused messages", ""), "are sent again for ever, after 1s to 1m, and keep their place "
+                                              "unsettled; while the sink is away the source is held, "
+                                              "and nothing counts as refused");
+}
+
+static void say_memory(struct explanation *ex)
+{
+    struct text *says = say(ex, "memory", "credit.bytes, credit.messages, lanes");
+
+    text_add(says, "at most ");
+    units_add_size(says, ex->credit_bytes);
+    text_printf(says, " or %" PRId64 " messages in flight, beside the buffers of the client libraries",
+                ex->credit_messages);
+}
+
+static void say_disk(struct explanation *ex)
+{
+    text_add(
+        say(ex, "on this machine's disk", ""),
+        "nothing: what is in flight is still at the source's broker, so that losing this machine loses no message");
+}
+
+static void explain(struct explanation *ex, const struct config_route *route)
+{
+    *ex = (struct explanation){.route = route,
+                               .credit_messages = route->credit_messages * route->lanes,
+                               .credit_bytes = route->credit_bytes * route->lanes,
+                               .commit_ms = commit_interval(&route->from)};
+    say_guarantee(ex);
+    say_order(ex);
+    say_duplicates(ex);
+    say_failures(ex);
+    say_memory(ex);
+    say_disk(ex);
+}
+
+static void add_text(struct text *out, const struct explanation *ex)
+{
+    const struct config_route *route = ex->route;
+
+    text_printf(out, "route %s: from %s (%s) to %s (%s), %" PRId64 " lane%s\n", route->name, route->from.broker->name,
+                route->from.broker->connector->name, route->to.broker->name, route->to.broker->connector->name,
+                route->lanes, route->lanes == 1 ? "" : "s");
+    for (size_t i = 0; i < ex->count; i++) {
+        text_printf(out, "  %s: %s", ex->facts[i].topic, ex->facts[i].says.data);
+        text_printf(out, ex->facts[i].settings[0] == '\0' ? ".\n" : ". [%s]\n", ex->facts[i].settings);
+    }
+}
+
+static void add_string(struct text *out, const char *name, const char *value)
+{
+    text_printf(out, "\"%s\":", name);
+    text_add_json(out, value, strlen(value));
+}
+
+static void add_end(struct text *out, const char *name, const struct config_end *end)
+{
+    text_printf(out, ",\"%s\":{", name);
+    add_string(out, "broker", end->broker->name);
+    text_add(out, ",");
+    add_string(out, "connector", end->broker->connector->name);
+    text_add(out, "}");
+}
+
+static void add_json(struct text *out, const struct explanation *ex)
+{
+    text_add(out, "{");
+    add_string(out, "name", ex->route->name);
+    add_end(out, "from", &ex->route->from);
+    add_end(out, "to", &ex->route->to);
+    text_printf(out,
+                ",\"lanes\":%" PRId64 ",\"guarantee\":\"at-least-once\",\"duplicates_at_crash\":%" PRId64
+                ",\"commit_interval_ms\":",
+                ex->route->lanes, ex->credit_messages);
+    if (ex->commit_ms < 0)
+        text_add(out, "null");
+    else
+        text_printf(out, "%" PRId64, ex->commit_ms);
+    text_printf(out, ",\"memory_bytes\":%" PRId64 ",\"on_disk\":[],\"facts\":[", ex->credit_bytes);
+    for (size_t i = 0; i < ex->count; i++) {
+        text_add(out, i == 0 ? "{" : ",{");
+        add_string(out, "topic", ex->facts[i].topic);
+        text_add(out, ",");
+        add_string(out, "text", ex->facts[i].says.data);
+        text_add(out, ",");
+        add_string(out, "settings", ex->facts[i].settings);
+        text_add(out, "}");
+    }
+    text_add(out, "]}");
+}
+
+static int run(const struct command *command, int argc, char **argv)
+{
+    bool json = false;
+    const struct cli_flag flags[] = {{.name = "--json", .set = &json}, {0}};
+    struct text out = {0};
+    const char *path;
+
+    switch (cli_parse(command, argc, argv, flags, 1, 1, &path)) {
+    case CLI_DONE:
+        return CLI_OK;
+    case CLI_WRONG:
+        return CLI_USAGE;
+    case CLI_GO:
+        break;
+    }
+    struct config *config = cli_load(path);
+    if (config == NULL)
+        return CLI_USAGE;
+    if (json) {
+        text_printf(&out, "{\"version\":%d,", CLI_JSON_VERSION);
+        add_string(&out, "file", path);
+        text_add(&out, ",");
+        add_string(&out, "instance", config->instance);
+        text_add(&out, ",\"routes\":[");
+    }
+    for (size_t i = 0; i < config->route_count; i++) {
+        struct explanation ex;
+        explain(&ex, &config->routes[i]);
+        text_add(&out, i == 0 ? "" : json ? "," : "\n");
+        (json ? add_json : add_text)(&out, &ex);
+        for (size_t k = 0; k < ex.count; k++)
+            text_free(&ex.facts[k].says);
+    }
+    if (json)
+        text_add(&out, "]}\n");
+    config_free(config);
+    return cli_print(&out);
+}
+
+const struct command explain_command = {
+    .name = "explain",
+    .usage = "FILE [--json]",
+    .summary = "Say what each route guarantees, and which setting decides it.",
+    .help = "For each route: the guarantee, the order, how many duplicates a crash can cause, what is kept where. The "
+            "settings\n"
+            "that decide it stand in brackets. Nothing is connected to.\n\n"
+            "  --json     the same as JSON\n",
+    .run = run,
+};

@@ -1,0 +1,83 @@
+/* config/config.h: the whole configuration, read, checked and filled into settings.
+ *
+ * YAML text → tree with positions (yaml.c) → settings by option tables (option.c) → this model. All mistakes are reported
+ * in one run; nothing starts until all is valid. Immutable once loaded: read by any thread.
+ */
+#ifndef BAILEY_CONFIG_H
+#define BAILEY_CONFIG_H
+
+#include <bailey/connector.h>
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "message/template.h"
+
+struct config_position {
+    const char *file;
+    unsigned line, column; /* from 1; 0 = unknown */
+};
+
+struct config_broker {
+    const char *name;
+    const struct bailey_connector *connector;
+    const void *settings; /* connector->broker_settings_size bytes */
+    size_t index;         /* in config.brokers */
+    struct config_position at;
+};
+
+struct config_end {
+    const struct config_broker *broker;
+    const void *settings;              /* source->settings_size or sink->settings_size bytes */
+    struct template *const *templates; /* sink: those that are not constant, by slot */
+    size_t template_count;
+    struct config_position at;
+};
+
+struct config_route {
+    const char *name;
+    int64_t lanes;
+    int64_t credit_messages;
+    int64_t credit_bytes;
+    struct template *key; /* or NULL */
+    struct config_end from, to;
+    struct config_position at;
+};
+
+enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+
+struct config {
+    struct arena *arena;
+    const char *file;
+    const char *instance;
+    int64_t workers;
+    int64_t drain_timeout_ms;
+    const char *admin_address; /* NULL: off */
+    uint16_t admin_port;       /* 0: any free one, printed in the log */
+    enum bailey_log_level log_level;
+    enum config_log_format log_format;
+    const struct config_broker *brokers;
+    size_t broker_count;
+    const struct config_route *routes;
+    size_t route_count;
+};
+
+enum { CONFIG_FILE_MAX = 16 << 20, CONFIG_DEPTH_MAX = 64, CONFIG_NODES_MAX = 100000, CONFIG_LANES_MAX = 4096 };
+
+struct config_counts {
+    size_t errors, warnings;
+};
+
+/* Finds the connectors: registry_find, or a test's own. */
+typedef const struct bailey_connector *config_find(const char *name, struct bailey_error *err);
+
+/* Load `path`. Findings are appended to `report` as lines `FILE:LINE:COL: error: ...` (or `warning:`), with an indented
+ * `hint:` line where there is one. NULL if there was an error or memory ran out (a finding says so, if it still can). */
+struct config *config_load(const char *path, config_find *find, struct text *report, struct config_counts *counts);
+
+/* Same, from memory; `path` names it in findings, and relative paths are relative to its folder. */
+struct config *config_load_text(const char *yaml, size_t len, const char *path, config_find *find, struct text *report,
+                                struct config_counts *counts);
+
+void config_free(struct config *config);
+
+#endif

@@ -1,0 +1,116 @@
+/* config/tables.c: what may stand at the top of the file and in a route. */
+#include "config/tables.h"
+
+#include "config/config.h"
+
+const char *const top_others[] = {"brokers", "routes", NULL};
+const char *const route_others[] = {"from", "to", NULL};
+const char *const broker_others[] = {"connector", NULL};
+const char *const end_others[] = {"broker", NULL};
+
+static const char *const log_levels[] = {"debug", "info", "warn", "error", NULL};
+static const char *const log_formats[] = {"text", "json", NULL};
+
+#define FIELD(member) .offset = offsetof(struct top_settings, member)
+
+static const struct bailey_option admin_options[] = {
+    {.name = "listen",
+     .type = BAILEY_OPT_STRING,
+     FIELD(listen),
+     .flags = BAILEY_OPT_REQUIRED,
+     .summary = "Address and port of /metrics, /healthz and /readyz, such as 127.0.0.1:8080; port 0 is any free one."},
+    {0},
+};
+
+static const struct bailey_option log_options[] = {
+    {.name = "level",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(log_level),
+     .initial = "info",
+     .choices = log_levels,
+     .summary = "The least severe events that are printed."},
+    {.name = "format",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(log_format),
+     .initial = "text",
+     .choices = log_formats,
+     .summary = "How events are printed: key=value text, or one JSON object a line."},
+    {0},
+};
+
+const struct bailey_option top_options[] = {
+    {.name = "instance",
+     .type = BAILEY_OPT_STRING,
+     FIELD(instance),
+     .initial_text = "host name and file name",
+     .summary = "Name of this process, the same after a restart: brokers know its consumers by it."},
+    {.name = "workers",
+     .type = BAILEY_OPT_INT,
+     FIELD(workers),
+     .initial_text = "one a core",
+     .min = 1,
+     .max = 256,
+     .unit = "threads",
+     .summary = "Threads that run the routes."},
+    {.name = "admin",
+     .type = BAILEY_OPT_GROUP,
+     .children = admin_options,
+     .summary = "The HTTP server for metrics and health; off when absent."},
+    {.name = "log", .type = BAILEY_OPT_GROUP, .children = log_options, .summary = "The log, on standard error."},
+    {.name = "drain_timeout",
+     .type = BAILEY_OPT_DURATION,
+     FIELD(drain_timeout_ms),
+     .initial = "10s",
+     .min = 0,
+     .max = 3600000, /* ms */
+     .summary = "How long SIGTERM may take to finish what is in flight."},
+    {0},
+};
+#undef FIELD
+
+#define FIELD(member) .offset = offsetof(struct route_settings, member)
+
+static const struct bailey_option credit_options[] = {
+    {.name = "messages",
+     .type = BAILEY_OPT_INT,
+     FIELD(credit_messages),
+     .initial = "10000",
+     .min = 1,
+     .max = 10000000,
+     .unit = "messages",
+     .summary = "Most messages that a lane has received and not settled."},
+    {.name = "bytes",
+     .type = BAILEY_OPT_SIZE,
+     FIELD(credit_bytes),
+     .initial = "16MiB",
+     .min = 4096,
+     .max = INT64_C(64) << 30, /* bytes */
+     .summary = "Most bytes that a lane has received and not settled."},
+    {0},
+};
+
+const struct bailey_option route_options[] = {
+    {.name = "name",
+     .type = BAILEY_OPT_STRING,
+     FIELD(name),
+     .flags = BAILEY_OPT_REQUIRED,
+     .summary = "Name of the route: in the log, in metrics, and for the brokers."},
+    {.name = "lanes",
+     .type = BAILEY_OPT_INT,
+     FIELD(lanes),
+     .initial = "1",
+     .min = 1,
+     .max = CONFIG_LANES_MAX,
+     .unit = "lanes",
+     .summary = "Parallel shares of the route: members of a Kafka group, competing AMQP consumers."},
+    {.name = "credit",
+     .type = BAILEY_OPT_GROUP,
+     .children = credit_options,
+     .summary = "How much a lane holds in memory at most."},
+    {.name = "key",
+     .type = BAILEY_OPT_TEMPLATE,
+     FIELD(key),
+     .initial_text = "the message's own",
+     .summary = "Sets the key of each message."},
+    {0},
+};

@@ -1,0 +1,31 @@
+/* config/tables.h: the options of the gateway itself, in the same kind of table that connectors have. */
+#ifndef BAILEY_CONFIG_TABLES_H
+#define BAILEY_CONFIG_TABLES_H
+
+#include <bailey/option.h>
+
+struct top_settings {
+    const char *instance;
+    int64_t workers; /* 0: one a core */
+    const char *listen;
+    int log_level, log_format;
+    int64_t drain_timeout_ms;
+};
+
+struct route_settings {
+    const char *name;
+    int64_t lanes;
+    int64_t credit_messages, credit_bytes;
+    const struct bailey_template *key;
+};
+
+extern const struct bailey_option top_options[];
+extern const struct bailey_option route_options[];
+
+/* Names beside the tables: brokers and routes; from and to. */
+extern const char *const top_others[];
+extern const char *const route_others[];
+extern const char *const broker_others[];
+extern const char *const end_others[];
+
+#endif

@@ -1,0 +1,58 @@
+/* core/lane.h: a lane: one share of one route, touched by its worker's thread only.
+ *
+ * It receives from its source while there is credit, runs the route's steps, sends to its sink, and settles a delivery at
+ * the source only after the sink's verdict. It opens its two ends, and opens them anew when they fail.
+ * It calls no clock, random generator, disk or socket but through its host.
+ */
+#ifndef BAILEY_LANE_H
+#define BAILEY_LANE_H
+
+#include <bailey/connector.h>
+
+#include "core/status.h"
+#include "message/template.h"
+
+struct lane;
+
+struct lane_end_options {
+    const char *broker_name;
+    const void *settings;
+    /* The worker's broker object, opened on first use. False with `err`: tried again later. */
+    bool (*broker)(void *ctx, void **broker, struct bailey_error *err);
+    void *broker_ctx;
+};
+
+/* All pointers must outlive the lane. */
+struct lane_options {
+    const char *route, *instance;
+    unsigned lane, lanes;
+    int64_t credit_messages, credit_bytes;
+    const struct template *key;              /* or NULL */
+    struct template *const *templates;       /* of the sink's options, by slot */
+    size_t template_count;
+    const struct bailey_source *source;
+    const struct bailey_sink *sink;
+    struct lane_end_options from, to;
+    struct lane_status *status;
+    void (*on_ended)(struct lane *lane, void *ctx); /* drained, finished or stopped: both ends are closed */
+    void *ctx;
+};
+
+/* Copies `options`. Never NULL. */
+struct lane *lane_new(struct bailey_host *host, const struct lane_options *options);
+
+/* Open both ends. */
+void lane_start(struct lane *lane);
+
+/* Stop receiving, finish what is in flight, close: then on_ended. What was refused and waits is left to its source. */
+void lane_drain(struct lane *lane);
+
+/* Close now; what is unsettled stays so at its source. Then on_ended. */
+void lane_stop(struct lane *lane);
+
+bool lane_is_ended(const struct lane *lane);
+
+/* After on_ended. */
+void lane_free(struct lane *lane);
+
+#endif

@@ -1,0 +1,70 @@
+/* The steps that a route may have between its source and its sink: key and address. Each works on a whole batch. */
+#include "core/delivery.h"
+#include "core/lane.h"
+
+/* `key:` sets the message's key. */
+static bool set_key(const struct lane_options *options, struct delivery *dlv, struct bailey_error *err)
+{
+    struct bailey_message *msg = dlv->pub.message;
+    struct bailey_bytes key;
+
+    if (!template_fill(options->key, msg, options->route, &key, err))
+        return false;
+    if (bailey_bytes_equal(key, msg->key))
+        return true;
+    dlv->pub.message = bailey_message_with_key(msg, key);
+    bailey_message_unref(msg); /* the new one holds it */
+    return true;
+}
+
+/* The sink's templates: where this message goes. */
+static bool set_address(const struct lane_options *options, struct delivery *dlv, struct bailey_error *err)
+{
+    struct bailey_bytes *address = dlv->address;
+
+    if (options->template_count > DELIVERY_ADDRESSES)
+        address = bailey_message_alloc(dlv->pub.message, options->template_count * sizeof *address);
+    for (size_t i = 0; i < options->template_count; i++)
+        if (!template_fill(options->templates[i], dlv->pub.message, options->route, &address[i], err))
+            return false;
+    dlv->pub.address = address;
+    return true;
+}
+
+static void run_each(const struct step *step, struct batch *batch,
+                     bool (*run)(const struct lane_options *, struct delivery *, struct bailey_error *))
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        struct delivery *dlv = batch->items[i];
+        struct bailey_error err;
+
+        if (run(step->options, dlv, &err))
+            batch->items[kept++] = dlv;
+        else
+            lane_refuse(dlv->lane, dlv, &err);
+    }
+    batch->count = kept;
+}
+
+static void key_step(const struct step *step, struct batch *batch)
+{
+    run_each(step, batch, set_key);
+}
+
+static void address_step(const struct step *step, struct batch *batch)
+{
+    run_each(step, batch, set_address);
+}
+
+size_t steps_build(struct step steps[STEPS_MAX], const struct lane_options *options)
+{
+    size_t count = 0;
+
+    if (options->key != NULL)
+        steps[count++] = (struct step){key_step, options};
+    if (options->template_count > 0)
+        steps[count++] = (struct step){address_step, options};
+    return count;
+}

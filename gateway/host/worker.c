@@ -1,0 +1,266 @@
+/* One thread with one loop, which runs many lanes. Brokers are opened when the first lane wants them and closed with the
+ * last lane, all on this thread. */
+#include "host/worker.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "loop/loop.h"
+
+struct worker_broker {
+    struct worker *worker;
+    const struct config_broker *config;
+    void *self; /* NULL: not open */
+};
+
+struct worker {
+    struct worker_options options;
+    struct bailey_host *loop;
+    pthread_t thread;
+    struct worker_broker *brokers;
+    struct lane **lanes;
+    unsigned lane_count, ended;
+    bool is_stopping;
+    struct bailey_task start, drain, stop;
+    struct bailey_timer deadline;
+};
+
+/* ---- Brokers ---- */
+
+static bool broker_open(void *ctx, void **self, struct bailey_error *err)
+{
+    struct worker_broker *broker = ctx;
+    const struct config_broker *config = broker->config;
+
+    if (broker->self == NULL &&
+        !config->connector->broker_open(&broker->self, config->settings, config->name,
+                                        broker->worker->options.config->instance, broker->worker->loop, err)) {
+        broker->self = NULL;
+        return false;
+    }
+    *self = broker->self;
+    return true;
+}
+
+static void close_brokers(struct worker *worker)
+{
+    for (size_t i = 0; i < worker->options.config->broker_count; i++) {
+        struct worker_broker *broker = &worker->brokers[i];
+
+        if (broker->self != NULL)
+            broker->config->connector->broker_close(broker->self);
+        broker->self = NULL;
+    }
+}
+
+static struct broker_gauge *gauge_of(struct bailey_host *host, const char *name)
+{
+    const struct worker *worker = loop_user(host);
+
+    for (size_t i = 0; worker != NULL && i < worker->options.config->broker_count; i++)
+        if (strcmp(worker->options.config->brokers[i].name, name) == 0)
+            return &worker->options.gauges[i];
+    return NULL;
+}
+
+void bailey_connection_expected(struct bailey_host *host, const char *broker, int change)
+{
+    struct broker_gauge *gauge = gauge_of(host, broker);
+
+    if (gauge != NULL)
+        atomic_fetch_add_explicit(&gauge->expected, change, memory_order_relaxed);
+}
+
+void bailey_connection_up(struct bailey_host *host, const char *broker, int change)
+{
+    struct broker_gauge *gauge = gauge_of(host, broker);
+
+    if (gauge != NULL)
+        atomic_fetch_add_explicit(&gauge->up, change, memory_order_relaxed);
+}
+
+/* ---- On the worker's thread ---- */
+
+static void start_lanes(struct bailey_task *task)
+{
+    struct worker *worker = task->ctx;
+
+    for (unsigned i = 0; i < worker->lane_count && !worker->is_stopping; i++)
+        lane_start(worker->lanes[i]);
+}
+
+static void drain_lanes(struct bailey_task *task)
+{
+    struct worker *worker = task->ctx;
+
+    for (unsigned i = 0; i < worker->lane_count; i++)
+        lane_drain(worker->lanes[i]);
+}
+
+static void end_loop(struct worker *worker)
+{
+    bailey_timer_stop(worker->loop, &worker->deadline);
+    loop_stop(worker->loop);
+}
+
+static void deadline_passed(struct bailey_timer *timer)
+{
+    end_loop(timer->ctx);
+}
+
+static void stop_lanes(struct bailey_task *task)
+{
+    struct worker *worker = task->ctx;
+
+    worker->is_stopping = true;
+    bailey_timer_start(worker->loop, &worker->deadline, WORKER_STOP_MS);
+    for (unsigned i = 0; i < worker->lane_count; i++)
+        lane_stop(worker->lanes[i]);
+    if (worker->ended == worker->lane_count)
+        end_loop(worker);
+}
+
+static void on_lane_ended(struct lane *lane, void *ctx)
+{
+    struct worker *worker = ctx;
+
+    (void)lane;
+    worker->ended++;
+    worker->options.on_lane_ended(worker->options.ctx);
+    if (worker->is_stopping && worker->ended == worker->lane_count)
+        end_loop(worker);
+}
+
+static void *run(void *ctx)
+{
+    struct worker *worker = ctx;
+
+    pthread_setname_np(pthread_self(), "bailey-worker");
+    loop_run(worker->loop);
+    return NULL;
+}
+
+/* ---- From other threads ---- */
+
+static struct lane_end_options end_options(struct worker *worker, const struct config_end *end)
+{
+    return (struct lane_end_options){
+        .broker_name = end->broker->name,
+        .settings = end->settings,
+        .broker = broker_open,
+        .broker_ctx = &worker->brokers[end->broker->index],
+    };
+}
+
+void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status)
+{
+    struct lane_options options = {
+        .route = route->name,
+        .instance = worker->options.config->instance,
+        .lane = lane,
+        .lanes = (unsigned)route->lanes,
+        .credit_messages = route->credit_messages,
+        .credit_bytes = route->credit_bytes,
+        .key = route->key,
+        .templates = route->to.templates,
+        .template_count = route->to.template_count,
+        .source = route->from.broker->connector->source,
+        .sink = route->to.broker->connector->sink,
+        .from = end_options(worker, &route->from),
+        .to = end_options(worker, &route->to),
+        .status = status,
+        .on_ended = on_lane_ended,
+        .ctx = worker,
+    };
+
+    assert(worker->lane_count < worker->options.lanes_max);
+    worker->lanes[worker->lane_count++] = lane_new(worker->loop, &options);
+}
+
+struct worker *worker_new(const struct worker_options *options, struct bailey_error *err)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    size_t brokers = options->config->broker_count;
+
+    if (worker == NULL)
+        abort();
+    worker->options = *options;
+    worker->brokers = calloc(brokers + 1, sizeof *worker->brokers);
+    worker->lanes = calloc(options->lanes_max + 1, sizeof(struct lane *));
+    if (worker->brokers == NULL || worker->lanes == NULL)
+        abort();
+    for (size_t i = 0; i < brokers; i++)
+        worker->brokers[i] = (struct worker_broker){.worker = worker, .config = &options->config->brokers[i]};
+    worker->start = (struct bailey_task){.run = start_lanes, .ctx = worker};
+    worker->drain = (struct bailey_task){.run = drain_lanes, .ctx = worker};
+    worker->stop = (struct bailey_task){.run = stop_lanes, .ctx = worker};
+    worker->deadline = (struct bailey_timer){.fire = deadline_passed, .ctx = worker};
+    /* A lane needs a few descriptors of its own at most (wakers of a client library), a broker a few connections. */
+    worker->loop = loop_new(&(struct loop_options){.fds_max = 256 + options->lanes_max * 4 + (unsigned)brokers * 8}, err);
+    if (worker->loop == NULL) {
+        free(worker->lanes);
+        free(worker->brokers);
+        free(worker);
+        return NULL;
+    }
+    loop_set_user(worker->loop, worker);
+    return worker;
+}
+
+bool worker_start(struct worker *worker, struct bailey_error *err)
+{
+    sigset_t all, old;
+    int failed;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
+    failed = pthread_create(&worker->thread, NULL, run, worker);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed)
+        return bailey_fail_native(err, BAILEY_ERR_TRANSIENT, "errno", failed, "cannot start a thread: %s",
+                                  strerror(failed));
+    bailey_post(worker->loop, &worker->start);
+    return true;
+}
+
+void worker_drain(struct worker *worker)
+{
+    bailey_post(worker->loop, &worker->drain);
+}
+
+void worker_stop(struct worker *worker)
+{
+    bailey_post(worker->loop, &worker->stop);
+}
+
+/* What is left to do once the lanes are closed (jobs of connectors that close in the background), for a bounded time. */
+static void finish_jobs(struct worker *worker)
+{
+    enum { TURN_MS = 10, TURNS = WORKER_STOP_MS / TURN_MS };
+
+    for (int i = 0; i < TURNS && loop_jobs(worker->loop) > 0; i++)
+        loop_turn(worker->loop, TURN_MS);
+}
+
+bool worker_join_and_free(struct worker *worker)
+{
+    pthread_join(worker->thread, NULL);
+    if (worker->ended < worker->lane_count)
+        return false;
+    loop_turn(worker->loop, 0);
+    close_brokers(worker);
+    finish_jobs(worker);
+    loop_turn(worker->loop, 0);
+    if (loop_jobs(worker->loop) > 0)
+        return true; /* a library call hangs: its memory must stay */
+    for (unsigned i = 0; i < worker->lane_count; i++)
+        lane_free(worker->lanes[i]);
+    loop_free(worker->loop);
+    free(worker->lanes);
+    free(worker->brokers);
+    free(worker);
+    return true;
+}

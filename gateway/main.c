@@ -1,0 +1,10 @@
+/* The program: everything is in cli/. */
+#include <signal.h>
+
+#include "cli/cli.h"
+
+int main(int argc, char **argv)
+{
+    signal(SIGPIPE, SIG_IGN); /* a reader that leaves is an error of write(), not the end of the process */
+    return cli_main(argc, argv);
+}

@@ -1,0 +1,139 @@
+/* bailey/connector.h: the connector's descriptor and entry point.
+ *
+ * A connector is a shared object NAME.so that exports bailey_connector_entry(). It sees nothing else of the gateway than
+ * include/bailey. Strings and tables of the descriptor are static.
+ *
+ * Life of an endpoint, all on its worker's thread, each callback returning at once:
+ *
+ *     open ──→ bailey_up ⇄ bailey_held ──→ [drain → bailey_drained] ──→ close ──→ bailey_closed
+ *                  └─────── bailey_down ─────────────────────────────────↗         (the gateway opens it anew later)
+ *
+ * A source pushes (bailey_receive) while bailey_room() > 0 and is told of each message once how it ended (settle).
+ * A sink takes deliveries (send) and gives one verdict for each (bailey_confirm, bailey_refuse, bailey_hand_back).
+ *
+ * ABI diary: 1.0 first version. Append only; a new field raises the minor number, a new meaning the major.
+ */
+#ifndef BAILEY_CONNECTOR_H
+#define BAILEY_CONNECTOR_H
+
+#include <bailey/delivery.h>
+#include <bailey/error.h>
+#include <bailey/host.h>
+#include <bailey/log.h>
+#include <bailey/message.h>
+#include <bailey/option.h>
+
+enum { BAILEY_ABI_MAJOR = 1, BAILEY_ABI_MINOR = 0 };
+
+enum bailey_traits {
+    BAILEY_KEEPS_ORDER_ON_REFUSAL = 1u << 0, /* sink: what follows a refused message on its partition is refused too */
+    BAILEY_HAS_POSITIONS = 1u << 1,          /* source: ${source.position} names a message for ever */
+};
+
+enum bailey_role { BAILEY_SOURCE, BAILEY_SINK };
+
+/* One page of results of browse(); reserved for dead letters. */
+struct bailey_browse;
+/* A broker-side transaction; reserved for exactly-once routes. */
+struct bailey_transaction;
+
+struct bailey_source {
+    size_t settings_size;
+    const struct bailey_option *options; /* of `from:`, ends with {0} */
+
+    /* Create a source and begin to connect; settings and port live until bailey_closed(). On failure nothing is kept. */
+    bool (*open)(void **self, void *broker, const void *settings, struct bailey_port *port, struct bailey_error *err);
+
+    /* There is room again after bailey_room() had been 0. */
+    void (*resume)(void *self);
+
+    /* These ended. Positions of a group the source no longer knows are ignored by it. */
+    void (*settle)(void *self, const struct bailey_settlement *ended, size_t count);
+
+    /* Stop receiving; then bailey_drained(). Settlements still come. */
+    void (*drain)(void *self);
+
+    /* End: make what was settled durable at the broker (commit, flush of acks) if it is still there, within 5 s; then
+     * bailey_closed(). Comes at any time after open, once. */
+    void (*close)(void *self);
+
+    /* Reserved, NULL in 1.0. */
+    bool (*browse)(void *self, struct bailey_browse *page, struct bailey_error *err);
+    bool (*remove)(void *self, const struct bailey_settlement *which, size_t count, struct bailey_error *err);
+};
+
+struct bailey_sink {
+    size_t settings_size;
+    const struct bailey_option *options; /* of `to:` */
+
+    bool (*open)(void **self, void *broker, const void *settings, struct bailey_port *port, struct bailey_error *err);
+
+    /* Take the first n of `batch` and return n; less than count means "full": bailey_writable() tells when to go on. Only
+     * called while up. Verdicts may be given inside the call only by bailey_refuse (it cannot be expressed). */
+    size_t (*send)(void *self, struct bailey_delivery *const batch[], size_t count);
+
+    /* The end of a batch of send() calls in this turn of the loop: flush what is gathered. May be NULL. */
+    void (*flush)(void *self);
+
+    /* End: hand back what has no verdict (bailey_hand_back), then bailey_closed(). Comes at any time after open, once. */
+    void (*close)(void *self);
+
+    /* Reserved, NULL in 1.0: a transaction over sends, with the positions that it settles. */
+    bool (*begin)(void *self, struct bailey_transaction **txn, struct bailey_error *err);
+    void (*commit)(void *self, struct bailey_transaction *txn, const struct bailey_settlement *positions, size_t count);
+    void (*abort)(void *self, struct bailey_transaction *txn);
+};
+
+/* What check() reports to: errors make the file invalid, warnings only with --strict. `option` names a row of the table
+ * concerned ("" = the end or broker as a whole), so that the report has its line and column. */
+struct bailey_report;
+void bailey_report_error(struct bailey_report *report, const char *option, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+void bailey_report_warning(struct bailey_report *report, const char *option, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* How `bailey copy` reads a URL of this connector: SCHEME://... ?OPTION=VALUE&... where the query gives options of
+ * the end, and of the broker where the end has no such option. */
+struct bailey_url_form {
+    const char *const *schemes;     /* ends with NULL */
+    const char *broker_option;      /* gets the authority ("host:port"), or the URL without its query; NULL: none */
+    bool whole_url;                 /* true: the URL without its query */
+    const char *source_path_option; /* option of the end that gets the path without its "/", if there is one */
+    const char *sink_path_option;
+    const char *example;            /* for `bailey help copy` */
+};
+
+struct bailey_connector {
+    uint32_t size;                 /* sizeof(struct bailey_connector) when built */
+    uint16_t abi_major, abi_minor; /* BAILEY_ABI_MAJOR, BAILEY_ABI_MINOR when built */
+    const char *name;              /* `connector:` in the YAML file, and the file's name */
+    const char *summary;           /* one sentence for `bailey connectors` */
+    const char *library;           /* client library and version, or NULL */
+    uint32_t traits;               /* enum bailey_traits */
+
+    size_t broker_settings_size;
+    const struct bailey_option *broker_options; /* of an entry of `brokers:` besides `connector` */
+
+    /* One broker of one worker, shared by the worker's lanes; connects when its first endpoint is opened. `name` and
+     * `settings` live until broker_close. */
+    bool (*broker_open)(void **broker, const void *settings, const char *name, const char *instance,
+                        struct bailey_host *host, struct bailey_error *err);
+
+    /* After bailey_closed() of its last endpoint. May leave work to a bailey_job. */
+    void (*broker_close)(void *broker);
+
+    const struct bailey_source *source; /* NULL: cannot receive */
+    const struct bailey_sink *sink;     /* NULL: cannot send */
+
+    const struct bailey_url_form *url; /* NULL: not for `copy` */
+
+    /* What the tables cannot say (options that exclude each other, malformed URLs). No I/O. May be NULL. `end` is the
+     * source's or sink's settings, or NULL when the broker alone is checked. `lanes` of the route. */
+    void (*check)(const void *broker, const void *end, enum bailey_role role, unsigned lanes,
+                  struct bailey_report *report);
+};
+
+/* The one symbol that a connector's shared object exports. */
+__attribute__((visibility("default"))) const struct bailey_connector *bailey_connector_entry(void);
+
+#endif
