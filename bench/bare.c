@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <amqp.h>
 #include <amqp_tcp_socket.h>
@@ -92,7 +93,8 @@ static void open_source(void)
         rd_kafka_conf_t *conf = a_conf(&from);
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
-        set(conf, "group.id", "bare");
+        snprintf(text, sizeof text, "bare-%ld", (long)getpid()); /* from the start, each time */
+        set(conf, "group.id", text);
         set(conf, "enable.auto.commit", "false");
         set(conf, "auto.offset.reset", "earliest");
         set(conf, "queued.max.messages.kbytes", "16384");

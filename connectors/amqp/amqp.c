@@ -211,7 +211,7 @@ static const struct bailey_connector amqp_connector = {
     .check = amqp_check,
 };
 
-__attribute__((visibility("default"))) const struct bailey_connector *bailey_connector_entry(void)
+const struct bailey_connector *bailey_connector_entry(void)
 {
     return &amqp_connector;
 }

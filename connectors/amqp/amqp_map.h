@@ -20,11 +20,13 @@
 
 enum { AMQ_CLASS_BASIC = 60 };
 
+enum amq_unmap_result { AMQ_UNMAP_BAD, AMQ_UNMAP_OK, AMQ_UNMAP_OPAQUE };
+
 /* Decode flags and properties (what follows the body size in a content header) into `msg`. `props` must live as long as
  * `msg`, whose views point into it. `wall_ms` is now, for `expiration`. `*null_body` gets whether the body is null.
- * False: the properties themselves are malformed. A header table that is malformed, too deep or too big is not an error: it
- * comes as the one header `bailey-amqp-table` (BYTES), so that one producer's odd message cannot stop a queue. */
-bool amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64_t wall_ms, bool *null_body);
+ * BAD: the properties themselves are malformed. OPAQUE: the header table is malformed, too deep or too big: it comes as the
+ * one header `bailey-amqp-table` (BYTES), so that one producer's odd message cannot stop a queue. */
+enum amq_unmap_result amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64_t wall_ms, bool *null_body);
 
 struct amq_map_options {
     int persistent;                         /* enum amq_persistent */

@@ -6,7 +6,8 @@
  *
  * Always `mandatory`: what no queue takes comes back by basic.return, before its ack, and is refused. When the broker closes the
  * channel because of one message (406, 403, 311), nobody says which: all that were unconfirmed are suspects, and are sent again
- * one at a time on a new channel until the culprit has closed it alone; it is refused, the others go on.
+ * one at a time on a new channel until the culprit has closed it alone; it is refused, the others go on. When the lane tries a
+ * known culprit again, it is sent while nothing else is unconfirmed.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 
 enum {
     BATCH_MAX = 256,   /* verdicts given at once */
+    CULPRITS_MAX = 32, /* that are remembered */
     FLUSH_TICK_MS = 20,
     FLUSH_TICKS = 100, /* 2 s for what is in the output to leave, at close */
 };
@@ -48,6 +50,10 @@ struct sink {
     struct bailey_delivery **suspects; /* [next_suspect, suspect_count) */
     size_t next_suspect, suspect_count;
     bool is_probing;                   /* the next suspect is out, alone */
+    const void *culprits[CULPRITS_MAX]; /* addresses of deliveries, to be compared only: one may be of another by now */
+    unsigned next_culprit;
+    bool wants_empty; /* a known culprit waits until nothing is unconfirmed */
+    bool is_alone;    /* it is out, and nothing else may be */
 
     /* A message that comes back. */
     uint8_t *returned; /* routing key, properties, body */
@@ -219,8 +225,16 @@ static bool has_room(const struct sink *sink)
 
 static bool takes(const struct sink *sink)
 {
-    return sink->is_ready && !has_suspects(sink) && !sink->flow_stopped && sink->ch.state == AMQ_CHANNEL_OPEN &&
+    return sink->is_ready && !sink->is_alone && !has_suspects(sink) && !sink->flow_stopped && sink->ch.state == AMQ_CHANNEL_OPEN &&
            amq_connection_blocked(sink->ch.conn) == NULL;
+}
+
+static bool is_known_culprit(const struct sink *sink, const struct bailey_delivery *delivery)
+{
+    for (size_t i = 0; delivery->attempts > 0 && i < CULPRITS_MAX; i++)
+        if (sink->culprits[i] == delivery)
+            return true;
+    return false;
 }
 
 static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_t count)
@@ -229,15 +243,24 @@ static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_
     size_t taken = 0;
 
     sink->wall_ms = bailey_wall_ms(sink->host);
-    while (taken < count && takes(sink) && has_room(sink))
-        publish(sink, batch[taken++], false);
+    sink->wants_empty = false;
+    while (taken < count && takes(sink) && has_room(sink)) {
+        bool alone = is_known_culprit(sink, batch[taken]);
+
+        sink->wants_empty = alone && sink->window.count > 0;
+        if (sink->wants_empty)
+            break;
+        sink->is_alone = publish(sink, batch[taken++], false) && alone;
+    }
     sink->is_starved = taken < count;
     return taken;
 }
 
 static void feed(struct sink *sink)
 {
-    if (!sink->is_starved || !takes(sink) || !has_room(sink))
+    if (sink->window.count == 0)
+        sink->is_alone = sink->wants_empty = false;
+    if (!sink->is_starved || sink->wants_empty || !takes(sink) || !has_room(sink))
         return;
     sink->is_starved = false;
     bailey_writable(sink->port);
@@ -286,6 +309,7 @@ static void refuse_culprit(struct sink *sink, struct bailey_delivery *delivery, 
     struct bailey_error err = *why;
 
     err.kind = BAILEY_ERR_PERMANENT;
+    sink->culprits[sink->next_culprit++ % CULPRITS_MAX] = delivery;
     bailey_refuse(sink->port, delivery, &err);
 }
 
@@ -311,7 +335,6 @@ static void find_culprit(struct sink *sink, const struct bailey_error *why, bool
     bool returned;
 
     sink->is_ready = false;
-    bailey_held(sink->port, "the broker refused one of the messages: sending them one at a time to find it");
     if (sink->is_probing) {
         struct bailey_delivery *culprit = amq_window_take(&sink->window, sink->window.base, &returned);
 
@@ -323,6 +346,7 @@ static void find_culprit(struct sink *sink, const struct bailey_error *why, bool
     } else {
         bailey_log(BAILEY_LOG_WARN, "amqp.culprit_wanted", kv_str("route", sink->port->route),
                    kv_u64("suspects", sink->window.count), kv_error(why));
+        bailey_held(sink->port, "the broker refused one of the messages: sending them one at a time to find it");
         suspect_window(sink);
     }
     amq_channel_renew(&sink->ch);

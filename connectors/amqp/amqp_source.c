@@ -52,9 +52,9 @@ struct source {
     struct amq_acks acks;
     uint16_t window;         /* prefetch of the consumer */
     uint64_t mean;           /* bytes a message */
-    uint64_t since_consume;  /* messages since the consumer was started */
     uint64_t seen_at_look;   /* acks.next at the last look at the lag */
     unsigned idle_ticks;
+    uint64_t opaque_tables;  /* since the last tick */
 
     struct bailey_message *msg; /* being assembled; NULL: its frames are dropped */
     bool null_body;
@@ -70,6 +70,7 @@ struct source {
 };
 
 static void adjust(struct source *source);
+static void grow_window(struct source *source);
 
 static uint32_t now_second(const struct source *source)
 {
@@ -123,7 +124,7 @@ static void on_input_end(struct amq_channel *ch)
 
     hand_over(source);
     check_room(source);
-    adjust(source);
+    grow_window(source);
 }
 
 /* The origin's texts share one block; the receive buffer does not last. */
@@ -172,6 +173,7 @@ static void on_header(struct amq_channel *ch, uint64_t body_size, struct bailey_
 {
     struct source *source = (struct source *)ch;
     struct bailey_message *msg = source->msg;
+    enum amq_unmap_result result;
     uint64_t limit = (uint64_t)amq_broker_settings(source->broker)->max_message_size;
 
     if (msg == NULL)
@@ -186,10 +188,12 @@ static void on_header(struct amq_channel *ch, uint64_t body_size, struct bailey_
     }
     if (source->batch_count == 0)
         source->wall_ms = bailey_wall_ms(source->host);
-    if (!amq_map_decode(msg, bailey_message_copy(msg, props.data, props.len), source->wall_ms, &source->null_body)) {
+    result = amq_map_decode(msg, bailey_message_copy(msg, props.data, props.len), source->wall_ms, &source->null_body);
+    if (result == AMQ_UNMAP_BAD) {
         amq_connection_break(ch->conn, "malformed properties in a content header");
         return;
     }
+    source->opaque_tables += result == AMQ_UNMAP_OPAQUE;
     source->body_size = body_size;
     source->props_len = props.len;
     source->body_len = 0;
@@ -242,7 +246,6 @@ static void on_body(struct amq_channel *ch, struct bailey_bytes part, bool last)
     source->body_is_heap = false;
     source->msg = NULL;
     source->mean += (source->body_size + source->props_len + 256) / 64 - source->mean / 64;
-    source->since_consume++;
     source->batch[source->batch_count++] = msg;
     amq_channel_dirty(ch);
     if (source->batch_count == BATCH_MAX)
@@ -438,7 +441,6 @@ static void start_consumer(struct source *source)
     amqp_basic_consume_t consume = {.queue = amqp_cstring_bytes(s->queue), .exclusive = s->exclusive};
 
     source->window = qos.prefetch_count;
-    source->since_consume = 0;
     snprintf(source->tag, sizeof source->tag, "%.100s.%.100s.%u.%u", s->consumer_tag, source->port->route,
              source->port->lane, ++source->consumer_number);
     consume.consumer_tag = amqp_cstring_bytes(source->tag);
@@ -457,12 +459,18 @@ static void stop_consumer(struct source *source)
     amq_channel_send(&source->ch, AMQP_BASIC_CANCEL_METHOD, &cancel);
 }
 
-/* Messages turned out so much smaller than thought that a larger window is worth two frames. */
-static bool window_too_small(const struct source *source)
+/* Messages turned out so much smaller than thought that a larger window is worth a new consumer. Only at a moment when the old
+ * window is used up, so that nothing is on its way: what the broker sent to a consumer that is being cancelled it takes back, and
+ * marks as redelivered. */
+static void grow_window(struct source *source)
 {
-    return source->since_consume >= source->window && source->window < largest_window(source) &&
-           (fitting_window(source) >= GROWTH * source->window || fitting_window(source) == largest_window(source)) &&
-           fitting_window(source) > source->window;
+    uint16_t fits = fitting_window(source), limit = largest_window(source);
+
+    if (source->consumer != ON || source->ch.state != AMQ_CHANNEL_OPEN ||
+        amq_acks_outstanding(&source->acks) != source->window)
+        return;
+    if (fits / GROWTH >= source->window || (fits == limit && fits > source->window))
+        stop_consumer(source);
 }
 
 /* Bring the consumer to what it should be. */
@@ -474,7 +482,7 @@ static void adjust(struct source *source)
         return;
     if (source->consumer == NONE && wanted)
         start_consumer(source);
-    else if (source->consumer == ON && (!wanted || window_too_small(source)))
+    else if (source->consumer == ON && !wanted)
         stop_consumer(source);
     if (source->consumer == NONE && source->draining && !source->tell_drained) {
         source->tell_drained = true;
@@ -553,6 +561,15 @@ static void renew_before_timeout(struct source *source)
     amq_channel_renew(&source->ch);
 }
 
+static void tell_opaque_tables(struct source *source)
+{
+    if (source->opaque_tables > 0)
+        bailey_log(BAILEY_LOG_WARN, "amqp.header_tables_unreadable", kv_str("route", source->port->route),
+                   kv_str("queue", source->settings->queue), kv_u64("messages", source->opaque_tables),
+                   kv_str("hint", "Malformed, too deep or too large: carried as the header bailey-amqp-table."));
+    source->opaque_tables = 0;
+}
+
 /* How many messages wait; seldom for a queue where nothing happens. */
 static void look_at_lag(struct source *source)
 {
@@ -574,6 +591,7 @@ static void on_tick(struct bailey_timer *timer)
     if (source->failed || source->closing)
         return;
     bailey_timer_start(source->host, timer, TICK_MS);
+    tell_opaque_tables(source);
     if (source->ch.state != AMQ_CHANNEL_OPEN)
         return;
     renew_before_timeout(source);

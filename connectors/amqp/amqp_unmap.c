@@ -5,8 +5,6 @@
  */
 #include "amqp_map.h"
 
-#include <bailey/log.h>
-
 #include "amqp_fields.h"
 
 enum { SECOND_MS = 1000 };
@@ -258,18 +256,16 @@ static void opaque_table(struct bailey_message *msg, struct bailey_bytes table)
                                      {.kind = BAILEY_KIND_BYTES, .bytes = table}};
     msg->headers = header;
     msg->header_count = 1;
-    bailey_log(BAILEY_LOG_WARN, "amqp.header_table_unreadable", kv_u64("bytes", table.len),
-               kv_bytes("queue", msg->origin.queue.data, msg->origin.queue.len));
 }
 
-static void read_headers(struct decoder *d, struct bailey_bytes table)
+static bool read_headers(struct decoder *d, struct bailey_bytes table)
 {
     const struct bailey_header *headers;
     uint32_t count;
 
     if (!read_fields(d, table, 1, &headers, &count)) {
         opaque_table(d->msg, table);
-        return;
+        return false;
     }
     count = take_own_fields(d, (struct bailey_header *)(uintptr_t)headers, count);
     if (d->odd != NULL) {
@@ -278,6 +274,7 @@ static void read_headers(struct decoder *d, struct bailey_bytes table)
         d->msg->headers = headers;
         d->msg->header_count = count;
     }
+    return true;
 }
 
 /* ---- Properties ---- */
@@ -309,7 +306,7 @@ static struct bailey_bytes read_property(struct amq_reader *r, unsigned flags, u
     return flags & flag ? amq_read_shortstr(r) : BAILEY_NULL_BYTES;
 }
 
-bool amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64_t wall_ms, bool *null_body)
+enum amq_unmap_result amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64_t wall_ms, bool *null_body)
 {
     struct decoder d = {.msg = msg, .budget = BAILEY_VALUE_COUNT_MAX, .null_body = null_body};
     struct amq_reader r = {props.data, props.data + props.len, false};
@@ -318,7 +315,7 @@ bool amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64
 
     *null_body = false;
     if (flags & AMQ_FLAGS_UNKNOWN)
-        return false;
+        return AMQ_UNMAP_BAD;
     msg->content_type = read_property(&r, flags, AMQ_CONTENT_TYPE);
     msg->content_encoding = read_property(&r, flags, AMQ_CONTENT_ENCODING);
     if (flags & AMQ_HEADERS)
@@ -338,10 +335,8 @@ bool amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64
     msg->app_id = read_property(&r, flags, AMQ_APP_ID);
     read_property(&r, flags, AMQ_CLUSTER_ID);
     if (r.bad || amq_left(&r) > 0)
-        return false;
+        return AMQ_UNMAP_BAD;
     if (expiration.data != NULL)
         read_expiration(msg, expiration, wall_ms);
-    if (table.data != NULL)
-        read_headers(&d, table);
-    return true;
+    return table.data == NULL || read_headers(&d, table) ? AMQ_UNMAP_OK : AMQ_UNMAP_OPAQUE;
 }

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { GOODBYE_MS = 1000 /* for our close-ok to leave, and the broker to hang up */, METHOD_ROOM = 2048 };
+enum { GOODBYE_MS = 1000 /* for our close-ok to leave, and the broker to hang up */, METHOD_ROOM = 2048, FAILURE_AGAIN_MS = 60000 };
 
 static void conn_dial(struct amq_connection *conn);
 static void conn_failed(struct amq_connection *conn, const struct bailey_error *why);
@@ -226,11 +226,18 @@ static int64_t next_delay(struct amq_connection *conn)
     return bailey_backoff_next(host_of(conn), &conn->backoff, BAILEY_RECONNECT_MIN_MS, BAILEY_RECONNECT_MAX_MS);
 }
 
-static void log_failure(const struct amq_connection *conn, const struct bailey_error *why, int64_t delay_ms)
+/* Once for both connections, and for the same reason not again within a minute: the ends say what it means to them. */
+static void log_failure(struct amq_connection *conn, const struct bailey_error *why, int64_t delay_ms)
 {
+    struct amq_broker *broker = conn->broker;
+    int64_t now = bailey_now_ms(broker->host);
+
+    if (strcmp(broker->last_failure, why->text) == 0 && now - broker->last_failure_ms < FAILURE_AGAIN_MS)
+        return;
+    memcpy(broker->last_failure, why->text, sizeof broker->last_failure);
+    broker->last_failure_ms = now;
     bailey_log(why->kind == BAILEY_ERR_CONFIG ? BAILEY_LOG_ERROR : BAILEY_LOG_WARN, "amqp.connection_failed",
-               kv_str("broker", conn->broker->name), kv_str("address", conn->address),
-               kv_str("for", conn->role == AMQ_PUBLISH ? "publish" : "consume"), kv_error(why),
+               kv_str("broker", broker->name), kv_str("address", conn->address), kv_error(why),
                kv_ms("retry_in", delay_ms));
 }
 
@@ -494,6 +501,7 @@ static void handle_open_ok(struct amq_connection *conn)
     conn->state = CONN_OPEN;
     conn->expected = 0;
     conn->backoff = (struct bailey_backoff){0};
+    conn->broker->last_failure[0] = '\0';
     bailey_connection_up(host_of(conn), conn->broker->name, 1);
     bailey_log(BAILEY_LOG_INFO, "amqp.connected", kv_str("broker", conn->broker->name), kv_str("address", conn->address),
                kv_str("for", conn->role == AMQ_PUBLISH ? "publish" : "consume"),

@@ -62,6 +62,8 @@ struct amq_broker {
     struct bailey_host *host;
     struct amq_connection *connections;
     uint32_t last_group;
+    char last_failure[240]; /* as logged: the same one again is logged only after a while */
+    int64_t last_failure_ms;
 };
 
 /* Fill `err` from a reply code and text of the broker. Always returns false. */

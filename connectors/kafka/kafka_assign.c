@@ -155,6 +155,13 @@ static rd_kafka_topic_partition_t *list_part(rd_kafka_topic_partition_list_t *li
 
 /* ---- Commits ---- */
 
+/* Refusals that a rebalance brings with it: what is still ours then is committed a second later. */
+static bool is_of_rebalance(rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION || code == RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS ||
+           code == RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID || code == RD_KAFKA_RESP_ERR__NO_OFFSET;
+}
+
 static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_partition_list_t *list, void *opaque)
 {
     struct kafka_source *source = opaque;
@@ -170,12 +177,11 @@ static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
             list->elems[i].offset > part->committed && list->elems[i].offset <= part->mark.low)
             part->committed = list->elems[i].offset;
     }
-    if (code != source->commit_code && code != RD_KAFKA_RESP_ERR__NO_OFFSET) {
-        if (code != RD_KAFKA_RESP_ERR_NO_ERROR)
-            bailey_log(BAILEY_LOG_WARN, "kafka.commit_failed", kv_str("route", source->port->route),
-                       kv_str("broker", source->port->broker), kv_str("reason", rd_kafka_err2str(code)));
-        source->commit_code = code;
-    }
+    if (code != source->commit_code && code != RD_KAFKA_RESP_ERR_NO_ERROR)
+        bailey_log(is_of_rebalance(code) ? BAILEY_LOG_DEBUG : BAILEY_LOG_WARN, "kafka.commit_failed",
+                   kv_str("route", source->port->route), kv_str("broker", source->port->broker),
+                   kv_str("reason", rd_kafka_err2str(code)));
+    source->commit_code = code;
     bailey_again(source->host, &source->step);
 }
 
@@ -196,7 +202,7 @@ bool kafka_commit(struct kafka_source *source)
     }
     if (list == NULL)
         return false;
-    source->committing = rd_kafka_commit_queue(source->client->rk, list, source->client->queue, committed, source) ==
+    source->committing = rd_kafka_commit_queue(source->client->rk, list, source->client->consumer, committed, source) ==
                          RD_KAFKA_RESP_ERR_NO_ERROR;
     rd_kafka_topic_partition_list_destroy(list);
     return source->committing;

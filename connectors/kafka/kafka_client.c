@@ -50,10 +50,17 @@ void kafka_client_alive(struct kafka_client *client)
     if (!client->away)
         return;
     client->away = false;
+    client->trouble[0] = '\0';
     bailey_timer_stop(client->host, &client->probe);
     bailey_log(BAILEY_LOG_INFO, "kafka.broker_up", kv_str("broker", client->broker));
     if (client->ctx != NULL)
         client->ops->reachable(client->ctx, NULL);
+}
+
+void kafka_client_seen(struct kafka_client *client)
+{
+    if (!client->away)
+        count_up(client, true);
 }
 
 static void probe_answered(void *ctx, rd_kafka_event_t *event)
@@ -76,19 +83,38 @@ static void probe_now(struct bailey_timer *timer)
     rd_kafka_AdminOptions_destroy(options);
 }
 
-static void all_down(struct kafka_client *client, const char *text)
+static void say_away(struct kafka_client *client)
 {
     char reason[300];
 
+    if (client->trouble[0] != '\0')
+        snprintf(reason, sizeof reason, "no broker can be reached: %s", client->trouble);
+    else
+        snprintf(reason, sizeof reason, "no broker can be reached: the connections to %s are gone", client->servers[0]);
+    if (client->ctx != NULL)
+        client->ops->reachable(client->ctx, reason);
+}
+
+static void all_down(struct kafka_client *client)
+{
     if (client->away)
         return;
     client->away = true;
     count_up(client, false);
-    snprintf(reason, sizeof reason, "no broker can be reached: %s",
-             client->trouble[0] != '\0' ? client->trouble : text);
     bailey_timer_start(client->host, &client->probe, PROBE_EVERY_MS);
-    if (client->ctx != NULL)
-        client->ops->reachable(client->ctx, reason);
+    say_away(client);
+}
+
+/* One connection failed; librdkafka tells a repeated reason every 30 seconds only. */
+static void connection_failed(struct kafka_client *client, const char *text)
+{
+    bool first = client->trouble[0] == '\0';
+
+    snprintf(client->trouble, sizeof client->trouble, "%s", text);
+    if (client->away && first)
+        say_away(client); /* now with the reason */
+    else if (!client->away)
+        bailey_log(BAILEY_LOG_WARN, "kafka.broker_down", kv_str("broker", client->broker), kv_str("reason", text));
 }
 
 static void refused(struct kafka_client *client, int code, const char *text)
@@ -103,15 +129,16 @@ static void refused(struct kafka_client *client, int code, const char *text)
     fail(client, &err);
 }
 
-static void fatal(struct kafka_client *client)
+void kafka_client_fatal(struct kafka_client *client)
 {
     char text[200];
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(client->rk, text, sizeof text);
     struct bailey_error err;
 
-    bailey_fail_native(&err, kafka_error_kind(code), "kafka", code, "%s", text);
+    bailey_fail_native(&err, BAILEY_ERR_TRANSIENT, "kafka", code, "%s", text);
+    /* A member is also fenced by its own join that a frozen broker answered too late: then once. */
     if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-        bailey_hint(&err, "another gateway uses this `instance:` for the same route: give each its own");
+        bailey_hint(&err, "if this repeats, another gateway uses the same `instance:` for this route: give each its own");
     fail(client, &err);
 }
 
@@ -122,19 +149,17 @@ static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
     (void)rk;
     switch (code) {
     case RD_KAFKA_RESP_ERR__FATAL:
-        fatal(client);
+        kafka_client_fatal(client);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
     case RD_KAFKA_RESP_ERR__SSL:
         refused(client, code, text);
         break;
     case RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN:
-        all_down(client, text);
+        all_down(client);
         break;
     default:
-        snprintf(client->trouble, sizeof client->trouble, "%s", text);
-        bailey_log(client->away ? BAILEY_LOG_DEBUG : BAILEY_LOG_WARN, "kafka.broker_down",
-                   kv_str("broker", client->broker), kv_str("reason", text));
+        connection_failed(client, text);
     }
 }
 
@@ -198,6 +223,7 @@ static void serve_results(struct kafka_client *client)
 static void serve(struct kafka_client *client)
 {
     serve_results(client);
+    rd_kafka_poll(client->rk, 0); /* everything: bounded by what was asked for */
     if (client->ctx != NULL && client->ops->serve(client->ctx))
         bailey_again(client->host, &client->again);
 }
@@ -223,15 +249,15 @@ static bool open_queues(struct kafka_client *client, rd_kafka_type_t type, struc
 {
     static const uint64_t one = 1; /* what an eventfd takes */
 
-    if (type == RD_KAFKA_CONSUMER)
-        rd_kafka_poll_set_consumer(client->rk);
     rd_kafka_set_log_queue(client->rk, NULL);
-    client->queue =
-        type == RD_KAFKA_CONSUMER ? rd_kafka_queue_get_consumer(client->rk) : rd_kafka_queue_get_main(client->rk);
+    client->main = rd_kafka_queue_get_main(client->rk);
+    client->consumer = type == RD_KAFKA_CONSUMER ? rd_kafka_queue_get_consumer(client->rk) : NULL;
     client->results = rd_kafka_queue_new(client->rk);
     if (!bailey_waker_open(client->host, &client->waker, err))
         return false;
-    rd_kafka_queue_io_event_enable(client->queue, client->waker.fd, &one, sizeof one);
+    rd_kafka_queue_io_event_enable(client->main, client->waker.fd, &one, sizeof one);
+    if (client->consumer != NULL)
+        rd_kafka_queue_io_event_enable(client->consumer, client->waker.fd, &one, sizeof one);
     rd_kafka_queue_io_event_enable(client->results, client->waker.fd, &one, sizeof one);
     return true;
 }
@@ -241,7 +267,9 @@ static void end_work(struct bailey_job *job)
     struct kafka_client *client = job->ctx;
 
     rd_kafka_queue_destroy(client->results);
-    rd_kafka_queue_destroy(client->queue);
+    if (client->consumer != NULL)
+        rd_kafka_queue_destroy(client->consumer);
+    rd_kafka_queue_destroy(client->main);
     rd_kafka_destroy_flags(client->rk, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
 }
 
@@ -275,7 +303,9 @@ void kafka_client_free(struct kafka_client *client, void (*ended)(void *arg), vo
     client->ctx = NULL;
     client->ended = ended;
     client->ended_arg = arg;
-    rd_kafka_queue_io_event_enable(client->queue, -1, NULL, 0);
+    rd_kafka_queue_io_event_enable(client->main, -1, NULL, 0);
+    if (client->consumer != NULL)
+        rd_kafka_queue_io_event_enable(client->consumer, -1, NULL, 0);
     rd_kafka_queue_io_event_enable(client->results, -1, NULL, 0);
     bailey_waker_close(&client->waker);
     bailey_again_stop(client->host, &client->again);
@@ -293,6 +323,7 @@ struct kafka_client *kafka_client_new(const struct kafka_broker *broker, rd_kafk
 
     assert(ctx != NULL);
     client->host = broker->host;
+    client->servers = broker->settings->bootstrap_servers.items;
     client->ops = ops;
     client->ctx = ctx;
     client->broker = strdup(broker->name);

@@ -13,7 +13,8 @@
 struct kafka_client;
 
 struct kafka_client_ops {
-    /* Serve a slice of the main queue. True: there may be more, come back in the next turn. */
+    /* The main queue was served (reports, errors, logs). A consumer serves a slice of its own queue here. True: there may
+     * be more, come back in the next turn. */
     bool (*serve)(void *ctx);
     /* No broker can be reached (`reason`), or one can again (NULL). */
     void (*reachable)(void *ctx, const char *reason);
@@ -32,10 +33,12 @@ struct kafka_request {
 
 struct kafka_client {
     rd_kafka_t *rk;
-    rd_kafka_queue_t *queue;   /* main queue, or the consumer's */
-    rd_kafka_queue_t *results; /* of admin requests */
+    rd_kafka_queue_t *main;     /* reports, errors, logs: always served, also when no message can be taken */
+    rd_kafka_queue_t *consumer; /* messages, rebalances, answers to commits; NULL in a producer */
+    rd_kafka_queue_t *results;  /* of admin requests */
     struct bailey_host *host;
     char *broker; /* its name in `brokers:` */
+    const char *const *servers; /* of the settings */
     const struct kafka_client_ops *ops;
     void *ctx; /* NULL once the owner has gone */
 
@@ -44,7 +47,7 @@ struct kafka_client {
     struct bailey_timer probe; /* while no broker can be reached: ask until one answers */
     struct kafka_request *requests;
     bool counted_up, away, failed;
-    char trouble[256]; /* what a broker connection failed of last */
+    char trouble[256]; /* what a broker connection failed of since one worked */
 
     size_t kept; /* things of the instance that are still in use elsewhere: it ends after the last */
     void (*ended)(void *arg);
@@ -77,7 +80,11 @@ struct kafka_request *kafka_request_new(struct kafka_client *client, rd_kafka_Ad
 /* No answer is wanted any more. NULL is allowed. */
 void kafka_request_cancel(struct kafka_request *request);
 
-/* A broker answered something: it is up (counted once), and no longer away. */
+/* A broker answered a request made after any trouble that we know of: it is up. */
 void kafka_client_alive(struct kafka_client *client);
+/* librdkafka says that the instance had a fatal error. */
+void kafka_client_fatal(struct kafka_client *client);
+/* Something came from a broker, perhaps a while ago: it is up, unless we know better. */
+void kafka_client_seen(struct kafka_client *client);
 
 #endif

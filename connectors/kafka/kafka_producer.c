@@ -153,7 +153,6 @@ static bool on_serve(void *ctx)
     struct kafka_producer *producer = ctx;
     struct kafka_sink *sink, *next;
 
-    rd_kafka_poll(producer->client->rk, 0); /* everything: bounded by what the lanes may have under way */
     for (sink = producer->sinks; sink != NULL; sink = next) {
         next = sink->next;
         kafka_sink_reported(sink);

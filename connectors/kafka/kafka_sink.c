@@ -68,7 +68,6 @@ static void topic_ready(void *ctx)
     struct kafka_sink *sink = ctx;
 
     sink->ready = true;
-    kafka_client_alive(sink->producer->client);
     kafka_sink_show(sink);
 }
 
@@ -249,7 +248,7 @@ void kafka_sink_report(struct kafka_sink *sink, struct kafka_flight *flight, con
 void kafka_sink_reported(struct kafka_sink *sink)
 {
     if (sink->confirmed_count > 0) {
-        kafka_client_alive(sink->producer->client);
+        kafka_client_seen(sink->producer->client);
         confirm(sink);
     }
     if (sink->closing) {

@@ -27,7 +27,7 @@ void kafka_source_show(struct kafka_source *source, const char *reason)
         bailey_held(source->port, reason);
     } else if (!source->up && source->assigned && !source->client->away) {
         source->up = true;
-        kafka_client_alive(source->client);
+        kafka_client_seen(source->client);
         bailey_up(source->port);
     }
 }
@@ -121,6 +121,9 @@ static void consumer_error(struct kafka_source *source, const rd_kafka_message_t
     case RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET:
         kafka_offset_lost(source, record);
         return;
+    case RD_KAFKA_RESP_ERR__FATAL:
+        kafka_client_fatal(source->client);
+        return;
     default:
         break;
     }
@@ -163,14 +166,14 @@ static bool read_slice(struct kafka_source *source, size_t limit)
 {
     rd_kafka_message_t *records[KAFKA_SLICE];
     struct bailey_message *batch[KAFKA_SLICE];
-    ssize_t count = rd_kafka_consume_batch_queue(source->client->queue, 0, records, limit);
+    ssize_t count = rd_kafka_consume_batch_queue(source->client->consumer, 0, records, limit);
     size_t accepted;
 
     if (count < 0)
         return false;
     accepted = accept_records(source, records, (size_t)count, batch);
     if (accepted > 0) {
-        kafka_client_alive(source->client);
+        kafka_client_seen(source->client);
         bailey_receive(source->port, batch, accepted);
     }
     return (size_t)count == limit;
@@ -313,7 +316,7 @@ static void finish(struct kafka_source *source)
 
 static void leave(struct kafka_source *source, int64_t now)
 {
-    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(source->client->rk, source->client->queue);
+    rd_kafka_error_t *error = rd_kafka_consumer_close_queue(source->client->rk, source->client->consumer);
 
     source->phase = SOURCE_LEAVING;
     source->deadline = error != NULL ? now : now + CLOSE_LEAVE_MS; /* after a fatal error there is nothing to leave */

@@ -53,9 +53,9 @@ static void add_route_value(struct text *out, const char *name, const struct rou
 
 static void add_plain_metrics(struct text *out, const struct snapshot *snapshot)
 {
-#define METRIC(field, type, name, help)                                                                                \
-    add_head(out, name, type, help);                                                                                   \
-    for (size_t i = 0; i < snapshot->route_count; i++)                                                                 \
+#define METRIC(field, type, name, help)                \
+    add_head(out, name, type, help);                   \
+    for (size_t i = 0; i < snapshot->route_count; i++) \
         add_route_value(out, name, &snapshot->routes[i], snapshot->routes[i].field);
 #include "core/metrics.def"
 #undef METRIC
@@ -106,7 +106,6 @@ static void add_buckets(struct text *out, const char *name, const struct route_s
     for (int i = 0; i < LATENCY_BUCKETS; i++) {
         count += route->latency_count[i];
         open_labels(out, name, "route", route->name);
-        /* The name of a series of buckets ends with _bucket, and the labels are already open: hence `name` as it is. */
         text_add(out, ",le=\"");
         if (i < LATENCY_BUCKETS - 1)
             add_seconds(out, latency_bounds_ms[i]);
@@ -123,8 +122,7 @@ static void add_buckets(struct text *out, const char *name, const struct route_s
 
 static void add_histogram(struct text *out, const struct snapshot *snapshot)
 {
-    add_head(out, "bailey_delivery_seconds", HISTOGRAM,
-             "Time from receiving a message to the sink's confirm.");
+    add_head(out, "bailey_delivery_seconds", HISTOGRAM, "Time from receiving a message to the sink's confirm.");
     for (size_t i = 0; i < snapshot->route_count; i++)
         add_buckets(out, "bailey_delivery_seconds_bucket", &snapshot->routes[i]);
 }

@@ -75,14 +75,6 @@ static bool parse_url(struct copy *copy, struct url *url, const char *str, enum 
     return false;
 }
 
-static bool has_option(const struct bailey_option *table, const char *name)
-{
-    for (; table != NULL && table->name != NULL; table++)
-        if (strcmp(table->name, name) == 0)
-            return true;
-    return false;
-}
-
 /* Both tables' names, for the nearest. */
 static int unknown_option(struct copy *copy, const struct url *url, const struct bailey_option *end, const char *name)
 {
@@ -134,7 +126,7 @@ static uint64_t hash(uint64_t seed, const char *str)
     return seed;
 }
 
-static struct config *read_yaml(struct copy *copy, const struct text *yaml)
+static struct config *read_yaml(const struct text *yaml)
 {
     struct findings findings;
 
@@ -146,7 +138,6 @@ static struct config *read_yaml(struct copy *copy, const struct text *yaml)
     findings_print(&findings, &out);
     cli_complain(&out);
     findings_fini(&findings);
-    (void)copy;
     return config;
 }
 
@@ -159,15 +150,13 @@ static struct config *make_config(struct copy *copy, const char *from, const cha
 
     if (!parse_url(copy, &copy->from, from, BAILEY_SOURCE) || !parse_url(copy, &copy->to, to, BAILEY_SINK))
         return NULL;
-    if (has_option(copy->from.connector->source->options, "group"))
-        url_default(&copy->from, "group", "bailey-copy");
     add_yaml(copy, &yaml, hash(hash(0xcbf29ce484222325u, from), to));
     if ((unused = url_unused(&copy->from)) != NULL)
         unknown_option(copy, &copy->from, copy->from.connector->source->options, unused);
     else if ((unused = url_unused(&copy->to)) != NULL)
         unknown_option(copy, &copy->to, copy->to.connector->sink->options, unused);
     else
-        config = read_yaml(copy, &yaml);
+        config = read_yaml(&yaml);
     explicit_bzero(yaml.data, yaml.len);
     text_free(&yaml);
     return config;
@@ -177,7 +166,7 @@ static struct config *make_config(struct copy *copy, const char *from, const cha
 
 static void show_progress(struct copy *copy, bool last)
 {
-    int64_t ms = cli_now_ms() - copy->began_ms;
+    int64_t ms = copy->changed_ms - copy->began_ms; /* without the time that it only waited */
     struct text out = {0};
 
     if (!copy->progress && !last)

@@ -114,14 +114,6 @@ void url_fini(struct url *url)
     url->storage = NULL;
 }
 
-bool url_default(struct url *url, const char *name, const char *value)
-{
-    for (size_t i = 0; i < url->count; i++)
-        if (strcmp(url->options[i].name, name) == 0)
-            return true;
-    return add(url, name, value, NULL);
-}
-
 static void add_value(struct text *yaml, const char *value)
 {
     text_add_json(yaml, value, strlen(value)); /* a JSON string is a double-quoted scalar */

@@ -31,9 +31,6 @@ typedef const struct bailey_connector *url_find(const char *scheme, size_t len, 
 bool url_parse(struct url *url, const char *str, enum bailey_role role, url_find *find, struct bailey_error *err);
 void url_fini(struct url *url);
 
-/* Add an option unless it was given. */
-bool url_default(struct url *url, const char *name, const char *value);
-
 /* Append ", name: value" for each option of `table` that is given, marking it used. */
 void url_add_options(struct url *url, const struct bailey_option *table, struct text *yaml);
 

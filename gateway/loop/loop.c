@@ -25,6 +25,8 @@
 #include "loop/mailbox.h"
 #include "loop/wheel.h"
 
+enum { TURN_NS = 250000 }; /* see moderate() */
+
 struct task_list {
     struct bailey_task *first, **last;
 };
@@ -36,7 +38,7 @@ struct bailey_host {
     struct wheel wheel;
     struct mailbox mailbox;
     struct task_list again, turn_end;
-    int64_t now_ms;
+    int64_t now_ms, turn_began_ns;
     uint64_t random;
     atomic_bool stopping;
     pthread_t thread;
@@ -119,12 +121,17 @@ static void tasks_run(struct task_list *list)
 
 /* ---- Time ---- */
 
-static int64_t clock_ms(clockid_t clock)
+static int64_t clock_ns(clockid_t clock)
 {
     struct timespec ts;
 
     clock_gettime(clock, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+    return (int64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
+
+static int64_t clock_ms(clockid_t clock)
+{
+    return clock_ns(clock) / 1000000;
 }
 
 int64_t bailey_now_ms(const struct bailey_host *host)
@@ -427,6 +434,18 @@ static void prepare_wait(struct bailey_host *loop, int64_t wait_ms)
         lws_sul_cancel(&loop->sul);
 }
 
+/* A peer that sends a few messages at a time would cost a poll, a read and a write each few. So a busy loop makes at most one
+ * turn each TURN_NS: what comes meanwhile is one batch. An idle one, whose last turn is long ago, does not wait here. */
+static void moderate(struct bailey_host *loop)
+{
+    int64_t left_ns = TURN_NS - (clock_ns(CLOCK_MONOTONIC) - loop->turn_began_ns);
+    struct timespec pause = {.tv_nsec = left_ns};
+
+    if (left_ns > 0)
+        nanosleep(&pause, NULL);
+    loop->turn_began_ns = clock_ns(CLOCK_MONOTONIC);
+}
+
 static void turn(struct bailey_host *loop, int64_t wait_ms)
 {
     loop->now_ms = clock_ms(CLOCK_MONOTONIC);
@@ -439,6 +458,7 @@ static void turn(struct bailey_host *loop, int64_t wait_ms)
     if (loop->again.first != NULL || loop->turn_end.first != NULL || wait_ms == 0) {
         lws_service(loop->context, -1);
     } else {
+        moderate(loop);
         prepare_wait(loop, wait_ms);
         lws_service(loop->context, 0);
     }

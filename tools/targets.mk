@@ -1,0 +1,132 @@
+# tools/targets.mk: everything a developer can ask for besides `all`. Included by the Makefile; listed by `make help`.
+#
+# What needs packages of the system (test, demo, check, asan, tsan) calls tools/setup by itself. What only builds never
+# installs: it names what is missing and stops.
+
+PYTHON ?= /usr/bin/python3
+CLANG  ?= clang
+FUZZ_SECONDS ?= 60
+JOBS   ?= $(shell nproc)
+
+# ---- Before a build: what is missing? (0.05 s; skipped where setup comes first, or nothing is built)
+no_build := setup preflight demo test check asan tsan system bench format help clean
+ifneq ($(filter-out $(no_build),$(or $(MAKECMDGOALS),all)),)
+  ifeq ($(MAKELEVEL),0)
+    missing := $(shell tools/setup missing build)
+    ifneq ($(missing),)
+      $(error missing: $(missing). To install: make setup)
+    endif
+  endif
+endif
+
+# As many jobs as cores unless told otherwise (-jN reaches sub-makes through the environment).
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
+  MAKEFLAGS += -j$(JOBS)
+endif
+
+.PHONY: setup preflight
+setup:  ## install what building and testing need (root or sudo; quick when done)
+	@tools/setup test
+preflight:  ## name what is missing for a build
+	@tools/setup missing build
+
+# ---- Tests without a broker
+CONFORMANCE := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/conformance/test_*.c))
+FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
+JUDGE       := $(BUILD)/tests/rig/judge_kafka
+
+ifeq ($(FUZZING),)
+$(FUZZERS): $(BUILD)/tests/fuzz/replay.o
+else
+$(FUZZERS): private CFLAGS += -fsanitize=fuzzer
+endif
+
+# A client of Kafka that is not ours: librdkafka and nothing of bailey.
+$(JUDGE): tests/support/rig/judge_kafka.c
+	@mkdir -p $(@D)
+	$(CC) -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(if $(DEV),-Werror) -MMD -MP \
+	  $(shell $(PKG_CONFIG) --cflags rdkafka) -o $@ $< $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka)
+
+.PHONY: test unit system tests
+tests: all $(UNITS) $(CONFORMANCE) $(FUZZERS) $(JUDGE)
+unit: all $(UNITS) $(CONFORMANCE) $(FUZZERS)  ## tests that need no broker
+	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
+system: all $(JUDGE) $(CONFORMANCE)  ## tests on real brokers (STORY=name for one)
+	@$(PYTHON) tests/system/run.py --build $(BUILD) $(STORY)
+test:  ## all tests: unit, then system (calls setup)
+	@tools/setup test
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory system
+
+# ---- Checks
+SOURCES := $(wildcard gateway/*.c gateway/*/*.[ch] include/bailey/*.h connectors/*/*.[ch] stores/*/*.[ch] bench/*.[ch] \
+             tests/*/*.[ch] tests/support/rig/*.[ch])
+TIDIED  := $(patsubst %.c,$(BUILD)/tidy/%,$(filter gateway/%.c connectors/%.c stores/%.c,$(SOURCES)))
+
+.PHONY: check format tidy
+check:  ## format, warnings as errors, clang-tidy, layers, generated files, examples (calls setup)
+	@tools/setup test
+	@tools/check
+format:  ## rewrite all C files as .clang-format says
+	clang-format -i $(SOURCES)
+tidy: $(TIDIED)
+$(BUILD)/tidy/gateway/%: INCLUDES = -Igateway
+$(BUILD)/tidy/connectors/%: INCLUDES = $(shell $(PKG_CONFIG) --cflags $(call pkgs,$(word 2,$(subst /, ,$(patsubst $(BUILD)/tidy/%,%,$@)))) 2>/dev/null)
+$(BUILD)/tidy/%: $(BUILD)/%.o .clang-tidy
+	@mkdir -p $(@D)
+	@clang-tidy --quiet $*.c -- -std=c17 -D_GNU_SOURCE -Iinclude $(INCLUDES) 2>$@.log >$@.out || { cat $@.out $@.log; exit 1; }
+	@touch $@
+
+# ---- Sanitizers: the unit tests, and one real pair with a kill
+export ASAN_OPTIONS  ?= detect_leaks=1:abort_on_error=0:strict_string_checks=1
+export UBSAN_OPTIONS ?= print_stacktrace=1:halt_on_error=1
+export TSAN_OPTIONS  ?= suppressions=$(CURDIR)/tests/support/tsan.supp:halt_on_error=0:exitcode=66:second_deadlock_stack=1
+.PHONY: asan tsan
+asan:  ## unit tests and a real pair with a kill, under address and undefined behaviour sanitizers
+	@tools/setup test
+	@$(MAKE) --no-print-directory BUILD=build/asan SAN=address,undefined unit
+	@$(MAKE) --no-print-directory BUILD=build/asan SAN=address,undefined STORY=sanitized system
+tsan:  ## the same under the thread sanitizer
+	@tools/setup test
+	@$(MAKE) --no-print-directory BUILD=build/tsan SAN=thread unit
+	@$(MAKE) --no-print-directory BUILD=build/tsan SAN=thread STORY=sanitized system
+
+# ---- Fuzzing
+.PHONY: fuzz fuzzers
+fuzz:  ## run each fuzz target for FUZZ_SECONDS (60); crashes become regression inputs
+	@$(MAKE) --no-print-directory BUILD=build/fuzz CC=$(CLANG) SAN=fuzzer-no-link,address,undefined FUZZING=1 fuzzers
+	@tools/fuzz build/fuzz $(FUZZ_SECONDS)
+fuzzers: $(FUZZERS)
+
+# ---- Seeing it work
+.PHONY: demo bench
+demo:  ## 20,000 messages around real brokers, with kills on the way (calls setup)
+	@tools/setup demo
+	@$(MAKE) --no-print-directory all $(JUDGE)
+	@$(PYTHON) tools/demo --build $(BUILD)
+bench:  ## CPU, memory and rate against the bare client libraries
+	@tools/setup test
+	@$(MAKE) --no-print-directory all
+	@bench/run
+
+# ---- Documentation and installation
+.PHONY: docs install clean help
+docs: all  ## generate docs/options.md, docs/metrics.md and conf/bailey.schema.json
+	@tools/gen_docs.sh $(BUILD)/bailey .
+
+share := $(DESTDIR)$(PREFIX)/share
+install: all  ## install below DESTDIR and PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/bailey/connectors $(DESTDIR)$(PREFIX)/include/bailey \
+	  $(share)/doc/bailey $(share)/bailey/conf/examples $(share)/man/man1
+	install -m 755 $(BUILD)/bailey $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(PLUGS) $(DESTDIR)$(PREFIX)/lib/bailey/connectors/
+	install -m 644 include/bailey/*.h $(DESTDIR)$(PREFIX)/include/bailey/
+	install -m 644 $(wildcard README.md CHANGELOG.md docs/*.md) $(share)/doc/bailey/
+	install -m 644 $(wildcard conf/*.yaml conf/*.json) $(share)/bailey/conf/
+	install -m 644 conf/examples/*.yaml $(share)/bailey/conf/examples/
+	$(if $(wildcard docs/man/*.1),install -m 644 docs/man/*.1 $(share)/man/man1/)
+clean:  ## remove everything that was built
+	rm -rf build
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):[^#=]*##  *\(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@echo; echo "  BUILD=DIR  SAN=address,undefined|thread  DEV=1 (warnings are errors)  PREFIX=DIR DESTDIR=DIR"
