@@ -322,7 +322,9 @@ static void on_lost(void *ctx, const struct bailey_error *why)
         conn_closed(conn);
         return;
     }
-    if (conn->state == CONN_HANDSHAKE && conn->expected == AMQP_CONNECTION_TUNE_METHOD)
+    if (conn->state == CONN_HANDSHAKE && conn->expected == AMQP_CONNECTION_START_METHOD)
+        bailey_hint(&err, "It hung up before a word of AMQP: check the port, and whether it expects amqps://.");
+    else if (conn->state == CONN_HANDSHAKE && conn->expected == AMQP_CONNECTION_TUNE_METHOD)
         bailey_hint(&err, "The broker hung up at the log-in: check user and password in the URL.");
     else if (conn->state == CONN_HANDSHAKE && conn->expected == AMQP_CONNECTION_OPEN_OK_METHOD)
         bailey_hint(&err, "The broker hung up at opening the vhost: check the vhost in the URL.");

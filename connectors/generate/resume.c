@@ -14,12 +14,13 @@
 
 static int format_record(char text[static RESUME_SLOT], const struct resume_owner *owner, uint64_t turn, uint64_t next)
 {
-    int len = snprintf(text, RESUME_SLOT,
-                       "bailey-resume 1 seed=%" PRIu64 " keys=%" PRIu64 " lane=%u lanes=%u turn=%" PRIu64 " next=%" PRIu64,
-                       owner->seed, owner->keys, owner->lane, owner->lanes, turn, next);
+    int len =
+        snprintf(text, RESUME_SLOT,
+                 "bailey-resume 1 seed=%" PRIu64 " keys=%" PRIu64 " lane=%u lanes=%u turn=%" PRIu64 " next=%" PRIu64,
+                 owner->seed, owner->keys, owner->lane, owner->lanes, turn, next);
 
-    return len + snprintf(text + len, (size_t)(RESUME_SLOT - len), " crc=%08" PRIx32 "\n",
-                          payload_crc32(text, (size_t)len));
+    return len +
+           snprintf(text + len, (size_t)(RESUME_SLOT - len), " crc=%08" PRIx32 "\n", payload_crc32(text, (size_t)len));
 }
 
 /* Anything but what format_record() makes is no record. */
@@ -27,7 +28,8 @@ static bool parse_record(const char *text, struct resume_owner *owner, uint64_t 
 {
     char again[RESUME_SLOT];
 
-    if (sscanf(text, "bailey-resume 1 seed=%" SCNu64 " keys=%" SCNu64 " lane=%u lanes=%u turn=%" SCNu64 " next=%" SCNu64,
+    if (sscanf(text,
+               "bailey-resume 1 seed=%" SCNu64 " keys=%" SCNu64 " lane=%u lanes=%u turn=%" SCNu64 " next=%" SCNu64,
                &owner->seed, &owner->keys, &owner->lane, &owner->lanes, turn, next) != 6)
         return false;
     int len = format_record(again, owner, *turn, *next);
@@ -48,7 +50,8 @@ static bool read_records(struct resume *resume, const char *path, uint64_t *next
 
     *next = 0;
     if (got < 0)
-        return bailey_fail_native(err, BAILEY_ERR_TRANSIENT, "errno", errno, "cannot read %s: %s", path, strerror(errno));
+        return bailey_fail_native(err, BAILEY_ERR_TRANSIENT, "errno", errno, "cannot read %s: %s", path,
+                                  strerror(errno));
     for (int slot = 0; slot < 2; slot++) {
         char text[RESUME_SLOT + 1] = {0};
         struct resume_owner owner;
@@ -58,8 +61,8 @@ static bool read_records(struct resume *resume, const char *path, uint64_t *next
         if (!parse_record(text, &owner, &turn, &number))
             continue;
         if (!same_owner(&owner, &resume->owner)) {
-            bailey_fail(err, BAILEY_ERR_CONFIG, "%s was written with seed %" PRIu64 ", %" PRIu64 " keys, lane %u of %u", path,
-                        owner.seed, owner.keys, owner.lane, owner.lanes);
+            bailey_fail(err, BAILEY_ERR_CONFIG, "%s was written with seed %" PRIu64 ", %" PRIu64 " keys, lane %u of %u",
+                        path, owner.seed, owner.keys, owner.lane, owner.lanes);
             return bailey_hint(err, "set these again, or give another file to `resume`");
         }
         if (!found || turn > resume->turn) {

@@ -7,6 +7,10 @@
  *     revoke: nothing more is given out → what is out is settled (bounded) → commit → unassign; nothing of this if the
  *             partitions are lost already: then their next owner may have committed
  *
+ * A broker's restart takes all partitions away and brings them back, mostly to the same member. What was settled and could
+ * not be committed is remembered for that case (`gone`): if the committed offset is still the one that we wrote, nobody read
+ * further in between, and reading goes on at our own watermark.
+ *
  * auto.offset.reset is `error`: a position that does not exist is told, never jumped over in silence.
  */
 #include <stdio.h>
@@ -62,14 +66,24 @@ struct kafka_part *kafka_part_of_group(const struct kafka_source *source, uint32
     return part != NULL && part->group == group ? part : NULL;
 }
 
+static bool is_named(const struct kafka_part *part, const rd_kafka_topic_partition_t *wanted)
+{
+    return part->partition == wanted->partition && strcmp(rd_kafka_topic_name(part->rkt), wanted->topic) == 0;
+}
+
 static struct kafka_part *part_named(const struct kafka_source *source, const rd_kafka_topic_partition_t *wanted)
 {
-    for (size_t i = 0; i < source->part_count; i++) {
-        struct kafka_part *part = source->sorted[i];
+    for (size_t i = 0; i < source->part_count; i++)
+        if (is_named(source->sorted[i], wanted))
+            return source->sorted[i];
+    return NULL;
+}
 
-        if (part->partition == wanted->partition && strcmp(rd_kafka_topic_name(part->rkt), wanted->topic) == 0)
-            return part;
-    }
+static struct kafka_part *gone_named(const struct kafka_source *source, const rd_kafka_topic_partition_t *wanted)
+{
+    for (size_t i = 0; i < source->slot_count; i++)
+        if (source->slots[i] != NULL && source->slots[i]->gone && is_named(source->slots[i], wanted))
+            return source->slots[i];
     return NULL;
 }
 
@@ -122,27 +136,6 @@ static void part_add(struct kafka_source *source, const rd_kafka_topic_partition
     qsort(source->sorted, source->part_count, sizeof *source->sorted, compare_parts);
 }
 
-static void part_remove(struct kafka_source *source, struct kafka_part *part)
-{
-    size_t i = 0;
-
-    while (source->sorted[i] != part)
-        i++;
-    for (source->part_count--; i < source->part_count; i++)
-        source->sorted[i] = source->sorted[i + 1];
-    source->slots[part->group & (KAFKA_PARTS_MAX - 1)] = NULL;
-    source->last = NULL;
-    watermark_fini(&part->mark);
-    rd_kafka_topic_destroy(part->rkt);
-    free(part);
-}
-
-void kafka_parts_clear(struct kafka_source *source)
-{
-    while (source->part_count > 0)
-        part_remove(source, source->sorted[source->part_count - 1]);
-}
-
 static rd_kafka_topic_partition_t *list_part(rd_kafka_topic_partition_list_t *list, const struct kafka_part *part,
                                              int64_t offset)
 {
@@ -151,6 +144,46 @@ static rd_kafka_topic_partition_t *list_part(rd_kafka_topic_partition_list_t *li
 
     entry->offset = offset;
     return entry;
+}
+
+static void part_free(struct kafka_source *source, struct kafka_part *part)
+{
+    source->slots[part->group & (KAFKA_PARTS_MAX - 1)] = NULL;
+    watermark_fini(&part->mark);
+    rd_kafka_topic_destroy(part->rkt);
+    free(part);
+}
+
+static void part_remove(struct kafka_source *source, struct kafka_part *part)
+{
+    size_t i = 0;
+
+    if (part->paused) { /* librdkafka would remember it, and never read it again if it came back to us */
+        rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+
+        list_part(list, part, 0);
+        rd_kafka_resume_partitions(source->client->rk, list);
+        rd_kafka_topic_partition_list_destroy(list);
+    }
+    while (source->sorted[i] != part)
+        i++;
+    for (source->part_count--; i < source->part_count; i++)
+        source->sorted[i] = source->sorted[i + 1];
+    source->last = NULL;
+    if (part->committed < 0 || (part->mark.low <= part->committed && part->mark.count == 0)) {
+        part_free(source, part);
+        return;
+    }
+    part->gone = true;
+    part->revoking = part->paused = false;
+}
+
+void kafka_parts_clear(struct kafka_source *source)
+{
+    for (size_t i = 0; i < source->slot_count; i++)
+        if (source->slots[i] != NULL)
+            part_free(source, source->slots[i]);
+    source->part_count = 0;
 }
 
 /* ---- Commits ---- */
@@ -303,14 +336,20 @@ static void apply_assignment(struct kafka_source *source, rd_kafka_topic_partiti
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *entry = &list->elems[i];
         bool resolved = entry->opaque != NULL; /* an end, not a committed offset: commit it soon */
-        struct kafka_part *known = part_named(source, entry);
+        struct kafka_part *known = part_named(source, entry), *gone;
+        int64_t committed = resolved ? -1 : entry->offset;
 
         entry->opaque = NULL;
         if (known != NULL)
             part_remove(source, known);
+        gone = gone_named(source, entry);
+        if (gone != NULL && !resolved && gone->committed == entry->offset && gone->mark.low > entry->offset)
+            entry->offset = gone->mark.low;
+        if (gone != NULL)
+            part_free(source, gone);
         if (entry->offset < 0)
             entry->offset = RD_KAFKA_OFFSET_BEGINNING;
-        part_add(source, entry, entry->offset, resolved ? -1 : entry->offset);
+        part_add(source, entry, entry->offset, committed);
     }
     if (!assign(source, list, &err)) {
         kafka_source_fail(source, &err);
@@ -575,7 +614,7 @@ static void answer_range(struct bailey_job *job)
     struct kafka_part *part = kafka_part_of_group(source, question->group);
     struct bailey_error err;
 
-    if (part == NULL || part->revoking || source->closing || source->failed) {
+    if (part == NULL || part->gone || part->revoking || source->closing || source->failed) {
         /* no concern of ours any more */
     } else if (question->code != RD_KAFKA_RESP_ERR_NO_ERROR) {
         bailey_fail_native(&err, BAILEY_ERR_TRANSIENT, "kafka", question->code,

@@ -196,7 +196,7 @@ static const struct owned common_properties[] = {
     {"socket.keepalive.enable", "true"},
     {"socket.timeout.ms", "30000"},
     {"reconnect.backoff.ms", "250"},
-    {"reconnect.backoff.max.ms", "30000"},
+    {"reconnect.backoff.max.ms", "10000"},
     {"enable.metrics.push", "false"},  /* telemetry to the broker: nobody asked for it */
     {"log.connection.close", "false"}, /* idle connections may be closed by the broker */
 };

@@ -10,6 +10,7 @@
 struct kafka_part {
     uint32_t group; /* what its messages carry: slot in the low 16 bits, a serial number above; never 0 */
     bool revoking;  /* gives out nothing more */
+    bool gone;      /* taken away before all of it was committed: kept in case that it comes back untouched */
     bool paused;    /* by us: only what we paused is resumed */
     int32_t partition;
     size_t out;            /* revoking: messages that still have to be settled */

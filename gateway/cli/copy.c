@@ -19,7 +19,7 @@
 #include "host/gateway.h"
 #include "host/registry.h"
 
-enum { TICK_MS = 200, START_PATIENCE_MS = 30000, DRAIN_MS = 10000, CREDIT_MAX = 10000 };
+enum { TICK_MS = 200, START_PATIENCE_MS = 30000, START_ATTEMPTS = 4, DRAIN_MS = 10000, CREDIT_MAX = 10000 };
 
 struct copy {
     const struct command *command;
@@ -197,8 +197,9 @@ static enum verdict judge(struct copy *copy, struct gateway *gateway)
         return REACHED;
     if (copy->idle_ms > 0 && now - copy->changed_ms >= copy->idle_ms)
         return REACHED;
-    if (moved == 0 && copy->status.state >= LANE_STARTING && now - copy->began_ms >= START_PATIENCE_MS)
-        return HOPELESS;
+    if (moved == 0 && copy->status.state >= LANE_STARTING &&
+        (copy->status.restarts >= START_ATTEMPTS || now - copy->began_ms >= START_PATIENCE_MS))
+        return HOPELESS; /* what is wrong was so from the start: a password, a name */
     return GO_ON;
 }
 
@@ -286,6 +287,19 @@ static int run(const struct command *command, int argc, char **argv)
     return result;
 }
 
+static void add_examples(struct text *out)
+{
+    const char *const *names;
+    size_t count = registry_names(&names);
+
+    text_add(out, count > 0 ? "\nURLs of the connectors:\n\n" : "");
+    for (size_t i = 0; i < count; i++) {
+        const struct bailey_connector *connector = registry_find(names[i], NULL);
+        if (connector != NULL && connector->url != NULL && connector->url->example != NULL)
+            text_printf(out, "  %s\n", connector->url->example);
+    }
+}
+
 const struct command copy_command = {
     .name = "copy",
     .usage = "FROM-URL TO-URL [--count N | --idle DURATION]",
@@ -302,5 +316,6 @@ const struct command copy_command = {
             "Without either it ends when the source has no more, or by SIGINT. Exit code 1: it could not start in 30 "
             "s, or\n"
             "did not reach N.\n",
+    .more = add_examples,
     .run = run,
 };

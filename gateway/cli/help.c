@@ -23,6 +23,8 @@ void cli_add_help(struct text *out, const struct command *command)
         return;
     }
     text_printf(out, "bailey %s %s\n\n%s\n\n%s", command->name, command->usage, command->summary, command->help);
+    if (command->more != NULL)
+        command->more(out);
 }
 
 static int run(const struct command *command, int argc, char **argv)

@@ -177,17 +177,31 @@ static void add_type(struct writer *w, const struct bailey_option *option)
     }
 }
 
+/* A default that is a value is one for the editor; one that is computed is told in words. */
+static void add_default(struct writer *w, const struct bailey_option *option)
+{
+    const char *initial = option->initial;
+    bool plain = option->type == BAILEY_OPT_BOOL ||
+                 (option->type == BAILEY_OPT_INT && initial != NULL && initial[strspn(initial, "0123456789")] == '\0');
+
+    if (option->initial_text != NULL) {
+        struct text words = {0};
+        text_printf(&words, "default: %s", option->initial_text);
+        member_text(w, "$comment", words.data);
+        text_free(&words);
+    } else if (initial != NULL && plain) {
+        member(w, "default", initial);
+    } else if (initial != NULL) {
+        member_text(w, "default", initial);
+    }
+}
+
 static void add_option(struct writer *w, const struct bailey_option *option)
 {
     name(w, option->name);
     begin(w, "{");
     member_text(w, "description", option->summary);
-    if (option_default(option) != NULL) {
-        struct text words = {0};
-        text_printf(&words, "default: %s", option_default(option)[0] == '\0' ? "empty" : option_default(option));
-        member_text(w, "$comment", words.data);
-        text_free(&words);
-    }
+    add_default(w, option);
     add_type(w, option);
     end(w, "}");
 }

@@ -28,7 +28,12 @@ long fail_alloc_balance(void)
     return balance;
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#ifndef __has_feature
+#define __has_feature(x) 0 /* GCC has macros of its own */
+#endif
+
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || defined(__SANITIZE_ADDRESS__) || \
+    defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
 
 bool fail_alloc_works(void)
 {

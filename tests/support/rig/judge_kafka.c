@@ -222,11 +222,10 @@ static void produce_record(rd_kafka_t *client, const struct options *o, struct f
         rd_kafka_header_add(headers, name, (ssize_t)name_len, header, header == NULL ? -1 : (ssize_t)header_len);
     }
     for (;;) {
-        rd_kafka_resp_err_t err =
-            rd_kafka_producev(client, RD_KAFKA_V_TOPIC(o->topic), RD_KAFKA_V_PARTITION(partition),
-                              RD_KAFKA_V_KEY(key, key_len), RD_KAFKA_V_VALUE((void *)(uintptr_t)value, value_len),
-                              RD_KAFKA_V_TIMESTAMP(stamped ? timestamp : 0), RD_KAFKA_V_HEADERS(headers),
-                              RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+        rd_kafka_resp_err_t err = rd_kafka_producev(
+            client, RD_KAFKA_V_TOPIC(o->topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(key, key_len),
+            RD_KAFKA_V_VALUE((void *)(uintptr_t)value, value_len), RD_KAFKA_V_TIMESTAMP(stamped ? timestamp : 0),
+            RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
 
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
             break;

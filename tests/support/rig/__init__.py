@@ -1,0 +1,17 @@
+"""The rig: real brokers on loopback, clients that are not Bailey's, and the gateway under test.
+
+    with Rig("build/release") as rig:
+        rig.start("kafka", "rabbitmq")
+        rig.kafka.create("orders")
+        gateway = rig.gateway({"routes": [...]})
+
+Everything has a private folder and ports of its own, so that several rigs can run side by side, and everything ends with
+the process that started it: by a normal exit, an exception or a SIGKILL.
+"""
+from .gateway import Gateway
+from .kafka import Kafka, Record
+from .process import Process, until
+from .rabbitmq import Message, RabbitMQ
+from .rig import Rig
+
+__all__ = ["Gateway", "Kafka", "Message", "Process", "RabbitMQ", "Record", "Rig", "until"]
