@@ -7,7 +7,7 @@ comma  := ,
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bailey
 # librdkafka: the system's if it is 2.6.1 or newer, else the static one that tools/setup built into the cache.
 RDKAFKA_MIN := 2.6.1
-RDKAFKA_DIR := $(CACHE)/librdkafka-2.15.1
+RDKAFKA_DIR := $(CACHE)/librdkafka-2.15.1-pthread
 RDKAFKA_ENV := $(shell pkg-config --atleast-version=$(RDKAFKA_MIN) rdkafka 2>/dev/null || echo PKG_CONFIG_PATH=$(RDKAFKA_DIR)/lib/pkgconfig)
 RDKAFKA_STATIC := $(if $(RDKAFKA_ENV),--static)
 PKG_CONFIG := $(RDKAFKA_ENV) pkg-config

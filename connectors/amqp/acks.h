@@ -11,12 +11,12 @@
 #include <stdint.h>
 
 struct amq_acks {
-    uint32_t *ring; /* second of receipt << 2 | state */
-    size_t cap;     /* power of two, or 0 */
-    uint64_t base;  /* oldest tag that is not acknowledged */
-    uint64_t next;  /* tag of the next delivery */
-    uint64_t acked_ahead; /* tags beyond base that are acknowledged */
-    uint64_t scan;        /* none that is settled and not told lies before it, but for the prefix */
+    uint32_t *ring;           /* second of receipt << 2 | state */
+    size_t cap;               /* power of two, or 0 */
+    uint64_t base;            /* oldest tag that is not acknowledged */
+    uint64_t next;            /* tag of the next delivery */
+    uint64_t acked_ahead;     /* tags beyond base that are acknowledged */
+    uint64_t scan;            /* none that is settled and not told lies before it, but for the prefix */
     size_t settled, rejected; /* not told yet */
 };
 

@@ -49,11 +49,11 @@ struct amq_sink_settings {
 };
 
 enum {
-    AMQ_SHORTSTR_MAX = 255,        /* bytes; 0-9-1, 4.2.5.3 */
-    AMQ_FRAME_MIN = 4096,          /* bytes; 0-9-1, 4.9: every peer takes frames up to this size */
-    AMQ_HANDSHAKE_MS = 10000,      /* from TCP being up to connection.open-ok */
-    AMQ_CLOSE_MS = 4000,           /* for an orderly close of a channel or connection */
-    AMQ_LINGER_MS = 60000,         /* an unused connection is kept this long for endpoints that come back */
+    AMQ_SHORTSTR_MAX = 255,   /* bytes; 0-9-1, 4.2.5.3 */
+    AMQ_FRAME_MIN = 4096,     /* bytes; 0-9-1, 4.9: every peer takes frames up to this size */
+    AMQ_HANDSHAKE_MS = 10000, /* from TCP being up to connection.open-ok */
+    AMQ_CLOSE_MS = 4000,      /* for an orderly close of a channel or connection */
+    AMQ_LINGER_MS = 60000,    /* an unused connection is kept this long for endpoints that come back */
 };
 
 extern const struct bailey_source amq_source;

@@ -25,9 +25,8 @@ const struct amq_long_property amq_long_properties[AMQ_LONG_PROPERTIES] = {
 };
 
 static const char *const own_fields[AMQ_OWN_FIELDS] = {
-    [AMQ_OWN_KEY] = AMQ_FIELD_KEY,         [AMQ_OWN_NULL] = AMQ_FIELD_NULL,
-    [AMQ_OWN_TS] = AMQ_FIELD_TS,           [AMQ_OWN_TST] = AMQ_FIELD_TST,
-    [AMQ_OWN_HOPS] = AMQ_FIELD_HOPS,       [AMQ_OWN_EXPIRES] = AMQ_FIELD_EXPIRES,
+    [AMQ_OWN_KEY] = AMQ_FIELD_KEY,         [AMQ_OWN_NULL] = AMQ_FIELD_NULL, [AMQ_OWN_TS] = AMQ_FIELD_TS,
+    [AMQ_OWN_TST] = AMQ_FIELD_TST,         [AMQ_OWN_HOPS] = AMQ_FIELD_HOPS, [AMQ_OWN_EXPIRES] = AMQ_FIELD_EXPIRES,
     [AMQ_OWN_HEADERS] = AMQ_FIELD_HEADERS,
 };
 

@@ -26,7 +26,8 @@ enum amq_unmap_result { AMQ_UNMAP_BAD, AMQ_UNMAP_OK, AMQ_UNMAP_OPAQUE };
  * `msg`, whose views point into it. `wall_ms` is now, for `expiration`. `*null_body` gets whether the body is null.
  * BAD: the properties themselves are malformed. OPAQUE: the header table is malformed, too deep or too big: it comes as the
  * one header `bailey-amqp-table` (BYTES), so that one producer's odd message cannot stop a queue. */
-enum amq_unmap_result amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64_t wall_ms, bool *null_body);
+enum amq_unmap_result amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64_t wall_ms,
+                                     bool *null_body);
 
 struct amq_map_options {
     int persistent;                         /* enum amq_persistent */

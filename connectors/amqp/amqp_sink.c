@@ -12,11 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "amqp_map.h"
 #include "connection.h"
 #include "publish.h"
+#include "returned.h"
 #include "setup.h"
-#include "window.h"
 
 enum {
     BATCH_MAX = 256,   /* verdicts given at once */
@@ -36,8 +35,8 @@ struct sink {
     struct bailey_timer limit;
     int64_t wall_ms; /* of this call of send() */
 
-    bool creating; /* what was not there */
-    bool is_ready; /* confirm.select is done: publishing is possible */
+    bool creating;   /* what was not there */
+    bool is_ready;   /* confirm.select is done: publishing is possible */
     bool is_starved; /* send() took less than it was given */
     bool failed, closing, flow_stopped;
     struct amq_window window;
@@ -49,17 +48,13 @@ struct sink {
 
     struct bailey_delivery **suspects; /* [next_suspect, suspect_count) */
     size_t next_suspect, suspect_count;
-    bool is_probing;                   /* the next suspect is out, alone */
+    bool is_probing;                    /* the next suspect is out, alone */
     const void *culprits[CULPRITS_MAX]; /* addresses of deliveries, to be compared only: one may be of another by now */
     unsigned next_culprit;
     bool wants_empty; /* a known culprit waits until nothing is unconfirmed */
     bool is_alone;    /* it is out, and nothing else may be */
 
-    /* A message that comes back. */
-    uint8_t *returned; /* routing key, properties, body */
-    size_t returned_len, returned_cap, return_props, return_body;
-    unsigned return_code;
-    char return_text[100];
+    struct amq_returned returned;
 };
 
 /* ---- Verdicts ---- */
@@ -84,8 +79,8 @@ static void refuse_returned(struct sink *sink, struct bailey_delivery *delivery)
 {
     struct bailey_error err = {0};
 
-    bailey_fail_native(&err, BAILEY_ERR_PERMANENT, "amqp", (int)sink->return_code, "unroutable: %u %s", sink->return_code,
-                       sink->return_text);
+    bailey_fail_native(&err, BAILEY_ERR_PERMANENT, "amqp", (int)sink->returned.code, "unroutable: %u %s",
+                       sink->returned.code, sink->returned.text);
     bailey_hint(&err, "No queue is bound for this message: bind one to the exchange, or create the queue.");
     bailey_refuse(sink->port, delivery, &err);
 }
@@ -225,8 +220,8 @@ static bool has_room(const struct sink *sink)
 
 static bool takes(const struct sink *sink)
 {
-    return sink->is_ready && !sink->is_alone && !has_suspects(sink) && !sink->flow_stopped && sink->ch.state == AMQ_CHANNEL_OPEN &&
-           amq_connection_blocked(sink->ch.conn) == NULL;
+    return sink->is_ready && !sink->is_alone && !has_suspects(sink) && !sink->flow_stopped &&
+           sink->ch.state == AMQ_CHANNEL_OPEN && amq_connection_blocked(sink->ch.conn) == NULL;
 }
 
 static bool is_known_culprit(const struct sink *sink, const struct bailey_delivery *delivery)
@@ -450,101 +445,32 @@ static void on_selected(struct sink *sink)
 
 /* ---- Messages that come back ---- */
 
-static void keep_returned(struct sink *sink, struct bailey_bytes part)
-{
-    if (sink->returned_len + part.len > sink->returned_cap) {
-        sink->returned_cap = 2 * (sink->returned_len + part.len);
-        sink->returned = realloc(sink->returned, sink->returned_cap);
-        if (sink->returned == NULL)
-            abort();
-    }
-    if (part.len > 0)
-        memcpy(sink->returned + sink->returned_len, part.data, part.len);
-    sink->returned_len += part.len;
-}
-
-static void on_return(struct sink *sink, struct bailey_bytes args)
-{
-    struct amq_reader r = {args.data, args.data + args.len, false};
-    unsigned code = amq_read_u16(&r);
-    struct bailey_bytes text = amq_read_shortstr(&r), key;
-
-    amq_read_shortstr(&r); /* exchange: the channel's own */
-    key = amq_read_shortstr(&r);
-    if (r.bad) {
-        amq_connection_break(sink->ch.conn, "malformed basic.return");
-        return;
-    }
-    sink->return_code = code;
-    snprintf(sink->return_text, sizeof sink->return_text, "%.*s", (int)(text.len < 99 ? text.len : 99),
-             (const char *)text.data);
-    sink->returned_len = 0;
-    keep_returned(sink, key);
-    sink->return_props = sink->returned_len;
-}
-
 static void on_header(struct amq_channel *ch, uint64_t body_size, struct bailey_bytes props)
 {
     struct sink *sink = (struct sink *)ch;
 
-    if (body_size > (uint64_t)amq_broker_settings(sink->broker)->max_message_size) {
+    if (body_size > (uint64_t)amq_broker_settings(sink->broker)->max_message_size)
         amq_connection_break(ch->conn, "a returned message is larger than max_message_size");
-        return;
-    }
-    keep_returned(sink, props);
-    sink->return_body = sink->returned_len;
+    else
+        amq_returned_header(&sink->returned, props);
 }
 
-static bool equal(struct bailey_bytes a, const uint8_t *data, size_t len)
+static struct bailey_bytes routing_key_for(const void *ctx, const struct bailey_delivery *delivery)
 {
-    return a.len == len && (len == 0 || memcmp(a.data, data, len) == 0);
+    return routing_key_of(ctx, delivery);
 }
 
-/* Did the delivery have these very properties? Not decidable for one with an expiry, which is relative to its sending. */
-static bool same_properties(struct sink *sink, const struct bailey_delivery *delivery)
-{
-    size_t len = sink->return_body - sink->return_props;
-    uint8_t *again = malloc(len + 1);
-    struct amq_writer w = {again, again + len, false};
-    enum amq_map_result result;
-    bool same;
-
-    if (again == NULL)
-        abort();
-    result = amq_map_encode(&w, delivery->message, &sink->publisher.map, bailey_wall_ms(sink->host),
-                            delivery->possible_duplicate || sink->is_probing);
-    same = result == AMQ_MAP_OK && (size_t)(w.at - again) == len &&
-           memcmp(again, sink->returned + sink->return_props, len) == 0;
-    free(again);
-    return same;
-}
-
-static bool same_message(struct sink *sink, const struct bailey_delivery *delivery)
-{
-    return equal(routing_key_of(sink, delivery), sink->returned, sink->return_props) &&
-           equal(delivery->message->body, sink->returned + sink->return_body, sink->returned_len - sink->return_body);
-}
-
-/* The tag of the unconfirmed message that came back, 0: none. Among equal ones the oldest with the same properties counts, else the
- * oldest. */
 static uint64_t find_returned(struct sink *sink)
 {
-    uint64_t from = sink->window.return_from > sink->window.base ? sink->window.return_from : sink->window.base;
-    uint64_t equal_body = 0;
+    struct amq_returned_among among = {
+        .window = &sink->window,
+        .map = &sink->publisher.map,
+        .routing_key = routing_key_for,
+        .ctx = sink,
+        .wall_ms = bailey_wall_ms(sink->host),
+    };
 
-    if (sink->is_probing)
-        return sink->window.base;
-    for (uint64_t tag = from; tag < sink->window.next; tag++) {
-        struct bailey_delivery *delivery = amq_window_at(&sink->window, tag);
-
-        if (delivery == NULL || !same_message(sink, delivery))
-            continue;
-        if (same_properties(sink, delivery))
-            return tag;
-        if (equal_body == 0)
-            equal_body = tag;
-    }
-    return equal_body;
+    return sink->is_probing ? sink->window.base : amq_returned_find(&sink->returned, &among);
 }
 
 /* Nothing must be confirmed that may be the one that came back: start over, one at a time. */
@@ -564,7 +490,7 @@ static void on_body(struct amq_channel *ch, struct bailey_bytes part, bool last)
     struct sink *sink = (struct sink *)ch;
     uint64_t tag;
 
-    keep_returned(sink, part);
+    amq_returned_body(&sink->returned, part);
     if (!last)
         return;
     tag = find_returned(sink);
@@ -572,11 +498,7 @@ static void on_body(struct amq_channel *ch, struct bailey_bytes part, bool last)
         amq_window_mark_returned(&sink->window, tag);
     else
         lost_track(sink);
-    if (sink->returned_cap > 1 << 20) {
-        free(sink->returned);
-        sink->returned = NULL;
-        sink->returned_cap = 0;
-    }
+    amq_returned_end(&sink->returned);
 }
 
 /* ---- What the connection says ---- */
@@ -593,7 +515,8 @@ static void on_method(struct amq_channel *ch, uint32_t id, struct bailey_bytes a
         on_confirm(sink, args, true);
         break;
     case AMQP_BASIC_RETURN_METHOD:
-        on_return(sink, args);
+        if (!amq_returned_begin(&sink->returned, args))
+            amq_connection_break(ch->conn, "malformed basic.return");
         break;
     case AMQP_EXCHANGE_DECLARE_OK_METHOD:
     case AMQP_QUEUE_DECLARE_OK_METHOD:
@@ -640,7 +563,7 @@ static void sink_free(struct sink *sink)
     bailey_timer_stop(sink->host, &sink->limit);
     amq_window_free(&sink->window);
     free(sink->suspects);
-    free(sink->returned);
+    amq_returned_free(&sink->returned);
     free(sink);
 }
 
@@ -715,7 +638,8 @@ static const struct amq_channel_ops sink_ops = {
     .closed = on_closed,
 };
 
-static bool sink_open(void **self, void *broker, const void *settings, struct bailey_port *port, struct bailey_error *err)
+static bool sink_open(void **self, void *broker, const void *settings, struct bailey_port *port,
+                      struct bailey_error *err)
 {
     struct sink *sink = calloc(1, sizeof *sink);
     const struct amq_sink_settings *s = settings;

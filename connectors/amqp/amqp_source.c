@@ -12,20 +12,19 @@
 #include <stdlib.h>
 
 #include "acks.h"
-#include "amqp_map.h"
+#include "assembly.h"
 #include "connection.h"
 #include "setup.h"
 
 enum {
-    BATCH_MAX = 256,           /* messages handed over at once */
-    ACKS_A_TURN = 256,         /* single acks sent at once */
-    STRAGGLER_MS = 20,         /* an ack that cannot be gathered waits this long for older ones */
-    TICK_MS = 5000,            /* lag, age of the oldest unsettled */
-    LAG_IDLE_TICKS = 6,        /* an idle queue is looked at every so many ticks */
-    FIRST_MEAN = 128 << 10,    /* bytes a message, until we know better */
-    WHOLE_MAX = 64 << 10,      /* bodies up to here get their memory at once; larger ones as they arrive */
-    GROWTH = 4,                /* a window is worth changing if it becomes so many times larger */
-    PREFETCH_MAX = 65535,      /* basic.qos counts in 16 bits */
+    BATCH_MAX = 256,        /* messages handed over at once */
+    ACKS_A_TURN = 256,      /* single acks sent at once */
+    STRAGGLER_MS = 20,      /* an ack that cannot be gathered waits this long for older ones */
+    TICK_MS = 5000,         /* lag, age of the oldest unsettled */
+    LAG_IDLE_TICKS = 6,     /* an idle queue is looked at every so many ticks */
+    FIRST_MEAN = 128 << 10, /* bytes a message, until we know better */
+    GROWTH = 4,             /* a window is worth changing if it becomes so many times larger */
+    PREFETCH_MAX = 65535,   /* basic.qos counts in 16 bits */
 };
 
 enum consumer { NONE, STARTING, ON, STOPPING };
@@ -50,20 +49,13 @@ struct source {
 
     uint32_t group; /* this channel's life */
     struct amq_acks acks;
-    uint16_t window;         /* prefetch of the consumer */
-    uint64_t mean;           /* bytes a message */
-    uint64_t seen_at_look;   /* acks.next at the last look at the lag */
+    uint16_t window;       /* prefetch of the consumer */
+    uint64_t mean;         /* bytes a message */
+    uint64_t seen_at_look; /* acks.next at the last look at the lag */
     unsigned idle_ticks;
-    uint64_t opaque_tables;  /* since the last tick */
+    uint64_t opaque_tables; /* since the last tick */
 
-    struct bailey_message *msg; /* being assembled; NULL: its frames are dropped */
-    bool null_body;
-    uint64_t body_size;
-    size_t props_len;
-    uint8_t *body; /* grows while it arrives, or in the message */
-    size_t body_len, body_cap;
-    bool body_is_heap;
-
+    struct amq_assembly assembly;
     int64_t wall_ms; /* when the batch began */
     struct bailey_message *batch[BATCH_MAX];
     size_t batch_count;
@@ -79,19 +71,9 @@ static uint32_t now_second(const struct source *source)
 
 /* ---- Receiving ---- */
 
-static void drop_body(struct source *source)
-{
-    if (source->body_is_heap)
-        free(source->body);
-    source->body = NULL;
-    source->body_is_heap = false;
-}
-
 static void drop_input(struct source *source)
 {
-    drop_body(source);
-    bailey_message_unref(source->msg);
-    source->msg = NULL;
+    amq_assembly_drop(&source->assembly);
     for (size_t i = 0; i < source->batch_count; i++)
         bailey_message_unref(source->batch[i]);
     source->batch_count = 0;
@@ -127,25 +109,11 @@ static void on_input_end(struct amq_channel *ch)
     grow_window(source);
 }
 
-/* The origin's texts share one block; the receive buffer does not last. */
-static void set_origin(struct bailey_message *msg, const char *queue, struct bailey_bytes exchange,
-                       struct bailey_bytes routing_key)
-{
-    size_t queue_len = strlen(queue);
-    uint8_t *at = bailey_message_alloc(msg, queue_len + exchange.len + routing_key.len + 1);
-
-    memcpy(at, queue, queue_len);
-    memcpy(at + queue_len, exchange.data, exchange.len);
-    memcpy(at + queue_len + exchange.len, routing_key.data, routing_key.len);
-    msg->origin.queue = (struct bailey_bytes){at, queue_len};
-    msg->origin.exchange = (struct bailey_bytes){at + queue_len, exchange.len};
-    msg->origin.routing_key = (struct bailey_bytes){at + queue_len + exchange.len, routing_key.len};
-}
-
 static void on_deliver(struct source *source, struct bailey_bytes args)
 {
     struct amq_reader r = {args.data, args.data + args.len, false};
     struct bailey_bytes exchange, routing_key;
+    struct bailey_message *msg;
     uint64_t tag;
     bool redelivered;
 
@@ -159,94 +127,56 @@ static void on_deliver(struct source *source, struct bailey_bytes args)
         return;
     }
     amq_acks_deliver(&source->acks, now_second(source));
-    assert(source->msg == NULL);
+    assert(source->assembly.msg == NULL);
     if (source->draining || source->closing)
         return; /* it stays unacknowledged, and returns to the queue with the channel's close */
-    source->msg = bailey_message_new(source->port);
-    source->msg->group = source->group;
-    source->msg->position = tag;
-    source->msg->redelivered = redelivered;
-    set_origin(source->msg, source->settings->queue, exchange, routing_key);
+    msg = amq_assembly_begin(&source->assembly, source->port, bailey_bytes_of(source->settings->queue), exchange,
+                             routing_key);
+    msg->group = source->group;
+    msg->position = tag;
+    msg->redelivered = redelivered;
+}
+
+/* It stays unacknowledged in its queue, and does not stop the others. */
+static void refuse_too_large(struct source *source, uint64_t body_size, uint64_t limit)
+{
+    bailey_log(BAILEY_LOG_ERROR, "amqp.message_too_large", kv_str("route", source->port->route),
+               kv_str("queue", source->settings->queue), kv_u64("bytes", body_size), kv_u64("limit", limit),
+               kv_str("hint", "It stays in the queue, unacknowledged. Raise max_message_size."));
+    amq_assembly_drop(&source->assembly);
 }
 
 static void on_header(struct amq_channel *ch, uint64_t body_size, struct bailey_bytes props)
 {
     struct source *source = (struct source *)ch;
-    struct bailey_message *msg = source->msg;
-    enum amq_unmap_result result;
     uint64_t limit = (uint64_t)amq_broker_settings(source->broker)->max_message_size;
+    enum amq_unmap_result result;
 
-    if (msg == NULL)
+    if (source->assembly.msg == NULL)
         return;
     if (body_size > limit) {
-        bailey_log(BAILEY_LOG_ERROR, "amqp.message_too_large", kv_str("route", source->port->route),
-                   kv_str("queue", source->settings->queue), kv_u64("bytes", body_size), kv_u64("limit", limit),
-                   kv_str("hint", "It stays in the queue, unacknowledged. Raise max_message_size."));
-        bailey_message_unref(msg);
-        source->msg = NULL;
+        refuse_too_large(source, body_size, limit);
         return;
     }
     if (source->batch_count == 0)
         source->wall_ms = bailey_wall_ms(source->host);
-    result = amq_map_decode(msg, bailey_message_copy(msg, props.data, props.len), source->wall_ms, &source->null_body);
-    if (result == AMQ_UNMAP_BAD) {
+    result = amq_assembly_header(&source->assembly, body_size, props, source->wall_ms);
+    if (result == AMQ_UNMAP_BAD)
         amq_connection_break(ch->conn, "malformed properties in a content header");
-        return;
-    }
     source->opaque_tables += result == AMQ_UNMAP_OPAQUE;
-    source->body_size = body_size;
-    source->props_len = props.len;
-    source->body_len = 0;
-    source->body_cap = body_size <= WHOLE_MAX ? body_size : 0;
-    source->body = source->body_cap > 0 ? bailey_message_alloc(msg, source->body_cap) : NULL;
-}
-
-/* A body beyond WHOLE_MAX: its memory doubles as it arrives, up to its size. */
-static void grow_body(struct source *source, size_t need)
-{
-    size_t cap = source->body_cap ? source->body_cap * 2 : 4 * WHOLE_MAX;
-
-    if (cap < need)
-        cap = need;
-    if (cap > source->body_size)
-        cap = source->body_size;
-    source->body = realloc(source->body, cap);
-    if (source->body == NULL)
-        abort();
-    source->body_cap = cap;
-    source->body_is_heap = true;
-}
-
-static void free_body(void *owner, void *cookie)
-{
-    (void)cookie;
-    free(owner);
+    source->mean += (body_size + props.len + 256) / 64 - source->mean / 64;
 }
 
 static void on_body(struct amq_channel *ch, struct bailey_bytes part, bool last)
 {
     struct source *source = (struct source *)ch;
-    struct bailey_message *msg = source->msg;
 
-    if (msg == NULL)
+    if (source->assembly.msg == NULL)
         return;
-    if (source->body_len + part.len > source->body_cap)
-        grow_body(source, source->body_len + part.len);
-    if (part.len > 0)
-        memcpy(source->body + source->body_len, part.data, part.len);
-    source->body_len += part.len;
+    amq_assembly_body(&source->assembly, part);
     if (!last)
         return;
-    msg->body = source->body_size > 0    ? (struct bailey_bytes){source->body, source->body_len}
-                : source->null_body ? BAILEY_NULL_BYTES
-                                    : BAILEY_EMPTY_BYTES;
-    if (source->body_is_heap)
-        bailey_message_keep(msg, free_body, source->body, NULL);
-    source->body = NULL;
-    source->body_is_heap = false;
-    source->msg = NULL;
-    source->mean += (source->body_size + source->props_len + 256) / 64 - source->mean / 64;
-    source->batch[source->batch_count++] = msg;
+    source->batch[source->batch_count++] = amq_assembly_finish(&source->assembly);
     amq_channel_dirty(ch);
     if (source->batch_count == BATCH_MAX)
         hand_over(source);
@@ -495,7 +425,8 @@ static void cancelled_by_broker(struct source *source)
 {
     struct bailey_error err = {0};
 
-    bailey_fail(&err, BAILEY_ERR_TRANSIENT, "the broker cancelled the consumer of queue %.120s", source->settings->queue);
+    bailey_fail(&err, BAILEY_ERR_TRANSIENT, "the broker cancelled the consumer of queue %.120s",
+                source->settings->queue);
     bailey_hint(&err, "The queue was deleted, or its leader moved to another node.");
     fail(source, &err);
 }

@@ -252,8 +252,7 @@ static void opaque_table(struct bailey_message *msg, struct bailey_bytes table)
 {
     struct bailey_header *header = bailey_message_alloc(msg, sizeof *header);
 
-    *header = (struct bailey_header){bailey_bytes_of(AMQ_FIELD_TABLE),
-                                     {.kind = BAILEY_KIND_BYTES, .bytes = table}};
+    *header = (struct bailey_header){bailey_bytes_of(AMQ_FIELD_TABLE), {.kind = BAILEY_KIND_BYTES, .bytes = table}};
     msg->headers = header;
     msg->header_count = 1;
 }
@@ -306,7 +305,8 @@ static struct bailey_bytes read_property(struct amq_reader *r, unsigned flags, u
     return flags & flag ? amq_read_shortstr(r) : BAILEY_NULL_BYTES;
 }
 
-enum amq_unmap_result amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64_t wall_ms, bool *null_body)
+enum amq_unmap_result amq_map_decode(struct bailey_message *msg, struct bailey_bytes props, int64_t wall_ms,
+                                     bool *null_body)
 {
     struct decoder d = {.msg = msg, .budget = BAILEY_VALUE_COUNT_MAX, .null_body = null_body};
     struct amq_reader r = {props.data, props.data + props.len, false};

@@ -267,7 +267,8 @@ static bool expected_method(uint32_t id)
     }
 }
 
-static void closed_by_broker(struct amq_connection *conn, struct amq_channel *ch, uint16_t number, struct bailey_bytes args)
+static void closed_by_broker(struct amq_connection *conn, struct amq_channel *ch, uint16_t number,
+                             struct bailey_bytes args)
 {
     amqp_channel_close_t *close = amq_connection_decode(conn, AMQP_CHANNEL_CLOSE_METHOD, args);
     amqp_channel_close_ok_t ok = {0};

@@ -47,7 +47,13 @@ struct amq_channel_ops {
     void (*closed)(struct amq_channel *ch);
 };
 
-enum amq_channel_state { AMQ_CHANNEL_NONE, AMQ_CHANNEL_WAITING, AMQ_CHANNEL_OPENING, AMQ_CHANNEL_OPEN, AMQ_CHANNEL_CLOSING };
+enum amq_channel_state {
+    AMQ_CHANNEL_NONE,
+    AMQ_CHANNEL_WAITING,
+    AMQ_CHANNEL_OPENING,
+    AMQ_CHANNEL_OPEN,
+    AMQ_CHANNEL_CLOSING
+};
 enum amq_expect { AMQ_EXPECT_METHOD, AMQ_EXPECT_HEADER, AMQ_EXPECT_BODY };
 
 struct amq_channel {

@@ -1,4 +1,5 @@
-/* connection_impl.h: what connection.c (dialing, handshake, heart-beats) and channel.c (multiplexing) share. */
+/* connection_impl.h: what connection.c (dialing, heart-beats), handshake.c (channel 0) and channel.c (multiplexing)
+ * share. */
 #ifndef AMQ_CONNECTION_IMPL_H
 #define AMQ_CONNECTION_IMPL_H
 
@@ -77,10 +78,20 @@ void amq_connection_close(struct amq_connection *conn);  /* in order; state must
 bool amq_connection_send(struct amq_connection *conn, uint16_t channel, amqp_method_number_t id, void *method);
 void *amq_connection_decode(struct amq_connection *conn, uint32_t id, struct bailey_bytes args);
 
+int64_t amq_connection_next_delay(struct amq_connection *conn); /* back-off; the next URL's turn */
+void amq_connection_log_failure(struct amq_connection *conn, const struct bailey_error *why, int64_t delay_ms);
+/* → CLOSING, for at most limit_ms; then dial after redial_ms (-1: only if a channel waits). */
+void amq_connection_begin_closing(struct amq_connection *conn, int64_t redial_ms, int64_t limit_ms);
+void amq_connection_closed(struct amq_connection *conn); /* CLOSING is over */
+
+/* handshake.c */
+void amq_connection_frame(struct amq_connection *conn, const struct amq_frame *frame);
+void amq_connection_not_amqp(struct amq_connection *conn, const uint8_t *data, size_t len); /* the first bytes say so */
+
 /* channel.c */
-void amq_channels_open(struct amq_connection *conn);                             /* the connection is open now */
+void amq_channels_open(struct amq_connection *conn);                                 /* the connection is open now */
 void amq_channels_lost(struct amq_connection *conn, const struct bailey_error *err); /* of no use any more */
-void amq_channels_forget_numbers(struct amq_connection *conn);                   /* with the transport */
+void amq_channels_forget_numbers(struct amq_connection *conn);                       /* with the transport */
 void amq_channel_gone(struct amq_channel *ch); /* the connection was closed for its sake: closed() */
 void amq_channels_blocked(struct amq_connection *conn, const char *reason);
 void amq_channels_writable(struct amq_connection *conn);

@@ -117,7 +117,8 @@ static bool guard_values(struct amq_reader r, bool named, int depth, unsigned *b
         if (r.bad)
             return false;
         if ((kind == 'F' || kind == 'A') &&
-            !guard_values((struct amq_reader){value.data, value.data + value.len, false}, kind == 'F', depth + 1, budget))
+            !guard_values((struct amq_reader){value.data, value.data + value.len, false}, kind == 'F', depth + 1,
+                          budget))
             return false;
     }
     return !r.bad;

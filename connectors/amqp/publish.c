@@ -45,8 +45,7 @@ static enum amq_map_result write_header(const struct amq_publisher *p, struct am
     amq_write_uint(w, 2, 0); /* weight */
     amq_write_uint(w, 8, msg->body.len);
     result = amq_map_encode(w, msg, &p->map, wall_ms, possible_duplicate);
-    if (result == AMQ_MAP_OK &&
-        (size_t)(w->at - head) + 1 > amq_connection_frame_max(p->ch->conn))
+    if (result == AMQ_MAP_OK && (size_t)(w->at - head) + 1 > amq_connection_frame_max(p->ch->conn))
         result = AMQ_MAP_FULL;
     if (result == AMQ_MAP_OK)
         close_frame(w, head, AMQ_FRAME_HEADER, p->ch->id);

@@ -10,7 +10,8 @@ enum { AMQ_COPY_MAX = 2048 }; /* bodies up to here are copied beside their heade
 struct amq_publisher {
     struct amq_channel *ch;
     struct amq_map_options map;
-    uint8_t head[AMQ_FRAME_HEAD + 4 + 2 + 1 + AMQ_SHORTSTR_MAX]; /* method frame up to the exchange, but for channel and size */
+    uint8_t head[AMQ_FRAME_HEAD + 4 + 2 + 1 +
+                 AMQ_SHORTSTR_MAX]; /* method frame up to the exchange, but for channel and size */
     size_t head_len;
 };
 

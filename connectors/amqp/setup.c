@@ -60,8 +60,8 @@ bool amq_queue_look(struct amq_channel *ch, struct bailey_bytes queue)
     return amq_channel_send(ch, AMQP_QUEUE_DECLARE_METHOD, &look);
 }
 
-bool amq_queue_create(struct amq_channel *ch, struct bailey_bytes queue, int queue_type, bool durable, bool single_active,
-                      const struct bailey_map *arguments)
+bool amq_queue_create(struct amq_channel *ch, struct bailey_bytes queue, int queue_type, bool durable,
+                      bool single_active, const struct bailey_map *arguments)
 {
     amqp_table_entry_t entries[ARGUMENTS_MAX];
     amqp_queue_declare_t create = {.queue = bytes_of(queue), .durable = durable};
@@ -69,9 +69,10 @@ bool amq_queue_create(struct amq_channel *ch, struct bailey_bytes queue, int que
     if (!fill_arguments(&create.arguments, entries, arguments))
         return false;
     if (!has_argument(arguments, "x-queue-type"))
-        entries[create.arguments.num_entries++] = (amqp_table_entry_t){
-            text_of("x-queue-type"),
-            {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = text_of(queue_type == AMQ_QUEUE_CLASSIC ? "classic" : "quorum")}};
+        entries[create.arguments.num_entries++] =
+            (amqp_table_entry_t){text_of("x-queue-type"),
+                                 {.kind = AMQP_FIELD_KIND_UTF8,
+                                  .value.bytes = text_of(queue_type == AMQ_QUEUE_CLASSIC ? "classic" : "quorum")}};
     if (single_active)
         entries[create.arguments.num_entries++] = (amqp_table_entry_t){
             text_of("x-single-active-consumer"), {.kind = AMQP_FIELD_KIND_BOOLEAN, .value.boolean = 1}};
@@ -80,7 +81,8 @@ bool amq_queue_create(struct amq_channel *ch, struct bailey_bytes queue, int que
 
 bool amq_queue_bind(struct amq_channel *ch, const char *queue, const char *exchange, const char *routing_key)
 {
-    amqp_queue_bind_t bind = {.queue = text_of(queue), .exchange = text_of(exchange), .routing_key = text_of(routing_key)};
+    amqp_queue_bind_t bind = {
+        .queue = text_of(queue), .exchange = text_of(exchange), .routing_key = text_of(routing_key)};
 
     return amq_channel_send(ch, AMQP_QUEUE_BIND_METHOD, &bind);
 }

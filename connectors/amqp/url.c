@@ -128,7 +128,8 @@ bool amq_url_parse(const char *text, struct amq_url *url, struct bailey_error *e
     }
     if (*to != '\0') {
         bailey_fail(err, BAILEY_ERR_CONFIG, "the URL has a query or fragment");
-        return bailey_hint(err, "Give options such as heartbeat in the broker's entry; write %%3f for a ? in a password.");
+        return bailey_hint(err,
+                           "Give options such as heartbeat in the broker's entry; write %%3f for a ? in a password.");
     }
     return true;
 }

@@ -42,6 +42,7 @@ static const struct bailey_option source_options[] = {
      SOURCE(seed),
      .initial = "1",
      .max = INT64_MAX,
+     .unit = "seed",
      .summary = "Number from which the content is made; messages of one seed are alike byte by byte."},
     {.name = "headers",
      .type = BAILEY_OPT_INT,

@@ -33,20 +33,36 @@ struct generate {
     struct window window; /* only with a resume file */
     struct resume resume;
 
-    int64_t budget;    /* of the rate, in thousandths of a message times the number of lanes */
-    int64_t budget_ms; /* when it was counted */
+    double rate;       /* this lane's share, in messages a millisecond; 0 = no limit */
+    double budget;     /* messages that the rate allows now */
+    int64_t budget_ms; /* when that was counted */
     struct bailey_task start, pump;
-    struct bailey_timer rate, write;
+    struct bailey_timer rate_timer, write_timer;
     bool is_draining, is_finished, write_runs;
 };
 
+/* The lane's keys are lane, lane + lanes, ...: how many of `keys`. */
+static uint64_t own_keys(uint64_t keys, unsigned lane, unsigned lanes)
+{
+    return lane < keys ? (keys - lane + lanes - 1) / lanes : 0;
+}
+
 uint64_t generate_number(uint64_t ordinal, uint64_t keys, unsigned lane, unsigned lanes)
 {
+    uint64_t own = own_keys(keys, lane, lanes);
+
     if (keys == 0)
         return ordinal * lanes + lane;
-    uint64_t mine = lane < keys ? (keys - lane + lanes - 1) / lanes : 0; /* keys lane, lane + lanes, ... */
+    return own == 0 ? UINT64_MAX : ordinal / own * keys + ordinal % own * lanes + lane;
+}
 
-    return mine == 0 ? UINT64_MAX : ordinal / mine * keys + ordinal % mine * lanes + lane;
+static double rate_of_lane(const struct generate_settings *settings, const struct bailey_port *port)
+{
+    double keys = (double)settings->keys;
+    double share = settings->keys == 0 ? 1.0 / port->lanes
+                                       : (double)own_keys((uint64_t)settings->keys, port->lane, port->lanes) / keys;
+
+    return (double)settings->rate / 1000 * share;
 }
 
 static uint64_t number_of(const struct generate *gen, uint64_t ordinal)
@@ -118,24 +134,23 @@ static bool is_exhausted(const struct generate *gen)
     return number == UINT64_MAX || (gen->settings->count > 0 && number >= (uint64_t)gen->settings->count);
 }
 
-/* Messages that the rate allows now; 0: a timer will call. */
+/* Messages that the rate allows now; 0: a timer will call. What a wait kept back is made up for only in part. */
 static size_t allowed_by_rate(struct generate *gen)
 {
-    int64_t rate = gen->settings->rate, price = 1000 * (int64_t)gen->port->lanes;
-    int64_t now_ms = bailey_now_ms(gen->port->host), passed_ms = now_ms - gen->budget_ms;
-    int64_t burst = rate * RATE_BURST_MS > price ? rate * RATE_BURST_MS : price;
+    int64_t now_ms = bailey_now_ms(gen->port->host);
+    double burst = gen->rate * RATE_BURST_MS > 1 ? gen->rate * RATE_BURST_MS : 1;
 
-    if (rate == 0)
+    if (gen->rate == 0)
         return SLICE;
-    gen->budget += rate * (passed_ms < RATE_BURST_MS + 1000 ? passed_ms : RATE_BURST_MS + 1000);
+    gen->budget += gen->rate * (double)(now_ms - gen->budget_ms);
     gen->budget_ms = now_ms;
     if (gen->budget > burst)
         gen->budget = burst;
-    if (gen->budget >= price)
-        return (size_t)(gen->budget / price);
-    int64_t wait_ms = (price - gen->budget + rate - 1) / rate;
+    if (gen->budget >= 1)
+        return (size_t)gen->budget;
+    int64_t wait_ms = (int64_t)((1 - gen->budget) / gen->rate) + 1;
 
-    bailey_timer_start(gen->port->host, &gen->rate, wait_ms > RATE_TICK_MS ? wait_ms : RATE_TICK_MS);
+    bailey_timer_start(gen->port->host, &gen->rate_timer, wait_ms > RATE_TICK_MS ? wait_ms : RATE_TICK_MS);
     return 0;
 }
 
@@ -180,7 +195,7 @@ static void pump(struct bailey_task *task)
     count = make_batch(gen, batch, room < SLICE ? room : SLICE);
     if (count == 0)
         return; /* the window is full: a settlement goes on */
-    gen->budget -= (int64_t)count * 1000 * gen->port->lanes;
+    gen->budget -= (double)count;
     gen->out += count;
     bailey_receive(gen->port, batch, count);
     bailey_again(gen->port->host, &gen->pump);
@@ -219,7 +234,7 @@ static void note_settled(struct generate *gen, uint64_t ordinal)
     window_settle(&gen->window, ordinal);
     if (gen->window.low != low && !gen->write_runs) {
         gen->write_runs = true;
-        bailey_timer_start(gen->port->host, &gen->write, WRITE_MS);
+        bailey_timer_start(gen->port->host, &gen->write_timer, WRITE_MS);
     }
 }
 
@@ -283,8 +298,9 @@ bool generate_open(void **self, void *broker, const void *settings, struct baile
     window_init(&gen->window, gen->next);
     gen->start = (struct bailey_task){.run = start, .ctx = gen};
     gen->pump = (struct bailey_task){.run = pump, .ctx = gen};
-    gen->rate = (struct bailey_timer){.fire = rate_due, .ctx = gen};
-    gen->write = (struct bailey_timer){.fire = write_due, .ctx = gen};
+    gen->rate_timer = (struct bailey_timer){.fire = rate_due, .ctx = gen};
+    gen->write_timer = (struct bailey_timer){.fire = write_due, .ctx = gen};
+    gen->rate = rate_of_lane(given, port);
     gen->budget_ms = bailey_now_ms(port->host);
     *self = gen;
     bailey_again(port->host, &gen->start);
@@ -307,8 +323,8 @@ void generate_close(void *self)
 
     bailey_again_stop(port->host, &gen->start);
     bailey_again_stop(port->host, &gen->pump);
-    bailey_timer_stop(port->host, &gen->rate);
-    bailey_timer_stop(port->host, &gen->write);
+    bailey_timer_stop(port->host, &gen->rate_timer);
+    bailey_timer_stop(port->host, &gen->write_timer);
     if (gen->resume.fd >= 0 && gen->write_runs && !resume_write(&gen->resume, gen->window.low, &err))
         bailey_log(BAILEY_LOG_WARN, "generate.resume_failed", kv_str("route", port->route), kv_error(&err));
     resume_close(&gen->resume);

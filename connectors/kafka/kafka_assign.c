@@ -337,7 +337,7 @@ static void apply_assignment(struct kafka_source *source, rd_kafka_topic_partiti
         rd_kafka_topic_partition_t *entry = &list->elems[i];
         bool resolved = entry->opaque != NULL; /* an end, not a committed offset: commit it soon */
         struct kafka_part *known = part_named(source, entry), *gone;
-        int64_t committed = resolved ? -1 : entry->offset;
+        int64_t committed = resolved || entry->offset < 0 ? -1 : entry->offset;
 
         entry->opaque = NULL;
         if (known != NULL)

@@ -17,12 +17,28 @@
 
 enum { PROBE_EVERY_MS = 500, PROBE_TIMEOUT_MS = 5000 };
 
+/* librdkafka's words for a connection that failed, without the parts that change each time. */
+static void keep_reason(char *out, size_t size, const char *text)
+{
+    const char *behind = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL;
+    const char *varying;
+
+    if (behind != NULL)
+        text = behind + 3;
+    varying = strstr(text, " (after ");
+    snprintf(out, size, "%.*s", (int)(varying != NULL ? (size_t)(varying - text) : strlen(text)), text);
+}
+
 static void log_cb(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
-    const struct kafka_client *client = rd_kafka_opaque(rk);
-    /* FAIL and ERROR come to error_cb too; CONFWARN says that a consumer property is of no use to a producer. */
-    bool known = strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 || strcmp(facility, "CONFWARN") == 0;
+    struct kafka_client *client = rd_kafka_opaque(rk);
+    /* FAIL, FATAL and ERROR come to error_cb too; CONFWARN says that a consumer property is of no use to a producer. */
+    bool failure = strcmp(facility, "FAIL") == 0;
+    bool known = failure || strcmp(facility, "FATAL") == 0 || strcmp(facility, "ERROR") == 0 ||
+                 strcmp(facility, "CONFWARN") == 0;
 
+    if (failure && client->trouble[0] == '\0') /* a disconnection comes as a log only */
+        keep_reason(client->disconnected, sizeof client->disconnected, text);
     bailey_log(level <= LOG_WARNING && !known ? BAILEY_LOG_WARN : BAILEY_LOG_DEBUG, "kafka.library",
                kv_str("broker", client->broker), kv_str("facility", facility), kv_str("text", text));
 }
@@ -41,6 +57,7 @@ static void count_up(struct kafka_client *client, bool up)
     if (client->counted_up == up)
         return;
     client->counted_up = up;
+    client->was_up |= up;
     bailey_connection_up(client->host, client->broker, up ? 1 : -1);
 }
 
@@ -50,7 +67,7 @@ void kafka_client_alive(struct kafka_client *client)
     if (!client->away)
         return;
     client->away = false;
-    client->trouble[0] = '\0';
+    client->trouble[0] = client->disconnected[0] = '\0';
     bailey_timer_stop(client->host, &client->probe);
     bailey_log(BAILEY_LOG_INFO, "kafka.broker_up", kv_str("broker", client->broker));
     if (client->ctx != NULL)
@@ -87,10 +104,12 @@ static void say_away(struct kafka_client *client)
 {
     char reason[300];
 
-    if (client->trouble[0] != '\0')
-        snprintf(reason, sizeof reason, "no broker can be reached: %s", client->trouble);
+    if (client->trouble[0] != '\0' || client->disconnected[0] != '\0')
+        snprintf(reason, sizeof reason, "no broker can be reached: %s",
+                 client->trouble[0] != '\0' ? client->trouble : client->disconnected);
     else
-        snprintf(reason, sizeof reason, "no broker can be reached: the connections to %s are gone", client->servers[0]);
+        snprintf(reason, sizeof reason, "no broker can be reached: %s closed the connection%s", client->servers[0],
+                 client->was_up ? "" : "; perhaps it expects tls or sasl");
     if (client->ctx != NULL)
         client->ops->reachable(client->ctx, reason);
 }
@@ -110,7 +129,7 @@ static void connection_failed(struct kafka_client *client, const char *text)
 {
     bool first = client->trouble[0] == '\0';
 
-    snprintf(client->trouble, sizeof client->trouble, "%s", text);
+    keep_reason(client->trouble, sizeof client->trouble, text);
     if (client->away && first)
         say_away(client); /* now with the reason */
     else if (!client->away)
@@ -120,8 +139,10 @@ static void connection_failed(struct kafka_client *client, const char *text)
 static void refused(struct kafka_client *client, int code, const char *text)
 {
     struct bailey_error err;
+    char reason[200];
 
-    bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "%.200s", text);
+    keep_reason(reason, sizeof reason, text);
+    bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "%s", reason);
     if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
         bailey_hint(&err, "check `sasl` and `tls` of broker %s", client->broker);
     else

@@ -46,8 +46,9 @@ struct kafka_client {
     struct bailey_task again;
     struct bailey_timer probe; /* while no broker can be reached: ask until one answers */
     struct kafka_request *requests;
-    bool counted_up, away, failed;
+    bool counted_up, was_up, away, failed;
     char trouble[256]; /* what a broker connection failed of since one worked */
+    char disconnected[256]; /* what librdkafka said when it ended: less telling */
 
     size_t kept; /* things of the instance that are still in use elsewhere: it ends after the last */
     void (*ended)(void *arg);

@@ -171,6 +171,7 @@ static void on_reachable(void *ctx, const char *reason)
     struct kafka_producer *producer = ctx;
 
     snprintf(producer->away, sizeof producer->away, "%s", reason != NULL ? reason : "");
+    producer->away_serial++;
     show_all(producer);
 }
 

@@ -37,7 +37,8 @@ struct kafka_producer {
     struct bailey_timer watch; /* finds out what stalls */
     int64_t throttled_until;
     bool purged;
-    char away[300]; /* why no broker can be reached, or "" */
+    char away[300];       /* why no broker can be reached, or "" */
+    unsigned away_serial; /* counts its changes */
 };
 
 enum { KAFKA_CONFIRM_MAX = 256 };
@@ -55,7 +56,8 @@ struct kafka_sink {
     struct bailey_timer later;
 
     bool ready; /* its topic exists, or need not */
-    bool shown_up, failed, closing;
+    bool shown_up, shown_held, failed, closing;
+    unsigned away_shown; /* of the producer's away_serial */
     bool full; /* send() took less than it was given */
     int64_t full_since;
     int full_at;      /* messages that were in the producer then */

@@ -43,14 +43,17 @@ void kafka_sink_show(struct kafka_sink *sink)
     char text[160];
     const char *reason;
 
-    if (!sink->ready || sink->failed || sink->closing)
+    if (sink->failed || sink->closing)
         return;
     reason = trouble(sink, text, sizeof text);
-    if (reason == NULL && !sink->shown_up) {
+    if (reason == NULL && sink->ready && !sink->shown_up) {
         sink->shown_up = true;
         bailey_up(sink->port);
-    } else if (reason != NULL && sink->shown_up) {
+        sink->shown_held = false;
+    } else if (reason != NULL && (!sink->shown_held || sink->away_shown != sink->producer->away_serial)) {
         sink->shown_up = false;
+        sink->shown_held = true;
+        sink->away_shown = sink->producer->away_serial;
         bailey_held(sink->port, reason);
     }
 }

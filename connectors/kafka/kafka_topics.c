@@ -26,12 +26,14 @@ static void refuse(struct kafka_topics *topics, const char *name, rd_kafka_resp_
 {
     struct bailey_error err;
 
-    bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "topic %.120s %s at broker %.60s", name, what,
-                       topics->client->broker);
-    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+    if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
+        bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "topic %.120s %s at broker %.60s", name, what,
+                           topics->client->broker);
         bailey_hint(&err, "create the topic, correct its name, or let bailey create it with `declare: create`");
-    else
-        bailey_hint(&err, "%s", rd_kafka_err2str(code));
+    } else {
+        bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "topic %.100s %s at broker %.50s: %.60s", name, what,
+                           topics->client->broker, rd_kafka_err2str(code));
+    }
     topics->missing(topics->ctx, &err);
 }
 

@@ -1,10 +1,10 @@
 /* The administration server.
  *
  * A thread with a libwebsockets context as its poller, like a worker's loop: the listening socket and the clients' are our own,
- * adopted as plain descriptors. libwebsockets' HTTP role is not used: in 4.1.6 it cannot refuse the upgrade to h2c and the
- * CONNECT method without the callback of CVE-2025-11677, and it spins while a pipelined request waits for a slow reader.
+ * adopted as plain descriptors. libwebsockets' HTTP role is not used. Tried with 4.1.6: it takes every upgrade to h2c (only the
+ * callback of CVE-2025-11677 could refuse one), and spins while a pipelined request waits behind a slow reader.
  *
- *     client:  READING ──whole head──→ ANSWERING ──sent──→ READING (keep-alive) or LINGERING → closed
+ *     client:  READING ──whole head──→ ANSWERING ──sent──→ READING (keep-alive), LINGERING or closed
  *
  * A client that ANSWERS is not read from, so it holds one answer at most. Each state has one deadline, which a slow client
  * cannot push. LINGERING reads on for a moment: closing a socket with unread data would reset it, and the peer might lose the answer.
@@ -47,6 +47,7 @@ struct client {
     struct reply reply;
     size_t sent, length; /* of head and body together; no body is sent for HEAD */
     bool keep_alive;
+    bool has_more; /* what was read is not the whole of what the peer sends */
 };
 
 struct admin {
@@ -97,11 +98,20 @@ static void drop_answer(struct client *client)
     text_free(&client->head);
 }
 
+/* Time-outs come while libwebsockets is about to wait: have it come back to us first. */
+static void arm_soon(struct admin *admin)
+{
+    if (!atomic_load_explicit(&admin->stopping, memory_order_relaxed)) /* else the context may be half destroyed */
+        lws_cancel_service(admin->context);
+}
+
 static void client_free(struct client *client)
 {
     struct admin *admin = client->admin;
 
     drop_answer(client);
+    if (is_full(admin))
+        arm_soon(admin);
     admin->clients[client->slot] = NULL;
     admin->client_count--;
     free(client);
@@ -147,17 +157,20 @@ static bool send_piece(struct client *client)
     return true;
 }
 
-/* The answer has gone: read on, or close softly. */
-static void answered(struct client *client)
+/* The answer has gone: read on, or close; softly, if the peer may have more to say than we want to hear. False: close. */
+static bool answered(struct client *client)
 {
     drop_answer(client);
     if (client->keep_alive) {
         set_state(client, READING);
-        return;
+        return true;
     }
+    if (!client->has_more && client->in_len == 0)
+        return false;
     shutdown(client->fd, SHUT_WR);
     client->in_len = 0;
     set_state(client, LINGERING);
+    return true;
 }
 
 /* Answer what stands in the buffer, as far as the socket takes it now. False: close. */
@@ -182,7 +195,8 @@ static bool client_go_on(struct client *client)
                 return false;
             if (client->sent < client->length)
                 return true; /* the other clients first, whether or not the socket would take more */
-            answered(client);
+            if (!answered(client))
+                return false;
         }
         if (client->state == LINGERING)
             return true;
@@ -270,8 +284,12 @@ static int on_listener(struct lws *wsi, enum lws_callback_reasons reason, void *
     (void)user, (void)in, (void)len;
     if (reason == LWS_CALLBACK_RAW_RX_FILE)
         accept_clients(lws_get_opaque_user_data(wsi));
-    if (reason == LWS_CALLBACK_TIMER)
-        ((struct admin *)lws_get_opaque_user_data(wsi))->accept_paused = false;
+    if (reason == LWS_CALLBACK_TIMER) {
+        struct admin *admin = lws_get_opaque_user_data(wsi);
+
+        admin->accept_paused = false;
+        arm_soon(admin);
+    }
     return 0;
 }
 

@@ -1,7 +1,7 @@
 /* The page /metrics.
  *
  * The format wants all lines of a metric together, under one HELP and TYPE: so each metric walks all routes. Metrics that
- * only have the label `route` come from core/metrics.def; the others, and those of brokers and the process, are below.
+ * only have the label `route` come from core/metrics.def, the others from admin/metrics.def, each with a function below.
  */
 #include "admin/metrics.h"
 
@@ -9,6 +9,20 @@
 #include <string.h>
 
 static const char COUNTER[] = "counter", GAUGE[] = "gauge", HISTOGRAM[] = "histogram";
+
+enum labelled {
+#define LABELLED(id, type, name, labels, help) id,
+#include "admin/metrics.def"
+#undef LABELLED
+};
+
+static const struct {
+    const char *name, *type, *help;
+} labelled[] = {
+#define LABELLED(id, type, name, labels, help) [id] = {name, type, help},
+#include "admin/metrics.def"
+#undef LABELLED
+};
 
 /* HELP escapes backslash and line feed; a label's value also the quote. What is not UTF-8 is replaced: one such byte
  * would make a scraper refuse the whole page. */
@@ -37,6 +51,13 @@ static void add_head(struct text *out, const char *name, const char *type, const
     text_printf(out, "\n# TYPE %s %s\n", name, type);
 }
 
+/* The head of a metric of admin/metrics.def. Returns its name. */
+static const char *begin(struct text *out, enum labelled id)
+{
+    add_head(out, labelled[id].name, labelled[id].type, labelled[id].help);
+    return labelled[id].name;
+}
+
 /* `name{label="value"`: more labels may follow before the brace is closed. */
 static void open_labels(struct text *out, const char *name, const char *label, const char *value)
 {
@@ -63,9 +84,8 @@ static void add_plain_metrics(struct text *out, const struct snapshot *snapshot)
 
 static void add_refused(struct text *out, const struct snapshot *snapshot)
 {
-    static const char name[] = "bailey_messages_refused_total";
+    const char *name = begin(out, REFUSED);
 
-    add_head(out, name, COUNTER, "Messages that the sink refused, by class of the error.");
     for (size_t i = 0; i < snapshot->route_count; i++) {
         for (int kind = BAILEY_ERR_TRANSIENT; kind <= BAILEY_ERR_CONFIG; kind++) {
             open_labels(out, name, "route", snapshot->routes[i].name);
@@ -77,9 +97,8 @@ static void add_refused(struct text *out, const struct snapshot *snapshot)
 
 static void add_states(struct text *out, const struct snapshot *snapshot)
 {
-    static const char name[] = "bailey_route_state";
+    const char *name = begin(out, STATE);
 
-    add_head(out, name, GAUGE, "1 for the state that the route is in, 0 for the others.");
     for (size_t i = 0; i < snapshot->route_count; i++) {
         for (int state = 0; state < LANE_STATES; state++) {
             open_labels(out, name, "route", snapshot->routes[i].name);
@@ -99,13 +118,14 @@ static void add_seconds(struct text *out, int64_t ms)
         out->data[--out->len] = '\0';
 }
 
-static void add_buckets(struct text *out, const char *name, const struct route_status *route)
+/* The buckets of a route count up: each holds those before it. */
+static void add_buckets(struct text *out, const struct route_status *route)
 {
     int64_t count = 0;
 
     for (int i = 0; i < LATENCY_BUCKETS; i++) {
         count += route->latency_count[i];
-        open_labels(out, name, "route", route->name);
+        open_labels(out, "bailey_delivery_seconds_bucket", "route", route->name);
         text_add(out, ",le=\"");
         if (i < LATENCY_BUCKETS - 1)
             add_seconds(out, latency_bounds_ms[i]);
@@ -122,42 +142,44 @@ static void add_buckets(struct text *out, const char *name, const struct route_s
 
 static void add_histogram(struct text *out, const struct snapshot *snapshot)
 {
-    add_head(out, "bailey_delivery_seconds", HISTOGRAM, "Time from receiving a message to the sink's confirm.");
+    begin(out, DELIVERY);
     for (size_t i = 0; i < snapshot->route_count; i++)
-        add_buckets(out, "bailey_delivery_seconds_bucket", &snapshot->routes[i]);
+        add_buckets(out, &snapshot->routes[i]);
+}
+
+static void add_broker_value(struct text *out, const char *name, const struct connection_status *broker, int64_t value)
+{
+    open_labels(out, name, "broker", broker->broker);
+    text_printf(out, "} %" PRId64 "\n", value);
 }
 
 static void add_brokers(struct text *out, const struct snapshot *snapshot)
 {
-    add_head(out, "bailey_connection_up", GAUGE, "1 if every connection to the broker that there should be is up.");
-    for (size_t i = 0; i < snapshot->broker_count; i++) {
-        const struct connection_status *broker = &snapshot->brokers[i];
+    const struct connection_status *broker = snapshot->brokers, *end = broker + snapshot->broker_count;
+    const char *name = begin(out, CONNECTION_UP);
 
-        open_labels(out, "bailey_connection_up", "broker", broker->broker);
-        text_printf(out, "} %d\n", broker->expected > 0 && broker->up >= broker->expected);
-    }
-    add_head(out, "bailey_connections", GAUGE, "Connections to the broker that are up.");
-    for (size_t i = 0; i < snapshot->broker_count; i++) {
-        open_labels(out, "bailey_connections", "broker", snapshot->brokers[i].broker);
-        text_printf(out, "} %" PRId64 "\n", snapshot->brokers[i].up);
-    }
+    for (; broker < end; broker++)
+        add_broker_value(out, name, broker, broker->expected > 0 && broker->up >= broker->expected);
+    name = begin(out, CONNECTIONS);
+    for (broker = snapshot->brokers; broker < end; broker++)
+        add_broker_value(out, name, broker, broker->up);
 }
 
 static void add_process(struct text *out, const struct snapshot *snapshot)
 {
-    add_head(out, "bailey_build_info", GAUGE, "Always 1; the label says which version runs.");
-    open_labels(out, "bailey_build_info", "version", snapshot->version);
+    const char *name = begin(out, BUILD);
+
+    open_labels(out, name, "version", snapshot->version);
     text_add(out, "} 1\n");
-    add_head(out, "process_cpu_seconds_total", COUNTER, "User and system CPU time of the process, in seconds.");
-    text_printf(out, "process_cpu_seconds_total %" PRId64 ".%06d\n", snapshot->cpu_us / 1000000,
-                (int)(snapshot->cpu_us % 1000000));
+    name = begin(out, CPU);
+    text_printf(out, "%s %" PRId64 ".%06d\n", name, snapshot->cpu_us / 1000000, (int)(snapshot->cpu_us % 1000000));
     if (snapshot->resident_bytes >= 0) {
-        add_head(out, "process_resident_memory_bytes", GAUGE, "Resident memory of the process, in bytes.");
-        text_printf(out, "process_resident_memory_bytes %" PRId64 "\n", snapshot->resident_bytes);
+        name = begin(out, RESIDENT);
+        text_printf(out, "%s %" PRId64 "\n", name, snapshot->resident_bytes);
     }
     if (snapshot->open_fds >= 0) {
-        add_head(out, "process_open_fds", GAUGE, "Open file descriptors of the process.");
-        text_printf(out, "process_open_fds %" PRId64 "\n", snapshot->open_fds);
+        name = begin(out, FDS);
+        text_printf(out, "%s %" PRId64 "\n", name, snapshot->open_fds);
     }
 }
 

@@ -15,9 +15,10 @@ enum { CLI_JSON_VERSION = 1 };
 
 struct command {
     const char *name;
-    const char *usage;                                                /* what follows the name: "FILE [--json]" */
-    const char *summary;                                              /* one line */
-    const char *help;                                                 /* the rest: ends with a newline */
+    const char *usage;              /* what follows the name: "FILE [--json]" */
+    const char *summary;            /* one line */
+    const char *help;               /* the rest: ends with a newline */
+    void (*more)(struct text *out); /* appends to the help what is not known before; may be NULL */
     int (*run)(const struct command *command, int argc, char **argv); /* argv[0] is the command's name */
 };
 extern const struct command run_command, check_command, explain_command, connectors_command, copy_command, help_command;

@@ -19,7 +19,15 @@
 #include "host/gateway.h"
 #include "host/registry.h"
 
-enum { TICK_MS = 200, START_PATIENCE_MS = 30000, START_ATTEMPTS = 4, DRAIN_MS = 10000, CREDIT_MAX = 10000 };
+enum {
+    TICK_MS = 200,
+    COUNT_TICK_MS = 10,
+    START_PATIENCE_MS = 30000,
+    START_ATTEMPTS = 4,
+    START_LEAST_MS = 3000,
+    DRAIN_MS = 10000,
+    CREDIT_MAX = 10000
+};
 
 struct copy {
     const struct command *command;
@@ -28,8 +36,8 @@ struct copy {
     struct url from, to;
     bool progress;
 
-    int64_t began_ms, changed_ms; /* monotonic: the start, and when something moved last */
-    int64_t seen;                 /* received + delivered at that time */
+    int64_t began_ms, changed_ms, shown_ms; /* monotonic: the start, and when something moved and was shown last */
+    int64_t seen;                           /* received + delivered at that time */
     struct route_status status;
 };
 
@@ -169,8 +177,9 @@ static void show_progress(struct copy *copy, bool last)
     int64_t ms = copy->changed_ms - copy->began_ms; /* without the time that it only waited */
     struct text out = {0};
 
-    if (!copy->progress && !last)
+    if (!last && (!copy->progress || cli_now_ms() - copy->shown_ms < TICK_MS))
         return;
+    copy->shown_ms = cli_now_ms();
     text_printf(&out, "%s%" PRId64 " message%s copied, %" PRId64 "/s", copy->progress ? "\r" : "",
                 copy->status.delivered, copy->status.delivered == 1 ? "" : "s",
                 ms > 0 ? copy->status.delivered * 1000 / ms : 0);
@@ -197,9 +206,10 @@ static enum verdict judge(struct copy *copy, struct gateway *gateway)
         return REACHED;
     if (copy->idle_ms > 0 && now - copy->changed_ms >= copy->idle_ms)
         return REACHED;
-    if (moved == 0 && copy->status.state >= LANE_STARTING &&
-        (copy->status.restarts >= START_ATTEMPTS || now - copy->began_ms >= START_PATIENCE_MS))
-        return HOPELESS; /* what is wrong was so from the start: a password, a name */
+    /* What fails again and again from the start is wrong: a password, a name. */
+    int64_t patience = copy->status.restarts >= START_ATTEMPTS ? START_LEAST_MS : START_PATIENCE_MS;
+    if (moved == 0 && copy->status.state >= LANE_STARTING && now - copy->began_ms >= patience)
+        return HOPELESS;
     return GO_ON;
 }
 
@@ -209,7 +219,7 @@ static int watch(struct copy *copy, struct gateway *gateway, int signals)
     struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = gateway_done_fd(gateway), .events = POLLIN}};
 
     for (;;) {
-        int ready = poll(fds, 2, TICK_MS);
+        int ready = poll(fds, 2, copy->count > 0 ? COUNT_TICK_MS : TICK_MS);
         enum verdict verdict = judge(copy, gateway);
         show_progress(copy, false);
         if (verdict == REACHED)

@@ -21,20 +21,19 @@ enum { FACTS = 6 };
 struct explanation {
     const struct config_route *route;
     int64_t credit_messages, credit_bytes; /* of all lanes */
-    int64_t commit_ms;                     /* -1: the source is told at once */
+    int64_t commit_ms;                     /* how seldom the source's broker is told; -1: at once */
+    int64_t unconfirmed; /* most that are sent and not confirmed, of all lanes; -1: no limit but credit */
     struct fact facts[FACTS];
     size_t count;
 };
 
-/* The source's `commit_interval`, if it has one: it tells its broker what is done only that often. */
-static int64_t commit_interval(const struct config_end *from)
+/* The value of a numeric option that an end may have; `none` if it has no such option. */
+static int64_t number_of(const struct bailey_option *option, const void *settings, const char *name, int64_t none)
 {
-    const struct bailey_option *option = from->broker->connector->source->options;
-
     for (; option != NULL && option->name != NULL; option++)
-        if (strcmp(option->name, "commit_interval") == 0 && option->type == BAILEY_OPT_DURATION)
-            return *(const int64_t *)((const char *)from->settings + option->offset);
-    return -1;
+        if (strcmp(option->name, name) == 0 && (option->type == BAILEY_OPT_DURATION || option->type == BAILEY_OPT_INT))
+            return *(const int64_t *)((const char *)settings + option->offset);
+    return none;
 }
 
 static struct text *say(struct explanation *ex, const char *topic, const char *settings)
@@ -68,9 +67,12 @@ static void say_order(struct explanation *ex)
 
 static void say_duplicates(struct explanation *ex)
 {
-    struct text *says =
-        say(ex, "duplicates",
-            ex->commit_ms < 0 ? "credit.messages, lanes" : "credit.messages, lanes, from.commit_interval");
+    static const char *const settings[2][2] = {
+        {"credit.messages, lanes", "credit.messages, lanes, to.max_unconfirmed"},
+        {"credit.messages, lanes, from.commit_interval",
+         "credit.messages, lanes, from.commit_interval, to.max_unconfirmed"},
+    };
+    struct text *says = say(ex, "duplicates", settings[ex->commit_ms >= 0][ex->unconfirmed >= 0]);
 
     text_printf(says,
                 "a crash of this process repeats at most the messages that were received and not settled: %" PRId64,
@@ -80,10 +82,10 @@ static void say_duplicates(struct explanation *ex)
         units_add_duration(says, ex->commit_ms);
         text_add(says, " since the last commit");
     }
-    text_add(
-        says,
-        "; a lost connection to the sink repeats those that were sent and not confirmed, each marked by the header "
-        "bailey-possible-duplicate");
+    text_add(says, "; a lost connection to the sink repeats those that were sent and not confirmed");
+    if (ex->unconfirmed >= 0)
+        text_printf(says, " (at most %" PRId64 ")", ex->unconfirmed);
+    text_add(says, ", each marked by the header bailey-possible-duplicate");
 }
 
 static void say_failures(struct explanation *ex)
@@ -112,10 +114,17 @@ static void say_disk(struct explanation *ex)
 
 static void explain(struct explanation *ex, const struct config_route *route)
 {
+    const struct bailey_option *source = route->from.broker->connector->source->options;
+    const struct bailey_option *sink = route->to.broker->connector->sink->options;
+    int64_t unconfirmed = number_of(sink, route->to.settings, "max_unconfirmed", -1);
+
     *ex = (struct explanation){.route = route,
                                .credit_messages = route->credit_messages * route->lanes,
                                .credit_bytes = route->credit_bytes * route->lanes,
-                               .commit_ms = commit_interval(&route->from)};
+                               .commit_ms = number_of(source, route->from.settings, "commit_interval", -1),
+                               .unconfirmed = -1};
+    if (unconfirmed > 0)
+        ex->unconfirmed = route->lanes * (unconfirmed < route->credit_messages ? unconfirmed : route->credit_messages);
     say_guarantee(ex);
     say_order(ex);
     say_duplicates(ex);
@@ -166,6 +175,8 @@ static void add_json(struct text *out, const struct explanation *ex)
         text_add(out, "null");
     else
         text_printf(out, "%" PRId64, ex->commit_ms);
+    text_add(out, ",\"unconfirmed_at_most\":");
+    text_printf(out, "%" PRId64, ex->unconfirmed < 0 ? ex->credit_messages : ex->unconfirmed);
     text_printf(out, ",\"memory_bytes\":%" PRId64 ",\"on_disk\":[],\"facts\":[", ex->credit_bytes);
     for (size_t i = 0; i < ex->count; i++) {
         text_add(out, i == 0 ? "{" : ",{");

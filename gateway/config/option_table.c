@@ -45,6 +45,9 @@ void option_add_range(struct text *text, const struct bailey_option *option)
     if (option->type == BAILEY_OPT_ENUM) {
         for (const char *const *choice = option->choices; *choice != NULL; choice++)
             text_printf(text, "%s%s", choice == option->choices ? "" : ", ", *choice);
+    } else if (option->max == INT64_MAX) {
+        text_add(text, "at least ");
+        add_bound(text, option->type, option->min);
     } else if (option->max > 0 && option->type != BAILEY_OPT_LIST) {
         text_add(text, "between ");
         add_bound(text, option->type, option->min);

@@ -90,10 +90,12 @@ static void add_environment(struct expansion *ex, size_t offset, const char *ins
         ex->node->bad = true;
         findings_hint(ex->findings, findings_error(ex->findings, at, "${%s} is not set in the environment", name),
                       "set it, or give a default: ${%s:-default}", name);
-    } else if (has_controls(value) || strlen(value) > SCALAR_FILE_MAX) {
+    } else if (has_controls(value)) {
         ex->node->bad = true;
-        findings_error(ex->findings, at, "the value of ${%s} %s", name,
-                       has_controls(value) ? "has a control character in it" : "is longer than 1 MiB");
+        findings_error(ex->findings, at, "the value of ${%s} has a control character in it", name);
+    } else if (ex->text.len + strlen(value) > SCALAR_FILE_MAX) {
+        ex->node->bad = true;
+        findings_error(ex->findings, at, "with the value of ${%s} the text is longer than 1 MiB", name);
     } else {
         add_protected(ex, value, strlen(value));
     }

@@ -82,8 +82,10 @@ static void add_number(struct writer *w, const struct bailey_option *option)
     if (option->max > 0) {
         name(w, "minimum");
         text_printf(w->out, "%lld", (long long)option->min);
-        name(w, "maximum");
-        text_printf(w->out, "%lld", (long long)option->max);
+        if (option->max < INT64_MAX) {
+            name(w, "maximum");
+            text_printf(w->out, "%lld", (long long)option->max);
+        }
     }
     end(w, "}");
     line(w);

@@ -5,13 +5,14 @@
  */
 #include "config/yaml.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <yaml.h>
 
 #include "config/scalar.h"
 
-enum { ANCHORS_MAX = 1000 };
+enum { ANCHORS_MAX = 1000, EXPANDED_MAX = 64 << 20 }; /* EXPANDED_MAX: bytes that environment and files may add */
 
 struct anchor {
     const char *name;
@@ -35,7 +36,7 @@ struct builder {
 
     struct anchor *anchors;
     size_t anchor_count, anchor_cap;
-    size_t nodes;
+    size_t nodes, expanded;
     unsigned documents;
 };
 
@@ -274,6 +275,12 @@ static bool on_scalar(struct builder *b, const yaml_event_t *event)
     } else if (!scalar_expand(b->arena, node, b->findings)) {
         return false;
     }
+    b->expanded += node->text == node->shown ? 0 : strlen(node->text);
+    if (b->expanded > EXPANDED_MAX) {
+        findings_error(b->findings, node->at, "the environment and files (!file) give more than %d MiB",
+                       EXPANDED_MAX >> 20);
+        return false;
+    }
     return attach(b, node) && add_anchor(b, event->data.scalar.anchor, node);
 }
 
@@ -305,6 +312,7 @@ static bool on_start(struct builder *b, const yaml_event_t *event, enum yaml_kin
 
 static bool on_end(struct builder *b)
 {
+    assert(b->depth > 0); /* libyaml's events are balanced */
     struct yaml_node *node = b->stack[--b->depth];
 
     for (const struct yaml_node *child = node->first; child != NULL; child = child->next) {

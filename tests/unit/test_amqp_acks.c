@@ -14,7 +14,6 @@
 
 enum { TAGS = 3000 };
 
-
 static void deliver(struct amq_acks *acks, unsigned count)
 {
     for (unsigned i = 0; i < count; i++)

@@ -345,8 +345,10 @@ static void delivery_mode_follows_the_option(void **state)
     static const struct {
         int durability, option, mode;
     } rows[] = {
-        {BAILEY_DURABILITY_UNKNOWN, AMQ_PERSISTENT_AS_MESSAGE, 2}, {BAILEY_TRANSIENT, AMQ_PERSISTENT_AS_MESSAGE, 1},
-        {BAILEY_DURABLE, AMQ_PERSISTENT_AS_MESSAGE, 2},            {BAILEY_TRANSIENT, AMQ_PERSISTENT_ALWAYS, 2},
+        {BAILEY_DURABILITY_UNKNOWN, AMQ_PERSISTENT_AS_MESSAGE, 2},
+        {BAILEY_TRANSIENT, AMQ_PERSISTENT_AS_MESSAGE, 1},
+        {BAILEY_DURABLE, AMQ_PERSISTENT_AS_MESSAGE, 2},
+        {BAILEY_TRANSIENT, AMQ_PERSISTENT_ALWAYS, 2},
         {BAILEY_DURABLE, AMQ_PERSISTENT_NEVER, 1},
     };
 
@@ -452,7 +454,10 @@ static void a_table_beyond_the_limits_is_carried_opaque(void **state)
                 amq_put_uint(table, 4, len - 4);
             }
         else if (round == 1) { /* a length that lies */
-            memcpy(table, "\0\0\0\x08\1kS\0\0\0\xff" "x", 12);
+            memcpy(table,
+                   "\0\0\0\x08\1kS\0\0\0\xff"
+                   "x",
+                   12);
             len = 12;
         } else { /* an unknown kind */
             memcpy(table, "\0\0\0\x03\1k?", 7);

@@ -322,6 +322,31 @@ static void an_alias_bomb_is_refused(void **state)
     must_say("f.yaml:5:29: error: more than 100000 values, aliases counted as written out\n");
 }
 
+static void what_the_environment_adds_is_bounded(void **state)
+{
+    static char large[65536];
+    struct text yaml = {0};
+
+    (void)state;
+    memset(large, 'x', sizeof large - 1);
+    setenv("BAILEY_TEST_LARGE", large, 1);
+    text_add(&yaml, "x: ");
+    for (int i = 0; i < 17; i++)
+        text_add(&yaml, "${BAILEY_TEST_LARGE}");
+    text_add(&yaml, "\n");
+    assert_null(load(yaml.data));
+    must_say("f.yaml:1:324: error: with the value of ${BAILEY_TEST_LARGE} the text is longer than 1 MiB\n");
+    text_free(&yaml);
+
+    text_add(&yaml, "x:\n");
+    for (int i = 0; i < 1025; i++)
+        text_add(&yaml, "  - ${BAILEY_TEST_LARGE}\n");
+    assert_null(load(yaml.data));
+    must_say("f.yaml:1026:5: error: the environment and files (!file) give more than 64 MiB\n");
+    text_free(&yaml);
+    unsetenv("BAILEY_TEST_LARGE");
+}
+
 static void too_many_nodes_are_refused(void **state)
 {
     struct text yaml = {0};
@@ -644,6 +669,7 @@ int main(void)
         cmocka_unit_test(aliases_count_for_the_depth),
         cmocka_unit_test(an_alias_bomb_is_refused),
         cmocka_unit_test(too_many_nodes_are_refused),
+        cmocka_unit_test(what_the_environment_adds_is_bounded),
         cmocka_unit_test(defaults_are_those_of_the_tables),
         cmocka_unit_test(every_value_arrives),
         cmocka_unit_test(positions_are_allowed_where_the_source_has_them),

@@ -61,7 +61,7 @@ static void nodes_know_their_place(void **state)
     stands_at(yaml_child(root, "\xc3\xa4")->at, 6, 4); /* columns are characters */
     assert_null(yaml_child(root, "x"));
     assert_null(yaml_child(a, "x"));
-    assert_int_equal(root->height, 3);
+    assert_int_equal(root->height, 4);
     assert_int_equal(root->weight, 8);
 }
 

@@ -37,6 +37,7 @@ transaction.state.log.num.partitions=1
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 share.coordinator.state.topic.num.partitions=1
+log.retention.ms=-1
 # quick
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000

@@ -3,6 +3,7 @@ import glob
 import os
 import secrets
 import subprocess
+import time
 from dataclasses import dataclass
 from typing import Any, Optional
 
@@ -118,12 +119,12 @@ class RabbitMQ:
 
     def eval(self, expression):
         """Evaluate Erlang on the node; the text of its result. (rabbitmqctl does the same, in 2 s.)"""
-        done = subprocess.run(["erl_call", "-n", self.node, "-c", self.cookie, "-no_result_term", "-fetch_stdout", "-e"],
-                              input=f'io:format("~p", [begin {expression} end]).'.encode(), env=self._env(),
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
-        if done.returncode != 0:
-            raise AssertionError(f"erl_call: {(done.stderr or done.stdout).decode().strip()}")
-        return done.stdout.decode()
+        done = subprocess.run(["erl_call", "-n", self.node, "-c", self.cookie, "-e"], input=f"{expression}.\n".encode(),
+                              env=self._env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+        answer = done.stdout.decode().strip()
+        if not answer.startswith("{ok, "):
+            raise AssertionError(f"erl_call: {answer or done.stderr.decode().strip()}")
+        return answer[len("{ok, "):-1]
 
     def memory_alarm(self, on):
         """Raise or clear the memory alarm: while it is on, who publishes is blocked."""
@@ -184,27 +185,22 @@ class RabbitMQ:
         connection = self.connect()
         channel = connection.channel()
         channel.basic_qos(prefetch_count=2000)
-        messages, last = [], None
-        deadline = until_time(timeout)
+        messages, unsettled = [], None  # delivery tag up to which nothing was settled yet
+        deadline = time.monotonic() + timeout
         for method, properties, body in channel.consume(queue, inactivity_timeout=quiet):
             if method is None:
                 empty = channel.queue_declare(queue, passive=True).method.message_count == 0
-                if (len(messages) >= count and empty) or deadline():
+                if (len(messages) >= count and empty) or time.monotonic() >= deadline:
                     break
                 continue
             messages.append(Message(body, properties, method.exchange, method.routing_key, method.redelivered))
-            last = method.delivery_tag
+            unsettled = method.delivery_tag
             if len(messages) % 500 == 0:
-                channel.basic_ack(last, multiple=True)
-        if last is not None:
-            channel.basic_ack(last, multiple=True)
+                channel.basic_ack(unsettled, multiple=True)
+                unsettled = None
+        if unsettled is not None:
+            channel.basic_ack(unsettled, multiple=True)
         channel.cancel()
         connection.close()
         assert len(messages) >= count, f"{len(messages)} of {count} messages came to {queue} within {timeout:g} s"
         return messages
-
-
-def until_time(seconds):
-    import time
-    end = time.monotonic() + seconds
-    return lambda: time.monotonic() >= end
