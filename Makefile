@@ -3,6 +3,8 @@ BUILD  ?= build/release
 SAN    ?=
 PREFIX ?= /usr/local
 comma  := ,
+V      ?=
+say     = $(if $(V),,@echo '  $(1) $@';)# make V=1 shows the commands
 
 CACHE   := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/bailey
 # librdkafka: the system's if it is 2.6.1 or newer, else the static one that tools/setup built into the cache.
@@ -32,24 +34,28 @@ all: $(BUILD)/bailey $(PLUGS)  ## build bailey and its connectors into build/rel
 -include tools/targets.mk
 
 $(BUILD)/libgateway.a: $(call obj,$(CORE))
-	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR  )rm -f $@; ar rcs $@ $^
 $(BUILD)/bailey: $(call obj,gateway/main.c) $(BUILD)/libgateway.a
-	$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $< -Wl,--whole-archive $(BUILD)/libgateway.a -Wl,--no-whole-archive $(LIBS)
+	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $< -Wl,--whole-archive $(BUILD)/libgateway.a -Wl,--no-whole-archive $(LIBS)
 
 .SECONDARY:
 .SECONDEXPANSION:
 $(BUILD)/connectors/%.so: $$(call obj,$$(wildcard connectors/$$*/*.c)) connectors/%/pkgs
-	$(CC) $(ALL_CFLAGS) -shared -o $@ $(filter %.o,$^) -Wl,--exclude-libs,ALL $(call conn_libs,$*) -lpthread
+	$(call say,CC  )$(CC) $(ALL_CFLAGS) -shared -o $@ $(filter %.o,$^) -Wl,--exclude-libs,ALL $(call conn_libs,$*) -lpthread
 $(BUILD)/connectors/lib%.a: $$(call obj,$$(wildcard connectors/$$*/*.c))
-	@rm -f $@
-	ar rcs $@ $^
+	$(call say,AR  )rm -f $@; ar rcs $@ $^
 
 # A test links the whole gateway, and of the connectors just the objects whose functions it calls.
 $(BUILD)/tests/%: $(BUILD)/tests/%.o $(call obj,$(wildcard tests/support/*.c)) $(BUILD)/libgateway.a \
                   $(NAMES:%=$(BUILD)/connectors/lib%.a)
-	$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libgateway.a \
+	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libgateway.a \
 	  -Wl,--no-whole-archive $(NAMES:%=$(BUILD)/connectors/lib%.a) $(foreach n,$(NAMES),$(call conn_libs,$n)) $(LIBS) -lcmocka
+
+# The measure of make bench: the client libraries, and nothing of Bailey.
+$(BUILD)/bench/bare: bench/bare.c
+	@mkdir -p $(@D)
+	$(call say,CC  )$(CC) -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-ignored-qualifiers $(shell $(PKG_CONFIG) --cflags rdkafka) \
+	  -o $@ $< $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka librabbitmq)
 
 $(BUILD)/gateway/%.o: INCLUDES = -Igateway
 # Hidden: nothing of a connector but its entry point meets the gateway's or another connector's names.
@@ -57,6 +63,6 @@ $(BUILD)/connectors/%.o: INCLUDES = -fvisibility=hidden $(shell $(PKG_CONFIG) --
 $(BUILD)/tests/%.o: INCLUDES = -Igateway -Itests/support -I.
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) -c -o $@ $<
+	$(call say,CC  )$(CC) $(ALL_CFLAGS) -c -o $@ $<
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -106,8 +106,8 @@ demo:  ## 20,000 messages around real brokers, with kills on the way (calls setu
 	@$(PYTHON) tools/demo --build $(BUILD)
 bench:  ## CPU, memory and rate against the bare client libraries
 	@tools/setup test
-	@$(MAKE) --no-print-directory all
-	@bench/run
+	@$(MAKE) --no-print-directory all $(JUDGE) $(BUILD)/bench/bare
+	@$(PYTHON) bench/run --build $(BUILD)
 
 # ---- Documentation and installation
 .PHONY: docs install clean help

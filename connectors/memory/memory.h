@@ -16,10 +16,9 @@ enum memory_store { MEMORY_STORE_SENT, MEMORY_STORE_CONFIRMED };
 
 struct memory_sink_settings {
     const char *queue;
-    const struct bailey_template *key; /* or NULL: the message's own */
-    int64_t capacity;                  /* messages */
-    int64_t delay_ms;                  /* between send and confirm */
-    int store;                         /* enum memory_store */
+    int64_t capacity; /* messages */
+    int64_t delay_ms; /* between send and confirm */
+    int store;        /* enum memory_store */
     int64_t open_delay_ms;
     int64_t fail_opens;
     int64_t fail_every, fail_times; /* messages; 0 = never; attempts, 0 = for ever */

@@ -68,7 +68,8 @@ static void *take_array(struct copier *copier, size_t len)
     return array;
 }
 
-static void copy_headers(struct copier *copier, struct bailey_header *to, const struct bailey_header *from, uint32_t count);
+static void copy_headers(struct copier *copier, struct bailey_header *to, const struct bailey_header *from,
+                         uint32_t count);
 
 static struct bailey_value copy_value(struct copier *copier, const struct bailey_value *from)
 {
@@ -92,7 +93,8 @@ static struct bailey_value copy_value(struct copier *copier, const struct bailey
     return to;
 }
 
-static void copy_headers(struct copier *copier, struct bailey_header *to, const struct bailey_header *from, uint32_t count)
+static void copy_headers(struct copier *copier, struct bailey_header *to, const struct bailey_header *from,
+                         uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         to[i].name = copy_bytes(copier, from[i].name);

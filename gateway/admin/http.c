@@ -39,6 +39,7 @@ struct client {
     int fd;          /* belongs to wsi */
     size_t slot;     /* in admin->clients */
     enum client_state state;
+    bool hurried; /* its deadline is the shorter one */
     unsigned requests;
     size_t discarded;
     char in[REQUEST_HEAD_MAX];
@@ -55,7 +56,7 @@ struct admin {
     struct lws_context *context;
     struct lws_vhost *vhost;
     struct lws *listener;
-    int listen_fd; /* -1 once the listener has taken it */
+    int listen_fd; /* belongs to the listener once there is one */
     uint16_t port;
     char host_name[256];
     struct client *clients[ADMIN_CLIENTS_MAX];
@@ -76,18 +77,18 @@ static bool is_full(const struct admin *admin)
 static void set_state(struct client *client, enum client_state state)
 {
     static const int seconds[] = {[READING] = ADMIN_HEAD_S, [ANSWERING] = ADMIN_ANSWER_S, [LINGERING] = ADMIN_LINGER_S};
-    bool hurry = state == READING && is_full(client->admin);
 
     client->state = state;
+    client->hurried = state == READING && is_full(client->admin);
     /* libwebsockets closes it then. */
-    lws_set_timeout(client->wsi, PENDING_TIMEOUT_USER_OK, hurry ? ADMIN_HURRY_S : seconds[state]);
+    lws_set_timeout(client->wsi, PENDING_TIMEOUT_USER_OK, client->hurried ? ADMIN_HURRY_S : seconds[state]);
 }
 
-/* All places are taken: who asks nothing must leave soon. */
+/* All places are taken: who asks nothing must leave soon. Once: a deadline that is set anew each time would never come. */
 static void hurry_readers(struct admin *admin)
 {
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++)
-        if (admin->clients[i]->wsi != NULL && admin->clients[i]->state == READING)
+        if (admin->clients[i]->state == READING && !admin->clients[i]->hurried)
             set_state(admin->clients[i], READING);
 }
 

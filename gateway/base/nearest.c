@@ -1,7 +1,7 @@
 /* base/nearest.c: optimal string alignment distance over short names, with three rows on the stack.
  *
- * Near enough is a third of the length, and never less than one edit. Longer names than NAME_MAX_LEN have no neighbour: what
- * is given may be hostile.
+ * Near enough is a third of the length, and never less than one edit. Longer names than NAME_MAX_LEN have no
+ * neighbour: what is given may be hostile.
  */
 #include "base/nearest.h"
 

@@ -4,8 +4,8 @@
 
 #include <stddef.h>
 
-/* The name nearest to `given` by edit distance (insert, remove, replace, swap of neighbours; case counts little), or NULL
- * if none is near enough to be meant. `names` ends after `count`. */
+/* The name nearest to `given` by edit distance (insert, remove, replace, swap of neighbours; case counts little),
+ * or NULL if none is near enough to be meant. `names` ends after `count`. */
 const char *nearest_name(const char *given, const char *const names[], size_t count);
 
 #endif

@@ -107,8 +107,9 @@ size_t text_utf8(const char *data, size_t len)
     return size;
 }
 
-/* Bytes of the password in the URL that follows "://"; 0 if there is none. `*start` is where it begins. The last @ before a
- * blank or quote ends it: a password with an @ or / that somebody forgot to encode is still no part of what is shown. */
+/* Bytes of the password in the URL that follows "://"; 0 if there is none. `*start` is where it begins. The last @
+ * before a blank or quote ends it: a password with an @ or / that somebody forgot to encode is still no part of
+ * what is shown. */
 static size_t find_password(const char *authority, const char **start)
 {
     size_t len = strcspn(authority, " \t\r\n\"'<>");

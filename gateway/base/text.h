@@ -29,8 +29,8 @@ void text_add_json(struct text *text, const char *data, size_t len);
 /* Bytes of the well-formed UTF-8 character (RFC 3629) that `data` begins with; 0 if there is none. */
 size_t text_utf8(const char *data, size_t len);
 
-/* Copy `str` into `out` (cut to `size`, always terminated) in a form that may be shown: of URLs in it the password becomes
- * ***, control characters and bytes that are not UTF-8 become `?`. */
+/* Copy `str` into `out` (cut to `size`, always terminated) in a form that may be shown: of URLs in it the password
+ * becomes ***, control characters and bytes that are not UTF-8 become `?`. */
 void text_mask(char *out, size_t size, const char *str);
 
 #endif

@@ -1,7 +1,7 @@
 /* cli/cli.h: the command line: one struct command for each word, one file for each command.
  *
- * Exit codes: 0 success, 1 the operation failed, 2 wrong usage or configuration. Data goes to standard output, all else to
- * standard error. Main thread only.
+ * Exit codes: 0 success, 1 the operation failed, 2 wrong usage or configuration. Data goes to standard output, all
+ * else to standard error. Main thread only.
  */
 #ifndef BAILEY_CLI_H
 #define BAILEY_CLI_H
@@ -38,7 +38,8 @@ struct cli_flag {
 
 enum cli_parsed { CLI_GO, CLI_DONE, CLI_WRONG }; /* go on; --help was printed; an error was printed */
 
-/* Sort argv into flags and words (least to most of them, into `words`, which has room for `most`; NULL where none was given). */
+/* Sort argv into flags and words (least to most of them, into `words`, which has room for `most`; NULL where none
+ * was given). */
 enum cli_parsed cli_parse(const struct command *command, int argc, char **argv, const struct cli_flag *flags,
                           size_t least, size_t most, const char **words);
 

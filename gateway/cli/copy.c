@@ -1,7 +1,7 @@
 /* cli/copy.c: `bailey copy FROM-URL TO-URL`: a bridge without a file.
  *
- * The URLs are turned into the YAML that somebody would have written, which then takes the usual way: one reader, one set of
- * rules. Only the way it ends is its own.
+ * The URLs are turned into the YAML that somebody would have written, which then takes the usual way: one reader,
+ * one set of rules. Only the way it ends is its own.
  */
 #include "cli/cli.h"
 

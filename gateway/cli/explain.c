@@ -1,6 +1,8 @@
-/* cli/explain.c: `bailey explain FILE`: what each route guarantees, computed from its settings, and which setting decides it.
+/* cli/explain.c: `bailey explain FILE`: what each route guarantees, computed from its settings, and which setting
+ * decides it.
  *
- * Nothing here is a promise of its own: each sentence says what core/ does today. Whoever changes the core changes these words.
+ * Nothing here is a promise of its own: each sentence says what core/ does today. Whoever changes the core changes
+ * these words.
  */
 #include "cli/cli.h"
 

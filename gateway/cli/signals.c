@@ -1,7 +1,7 @@
 /* cli/signals.c: SIGTERM and SIGINT: the first is an event, the second ends the process.
  *
- * All threads are made with both blocked. After the first, the main thread lets them through to a handler: then a second one
- * works whatever the main thread is waiting for.
+ * All threads are made with both blocked. After the first, the main thread lets them through to a handler: then a
+ * second one works whatever the main thread is waiting for.
  */
 #include "cli/cli.h"
 

@@ -1,7 +1,8 @@
 /* cli/url.h: the URLs of `bailey copy` become the YAML of a configuration with one route.
  *
- * SCHEME://AUTHORITY/PATH?OPTION=VALUE&...: the connector says in its url form which options get authority and path; the query
- * gives options of the end, and of the broker where the end has no such option. Names and values are percent-decoded.
+ * SCHEME://AUTHORITY/PATH?OPTION=VALUE&...: the connector says in its url form which options get authority and
+ * path; the query gives options of the end, and of the broker where the end has no such option. Names and values
+ * are percent-decoded.
  */
 #ifndef BAILEY_CLI_URL_H
 #define BAILEY_CLI_URL_H

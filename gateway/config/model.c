@@ -1,7 +1,7 @@
 /* config/model.c: brokers first, then routes, which point at them.
  *
- * A broker that is wrong stays in the list, without a connector: routes that use it are still checked, and are not reported
- * for the broker's mistake.
+ * A broker that is wrong stays in the list, without a connector: routes that use it are still checked, and are not
+ * reported for the broker's mistake.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -23,8 +23,8 @@ void option_reader_fini(struct option_reader *reader);
 /* A new end: slots count from 0. */
 void option_templates_begin(struct option_reader *reader, const char *no_position);
 
-/* Fill `settings` (zeroed) from `map` and the defaults. Names in `others` (ends with NULL, or NULL) belong to the caller and are
- * passed over. `what` words the owner: "broker 'k'". False if there was an error, which is reported. */
+/* Fill `settings` (zeroed) from `map` and the defaults. Names in `others` (ends with NULL, or NULL) belong to the
+ * caller and are passed over. `what` words the owner: "broker 'k'". False if there was an error, which is reported. */
 bool option_read(struct option_reader *reader, const struct bailey_option *table, const char *const *others,
                  const struct yaml_node *map, const char *what, void *settings);
 

@@ -1,7 +1,8 @@
 /* config/scalar.c: one pass over a scalar, which writes its two forms.
  *
- * `text` is what the value is where no template is allowed. `pattern` is what template_parse() gets: a `$` that came from the
- * environment or from a file is marked there (TEMPLATE_DOLLAR), so that a value is never expanded twice.
+ * `text` is what the value is where no template is allowed. `pattern` is what template_parse() gets: a `$` that
+ * came from the environment or from a file is marked there (TEMPLATE_DOLLAR), so that a value is never expanded
+ * twice.
  */
 #include "config/scalar.h"
 

@@ -1,8 +1,8 @@
 /* config/schema.c: option tables → JSON Schema.
  *
- * An editor that knows the schema completes names, shows the sentences and marks mistakes. It cannot know which connector a
- * broker's name stands for: an end is any connector's. Where a value can be written with a unit or come from the environment,
- * the schema says so by a pattern.
+ * An editor that knows the schema completes names, shows the sentences and marks mistakes. It cannot know which
+ * connector a broker's name stands for: an end is any connector's. Where a value can be written with a unit or come
+ * from the environment, the schema says so by a pattern.
  */
 #include "config/schema.h"
 

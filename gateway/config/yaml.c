@@ -1,7 +1,8 @@
 /* config/yaml.c: libyaml's events → tree. The only file that sees libyaml.
  *
- * An explicit stack instead of recursion: the depth is the file's. An alias is a copy of the anchor's node that shares its
- * children; its weight counts as if it had been written out, so that ten lines cannot become a billion nodes.
+ * An explicit stack instead of recursion: the depth is the file's. An alias is a copy of the anchor's node that
+ * shares its children; its weight counts as if it had been written out, so that ten lines cannot become a billion
+ * nodes.
  */
 #include "config/yaml.h"
 

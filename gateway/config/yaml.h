@@ -1,8 +1,8 @@
 /* config/yaml.h: YAML text → a small tree whose nodes remember where they stand.
  *
- * A subset on purpose: one document; mappings, sequences and scalars; anchors and aliases within limits; the tag !file. Merge
- * keys, other tags, repeated keys and keys that are no scalars are errors. The environment is substituted in values here,
- * once (scalar.c). Nodes live in the arena.
+ * A subset on purpose: one document; mappings, sequences and scalars; anchors and aliases within limits; the tag
+ * !file. Merge keys, other tags, repeated keys and keys that are no scalars are errors. The environment is
+ * substituted in values here, once (scalar.c). Nodes live in the arena.
  */
 #ifndef BAILEY_YAML_H
 #define BAILEY_YAML_H
@@ -33,8 +33,8 @@ struct yaml_node {
     unsigned height; /* levels of mappings and lists, this one included */
 };
 
-/* NULL if the text is not a mapping in valid YAML, or memory ran out; then there is a finding. Other mistakes leave a tree,
- * so that more of them can be found. Relative paths of !file are relative to `folder`. */
+/* NULL if the text is not a mapping in valid YAML, or memory ran out; then there is a finding. Other mistakes leave
+ * a tree, so that more of them can be found. Relative paths of !file are relative to `folder`. */
 struct yaml_node *yaml_read(struct arena *arena, const char *data, size_t len, const char *folder,
                             struct findings *findings);
 

@@ -1,7 +1,7 @@
 /* host/registry.c: NAME → NAME.so in the first folder that has it.
  *
- * A connector is admitted once: its descriptor is copied into one of our size, so that older and newer minors can be read
- * alike, and its tables are checked, because settings are written where they point.
+ * A connector is admitted once: its descriptor is copied into one of our size, so that older and newer minors can
+ * be read alike, and its tables are checked, because settings are written where they point.
  */
 #include "host/registry.h"
 

@@ -1,8 +1,8 @@
 /* message/template.c: a template is a row of parts, each a text or a value of the message.
  *
- * What is known at the start is done at the start: a template without placeholders is its constant, and one that is a single
- * placeholder (the usual ${key}) gives the message's own bytes without a copy. Everything else is measured first, then copied
- * once into the message.
+ * What is known at the start is done at the start: a template without placeholders is its constant, and one that is
+ * a single placeholder (the usual ${key}) gives the message's own bytes without a copy. Everything else is measured
+ * first, then copied once into the message.
  */
 #include "message/template.h"
 

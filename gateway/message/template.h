@@ -19,12 +19,12 @@ struct template;
 enum { TEMPLATE_LEN_MAX = 4096, TEMPLATE_RESULT_MAX = 65536 }; /* bytes */
 enum { TEMPLATE_PARTS_MAX = 64 };                              /* placeholders and the texts between them */
 
-/* In the text of a template: a `$` that begins no placeholder, whatever follows. The configuration writes it where a `$` came
- * from the environment, so that a value is never expanded twice. */
+/* In the text of a template: a `$` that begins no placeholder, whatever follows. The configuration writes it where
+ * a `$` came from the environment, so that a value is never expanded twice. */
 enum { TEMPLATE_DOLLAR = '\x01' };
 
-/* Parse `text` into `arena`. NULL with `err`: an unknown name (hint: nearest valid), an unclosed ${, too long; or no memory
- * (err->kind TRANSIENT). `*error_at` (may be NULL) gets the byte of the text where the error is. */
+/* Parse `text` into `arena`. NULL with `err`: an unknown name (hint: nearest valid), an unclosed ${, too long; or
+ * no memory (err->kind TRANSIENT). `*error_at` (may be NULL) gets the byte of the text where the error is. */
 struct template *template_parse(struct arena *arena, const char *text, size_t *error_at, struct bailey_error *err);
 
 /* True if it names nothing of the message; then its text is template_constant(). */

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -638,6 +639,61 @@ static void silent_clients_give_up_their_places_and_cost_no_time(void **state)
         close(fds[i]);
 }
 
+/* All places but one are silent; who comes and goes at the last one does not renew their time. */
+static void silent_clients_leave_however_busy_the_others_are(void **state)
+{
+    int fds[ADMIN_CLIENTS_MAX - 1];
+    struct pollfd first = {.events = POLLIN};
+    int64_t began = now_ms();
+
+    (void)state;
+    for (int i = 0; i < ADMIN_CLIENTS_MAX - 1; i++)
+        fds[i] = open_to(shared.admin);
+    first.fd = fds[0];
+    while (poll(&first, 1, 0) == 0) {
+        int fd = open_to(shared.admin);
+
+        assert_in_range(now_ms() - began, 0, ADMIN_HEAD_S * 1000 - 2000);
+        must_answer(fd, GET("/healthz"), 200, "ok");
+        close(fd);
+    }
+    for (int i = 0; i < ADMIN_CLIENTS_MAX - 1; i++)
+        close(fds[i]);
+}
+
+/* accept(2) fails while the connection still waits: no spinning then, and it is served once there is room again. */
+static void no_descriptor_left_is_waited_out(void **state)
+{
+    struct pollfd answered = {.events = POLLIN};
+    struct rlimit limit, few;
+    int fillers[256], count = 0;
+
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    int served = open_to(shared.admin);
+    must_answer(served, GET("/healthz"), 200, "ok"); /* it has been accepted */
+    few = limit;
+    few.rlim_cur = 200;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    answered.fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    while (count < 256 && (fillers[count] = dup(STDIN_FILENO)) >= 0)
+        count++;
+
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(admin_port(shared.admin))};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int64_t cpu = cpu_ms();
+    assert_int_equal(connect(answered.fd, (struct sockaddr *)&address, sizeof address), 0);
+    ask(answered.fd, GET("/healthz"));
+    assert_int_equal(poll(&answered, 1, 300), 0);
+    assert_in_range(cpu_ms() - cpu, 0, 150);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    while (count > 0)
+        close(fillers[--count]);
+    assert_int_equal(poll(&answered, 1, DEADLINE_MS), 1);
+    close(answered.fd);
+    close(served);
+}
+
 static void answers_that_nobody_takes_are_limited(void **state)
 {
     struct answer answer = {0};
@@ -804,6 +860,8 @@ int main(void)
         cmocka_unit_test(clients_that_vanish_do_no_harm),
         cmocka_unit_test(a_hundred_clients_are_all_answered),
         cmocka_unit_test(silent_clients_give_up_their_places_and_cost_no_time),
+        cmocka_unit_test(silent_clients_leave_however_busy_the_others_are),
+        cmocka_unit_test(no_descriptor_left_is_waited_out),
         cmocka_unit_test(answers_that_nobody_takes_are_limited),
         cmocka_unit_test(it_stops_with_requests_open),
         cmocka_unit_test(it_stops_at_once_after_the_start),
