@@ -6,6 +6,7 @@
 #include "kafka_conf.h"
 
 #include <ctype.h>
+#include <regex.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
@@ -191,7 +192,9 @@ bool kafka_conf_default(rd_kafka_conf_t *conf, const struct kafka_broker_setting
 }
 
 /* Defaults for both roles. */
-static const struct owned common_properties[] = {
+static const struct {
+    const char *name, *value;
+} common_properties[] = {
     {"log.queue", "true"},
     {"socket.keepalive.enable", "true"},
     {"socket.timeout.ms", "30000"},
@@ -266,46 +269,69 @@ static bool set_by_name(rd_kafka_conf_t *conf, const char *name, const char *val
     return kafka_conf_set(conf, name, value, err);
 }
 
-rd_kafka_conf_t *kafka_conf_new(const struct kafka_broker_settings *settings, const char **option,
-                                struct bailey_error *err)
+/* Everything but `librdkafka:`; `*option` names what is at fault. */
+static bool set_own_options(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings, const char **option,
+                            struct bailey_error *err)
+{
+    *option = "";
+    for (size_t i = 0; i < sizeof common_properties / sizeof *common_properties; i++)
+        if (!kafka_conf_set(conf, common_properties[i].name, common_properties[i].value, err))
+            return false;
+    *option = "bootstrap_servers";
+    if (!set_servers(conf, &settings->bootstrap_servers, err))
+        return false;
+    *option = "client_id";
+    if (!kafka_conf_set(conf, "client.id", settings->client_id, err))
+        return false;
+    *option = "tls";
+    if (!set_tls(conf, &settings->tls, err))
+        return false;
+    *option = "sasl";
+    return set_sasl(conf, settings, err) && set_protocol(conf, settings, err);
+}
+
+rd_kafka_conf_t *kafka_conf_new(const struct kafka_broker_settings *settings, struct bailey_error *err)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    const char *at = "";
+    const char *option;
 
-    for (size_t i = 0; i < sizeof common_properties / sizeof *common_properties; i++)
-        if (!kafka_conf_set(conf, common_properties[i].name, common_properties[i].reason, err))
-            goto failed;
-    at = "bootstrap_servers";
-    if (!set_servers(conf, &settings->bootstrap_servers, err))
+    if (!set_own_options(conf, settings, &option, err))
         goto failed;
-    at = "client_id";
-    if (!kafka_conf_set(conf, "client.id", settings->client_id, err))
-        goto failed;
-    at = "tls";
-    if (!set_tls(conf, &settings->tls, err))
-        goto failed;
-    at = "sasl";
-    if (!set_sasl(conf, settings, err) || !set_protocol(conf, settings, err))
-        goto failed;
-    at = "librdkafka";
     for (size_t i = 0; i < settings->librdkafka.count; i++)
         if (!set_by_name(conf, settings->librdkafka.entries[i].name, settings->librdkafka.entries[i].value, err))
             goto failed;
     return conf;
 
 failed:
-    if (option != NULL)
-        *option = at;
     rd_kafka_conf_destroy(conf);
     return NULL;
 }
 
-static void check_broker(const struct kafka_broker_settings *settings, struct bailey_report *report)
+static void report_error(struct bailey_report *report, const char *option, const struct bailey_error *err)
 {
+    if (err->hint[0] != '\0')
+        bailey_report_error(report, option, "%s (%s)", err->text, err->hint);
+    else
+        bailey_report_error(report, option, "%s", err->text);
+}
+
+/* What librdkafka says to each value. */
+static void check_properties(const struct kafka_broker_settings *settings, struct bailey_report *report)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
     const char *option;
     struct bailey_error err;
-    rd_kafka_conf_t *conf;
 
+    if (!set_own_options(conf, settings, &option, &err))
+        report_error(report, option, &err);
+    for (size_t i = 0; i < settings->librdkafka.count; i++)
+        if (!set_by_name(conf, settings->librdkafka.entries[i].name, settings->librdkafka.entries[i].value, &err))
+            report_error(report, "librdkafka", &err);
+    rd_kafka_conf_destroy(conf);
+}
+
+static void check_broker(const struct kafka_broker_settings *settings, struct bailey_report *report)
+{
     for (size_t i = 0; i < settings->bootstrap_servers.count; i++)
         if (settings->bootstrap_servers.items[i][0] == '\0')
             bailey_report_error(report, "bootstrap_servers", "a server's name is empty");
@@ -318,16 +344,21 @@ static void check_broker(const struct kafka_broker_settings *settings, struct ba
         bailey_report_error(report, "sasl", "username is given, and mechanism is not");
     if (settings->sasl_mechanism == KAFKA_SASL_PLAIN && !tls_wanted(&settings->tls))
         bailey_report_warning(report, "sasl", "the password travels unencrypted: mechanism PLAIN without tls");
+    check_properties(settings, report);
+}
 
-    conf = kafka_conf_new(settings, &option, &err);
-    if (conf != NULL) {
-        rd_kafka_conf_destroy(conf);
+static void check_pattern(const char *pattern, struct bailey_report *report)
+{
+    char text[100];
+    regex_t regex;
+    int code = regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB); /* as librdkafka does */
+
+    if (code == 0) {
+        regfree(&regex);
         return;
     }
-    if (err.hint[0] != '\0')
-        bailey_report_error(report, option, "%s (%s)", err.text, err.hint);
-    else
-        bailey_report_error(report, option, "%s", err.text);
+    regerror(code, &regex, text, sizeof text);
+    bailey_report_error(report, "topic", "%.80s is no regular expression: %s", pattern, text);
 }
 
 static void check_source(const struct kafka_source_settings *settings, struct bailey_report *report)
@@ -339,11 +370,13 @@ static void check_source(const struct kafka_source_settings *settings, struct ba
     for (size_t i = 0; i < settings->topics.count; i++) {
         const char *topic = settings->topics.items[i];
 
-        if (topic[0] == '^')
+        if (topic[0] == '^') {
             pattern = true;
-        else if (!kafka_topic_name_valid(topic, strlen(topic)))
+            check_pattern(topic, report);
+        } else if (!kafka_topic_name_valid(topic, strlen(topic))) {
             bailey_report_error(report, "topic", "%.80s is no topic name (letters, digits, '.', '_', '-'; at most 249)",
                                 topic);
+        }
         for (size_t j = 0; j < i; j++)
             if (strcmp(settings->topics.items[j], topic) == 0)
                 bailey_report_error(report, "topic", "%.80s is named twice", topic);

@@ -6,9 +6,8 @@
 #include "kafka_lib.h"
 
 /* A configuration with everything of the broker's settings, `librdkafka:` included, for either role. NULL with `err`
- * (kind CONFIG); `*option` (may be NULL) then names the option at fault. */
-rd_kafka_conf_t *kafka_conf_new(const struct kafka_broker_settings *settings, const char **option,
-                                struct bailey_error *err);
+ * (kind CONFIG). */
+rd_kafka_conf_t *kafka_conf_new(const struct kafka_broker_settings *settings, struct bailey_error *err);
 
 /* Set one property that the connector itself chose. False with `err` if librdkafka refuses it. */
 bool kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value, struct bailey_error *err);

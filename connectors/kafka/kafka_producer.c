@@ -228,7 +228,7 @@ static struct kafka_producer *producer_new(struct kafka_broker *broker, const st
 {
     static const struct kafka_client_ops ops = {
         .serve = on_serve, .reachable = on_reachable, .failed = on_failed, .throttled = on_throttled};
-    rd_kafka_conf_t *conf = kafka_conf_new(broker->settings, NULL, err);
+    rd_kafka_conf_t *conf = kafka_conf_new(broker->settings, err);
     struct kafka_producer *producer;
 
     if (conf == NULL)

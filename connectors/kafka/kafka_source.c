@@ -439,7 +439,7 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
                  source->settings->group != NULL ? source->settings->group : port->route) < 0)
         abort();
 
-    conf = kafka_conf_new(((struct kafka_broker *)broker)->settings, NULL, err);
+    conf = kafka_conf_new(((struct kafka_broker *)broker)->settings, err);
     if (conf == NULL)
         goto free_source;
     if (!configure(source, broker, conf, err)) {

@@ -1,35 +1,37 @@
 /* The administration server.
  *
- * A thread with a libwebsockets context as its poller, like a worker's loop: the listening socket and the clients' are our own,
- * adopted as plain descriptors. libwebsockets' HTTP role is not used. Tried with 4.1.6: it takes every upgrade to h2c (only the
- * callback of CVE-2025-11677 could refuse one), and spins while a pipelined request waits behind a slow reader.
+ * A thread with a libwebsockets context as its poller, like a worker's loop: the listening socket and the clients' are
+ * our own, adopted as plain descriptors. libwebsockets' HTTP role is not used. Tried with 4.1.6: it takes every upgrade
+ * to h2c (only the callback of CVE-2025-11677 could refuse one), and spins while a pipelined request waits behind a
+ * slow reader.
  *
  *     client:  READING ──whole head──→ ANSWERING ──sent──→ READING (keep-alive), LINGERING or closed
  *
- * A client that ANSWERS is not read from, so it holds one answer at most. Each state has one deadline, which a slow client
- * cannot push. LINGERING reads on for a moment: closing a socket with unread data would reset it, and the peer might lose the answer.
+ * A client that ANSWERS is not read from, so it holds one answer at most. Each state has one deadline, which a slow
+ * client cannot push. LINGERING reads on for a moment: closing a socket with unread data would reset it, and the peer
+ * might lose the answer.
  */
 #include "admin/http.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <libwebsockets.h>
-#include <netdb.h>
+#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "admin/listen.h"
 #include "admin/reply.h"
 #include "base/log.h"
 
-enum { BACKLOG = 128, PIECE = 64 << 10, DISCARD_MAX = 1 << 20, ACCEPT_PAUSE_US = 100000 };
+enum { PIECE = 64 << 10, DISCARD_MAX = 1 << 20, ACCEPT_PAUSE_US = 100000 };
 
 enum client_state { READING, ANSWERING, LINGERING };
 
@@ -84,7 +86,7 @@ static void set_state(struct client *client, enum client_state state)
     lws_set_timeout(client->wsi, PENDING_TIMEOUT_USER_OK, client->hurried ? ADMIN_HURRY_S : seconds[state]);
 }
 
-/* All places are taken: who asks nothing must leave soon. Once: a deadline that is set anew each time would never come. */
+/* All places are taken: who asks nothing must leave soon. Once: a deadline set anew each time would never come. */
 static void hurry_readers(struct admin *admin)
 {
     for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++)
@@ -158,7 +160,7 @@ static bool send_piece(struct client *client)
     return true;
 }
 
-/* The answer has gone: read on, or close; softly, if the peer may have more to say than we want to hear. False: close. */
+/* The answer has gone: read on, or close; softly, if the peer may still be sending. False: close at once. */
 static bool answered(struct client *client)
 {
     drop_answer(client);
@@ -345,86 +347,6 @@ static void *serve(void *arg)
 
 /* ---- Start and stop ---- */
 
-/* "127.0.0.1:8080", "[::1]:8080" */
-static void print_address(char *out, size_t size, const char *host, unsigned port)
-{
-    bool brackets = strchr(host, ':') != NULL;
-
-    snprintf(out, size, "%s%s%s:%u", brackets ? "[" : "", host, brackets ? "]" : "", port);
-}
-
-static int listen_on(const struct addrinfo *info)
-{
-    int fd = socket(info->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1, failure;
-
-    if (fd < 0)
-        return -1;
-    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (bind(fd, info->ai_addr, info->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
-        return fd;
-    failure = errno;
-    close(fd);
-    errno = failure;
-    return -1;
-}
-
-static bool cannot_listen(const char *address, int code, struct bailey_error *err)
-{
-    bailey_fail_native(err, BAILEY_ERR_CONFIG, "errno", code, "cannot listen on %s: %s", address, strerror(code));
-    if (code == EADDRINUSE)
-        return bailey_hint(err, "another process listens there: choose another port under admin.listen");
-    if (code == EADDRNOTAVAIL)
-        return bailey_hint(err, "admin.listen must name an address of this machine, such as 127.0.0.1 or 0.0.0.0");
-    if (code == EACCES)
-        return bailey_hint(err, "ports below 1024 need a privilege: choose a higher one under admin.listen");
-    return false;
-}
-
-/* IPv4 first: who writes `localhost` mostly means 127.0.0.1. */
-static bool open_socket(struct admin *admin, const char *host, unsigned port, struct bailey_error *err)
-{
-    static const int families[] = {AF_INET, AF_INET6};
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV}, *list;
-    char service[8], address[300];
-    int failure = 0, unknown = 0;
-
-    snprintf(service, sizeof service, "%u", port);
-    print_address(address, sizeof address, host, port);
-    for (size_t i = 0; i < 2 && admin->listen_fd < 0 && failure == 0; i++) {
-        hints.ai_family = families[i];
-        int result = getaddrinfo(host, service, &hints, &list);
-
-        if (result != 0) {
-            unknown = result;
-            continue;
-        }
-        for (struct addrinfo *info = list; info != NULL && admin->listen_fd < 0; info = info->ai_next)
-            if ((admin->listen_fd = listen_on(info)) < 0)
-                failure = errno;
-        freeaddrinfo(list);
-    }
-    if (admin->listen_fd >= 0)
-        return true;
-    if (failure != 0)
-        return cannot_listen(address, failure, err);
-    bailey_fail(err, BAILEY_ERR_CONFIG, "cannot listen on %s: %s", address, gai_strerror(unknown));
-    return bailey_hint(err, "admin.listen must name an address of this machine, such as 127.0.0.1 or 0.0.0.0");
-}
-
-/* Where it listens now, as "IP:PORT". */
-static void learn_address(struct admin *admin, char *out, size_t size)
-{
-    struct sockaddr_storage bound;
-    socklen_t len = sizeof bound;
-    char host[NI_MAXHOST] = "?", service[NI_MAXSERV] = "0";
-
-    if (getsockname(admin->listen_fd, (struct sockaddr *)&bound, &len) == 0)
-        getnameinfo((struct sockaddr *)&bound, len, host, sizeof host, service, sizeof service,
-                    NI_NUMERICHOST | NI_NUMERICSERV);
-    admin->port = (uint16_t)strtoul(service, NULL, 10);
-    print_address(out, size, host, admin->port);
-}
-
 static void on_lws_log(int level, const char *line)
 {
     (void)level, (void)line; /* as in loop/loop.c */
@@ -477,20 +399,20 @@ static void admin_free(struct admin *admin)
 struct admin *admin_start(struct gateway *gateway, const struct config *config, struct bailey_error *err)
 {
     struct admin *admin;
-    char address[300];
+    char address[LISTEN_ADDRESS_MAX];
 
     if (config->admin_address == NULL)
         return NULL;
     if ((admin = calloc(1, sizeof *admin)) == NULL)
         abort();
-    admin->listen_fd = -1;
     if (gethostname(admin->host_name, sizeof admin->host_name - 1) != 0)
         admin->host_name[0] = '\0';
     admin->pages = (struct pages){gateway, config, {config->admin_address, admin->host_name, NULL}};
 
-    if (!open_socket(admin, config->admin_address, config->admin_port, err) || !open_context(admin, err))
+    admin->listen_fd = listen_open(config->admin_address, config->admin_port, err);
+    if (admin->listen_fd < 0 || !open_context(admin, err))
         goto free_admin;
-    learn_address(admin, address, sizeof address);
+    admin->port = listen_address(admin->listen_fd, address);
     admin->listener = adopt(admin, admin->listen_fd, "listener", admin);
     if (admin->listener == NULL) {
         admin->listen_fd = -1; /* closed */

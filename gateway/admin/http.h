@@ -1,7 +1,7 @@
 /* admin/http.h: the administration server: /metrics, /healthz and /readyz over HTTP/1.1, read only.
  *
- * It has no login and no TLS: let it listen on a loopback address, or behind something that has both. One thread of its own; the
- * gateway is only read, by the functions that any thread may call. Functions here: the main thread.
+ * It has no login and no TLS: let it listen on a loopback address, or behind something that has both. One thread of its
+ * own; the gateway is only read, by the functions that any thread may call. Functions here: the main thread.
  */
 #ifndef BAILEY_HTTP_H
 #define BAILEY_HTTP_H
@@ -10,8 +10,8 @@
 
 struct admin;
 
-/* Listen on config->admin_address and serve; logs `admin.listening address=IP:PORT`. `gateway` and `config` must outlive it.
- * NULL with `err` if it cannot listen; NULL with err->kind BAILEY_ERR_NONE if the configuration wants no server. */
+/* Listen on config->admin_address and serve; logs `admin.listening address=IP:PORT`. `gateway` and `config` must
+ * outlive it. NULL with `err` if it cannot listen; NULL with `err` untouched if the configuration wants no server. */
 struct admin *admin_start(struct gateway *gateway, const struct config *config, struct bailey_error *err);
 
 /* The port that it listens on (the one chosen, if 0 was configured). */

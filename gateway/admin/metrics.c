@@ -1,7 +1,7 @@
 /* The page /metrics.
  *
- * The format wants all lines of a metric together, under one HELP and TYPE: so each metric walks all routes. Metrics that
- * only have the label `route` come from core/metrics.def, the others from admin/metrics.def, each with a function below.
+ * The format wants all lines of a metric together, under one HELP and TYPE: so each metric walks all routes. Metrics
+ * that only have the label `route` come from core/metrics.def, the others from admin/metrics.def, with functions below.
  */
 #include "admin/metrics.h"
 

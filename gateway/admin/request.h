@@ -1,6 +1,6 @@
 /* admin/request.h: the head of an HTTP/1 request (RFC 9112), read strictly.
  *
- * What is only tolerated by the RFC (a bare line feed, folded lines, space before a colon) is refused: no client of ours
+ * What the RFC only tolerates (a bare line feed, folded lines, space before a colon) is refused: no client of ours
  * sends it, and readings that differ are what request smuggling lives on. Pure functions; any thread.
  */
 #ifndef BAILEY_REQUEST_H
@@ -24,13 +24,13 @@ struct request {
     bool keep_alive; /* the connection may carry another request */
 };
 
-/* Read the head that `data` begins with. Returns its length with the empty line that ends it (then `request` is filled), 0
- * if it is not complete yet, or the negative HTTP status to refuse it with: 400, 431 (too many fields, or no end within
- * REQUEST_HEAD_MAX), 505. */
+/* Read the head that `data` begins with. Returns its length with the empty line that ends it (then `request` is
+ * filled), 0 if it is not complete yet, or the negative HTTP status to refuse it with: 400, 431 (too many fields, or no
+ * end within REQUEST_HEAD_MAX), 505. */
 int request_parse(const char *data, size_t len, struct request *request);
 
-/* True if `host` (with or without port) is an address, "localhost" or one of `names` (NULL ends them; case is ignored): what no
- * page of a foreign site can make a browser send to us, as it would by DNS rebinding. */
+/* True if `host` (with or without port) is an address, "localhost" or one of `names` (NULL ends them; case is ignored).
+ * A page of another site that reaches us by DNS rebinding makes the browser send that site's name. */
 bool request_host_allowed(const char *host, size_t len, const char *const *names);
 
 #endif

@@ -21,7 +21,6 @@
 
 enum {
     TICK_MS = 200,
-    COUNT_TICK_MS = 10,
     START_PATIENCE_MS = 30000,
     START_ATTEMPTS = 4,
     START_LEAST_MS = 3000,
@@ -219,7 +218,7 @@ static int watch(struct copy *copy, struct gateway *gateway, int signals)
     struct pollfd fds[] = {{.fd = signals, .events = POLLIN}, {.fd = gateway_done_fd(gateway), .events = POLLIN}};
 
     for (;;) {
-        int ready = poll(fds, 2, copy->count > 0 ? COUNT_TICK_MS : TICK_MS);
+        int ready = poll(fds, 2, TICK_MS);
         enum verdict verdict = judge(copy, gateway);
         show_progress(copy, false);
         if (verdict == REACHED)
@@ -290,6 +289,8 @@ static int run(const struct command *command, int argc, char **argv)
         return CLI_USAGE;
     log_set_level(BAILEY_LOG_WARN);
     struct config *config = make_config(&copy, urls[0], urls[1]);
+    if (config != NULL)
+        config->messages_max = copy.count;
     int result = config == NULL ? CLI_USAGE : run_copy(&copy, config);
     config_free(config);
     url_fini(&copy.from);
@@ -321,7 +322,7 @@ const struct command copy_command = {
             "--idle 5s\n\n"
             "${NAME} in an URL is the environment: a password that is written out is seen by every user of this "
             "machine.\n\n"
-            "  --count N        end when N messages are delivered; what is in flight then is delivered too\n"
+            "  --count N        end when N messages are delivered\n"
             "  --idle DURATION  end when nothing came for so long\n\n"
             "Without either it ends when the source has no more, or by SIGINT. Exit code 1: it could not start in 30 "
             "s, or\n"

@@ -50,6 +50,7 @@ struct config {
     const char *file;
     const char *instance;
     int64_t workers;
+    int64_t messages_max; /* a lane finishes after so many; 0: never. Set by `copy --count`, not by a file */
     int64_t drain_timeout_ms;
     const char *admin_address; /* NULL: off */
     uint16_t admin_port;       /* 0: any free one, printed in the log */

@@ -54,10 +54,12 @@ struct lane {
     uint32_t epoch; /* openings of the source so far */
     int64_t unsettled, unsettled_bytes, mean_size;
     int64_t out, waiting;
+    int64_t received; /* of options.messages_max */
 
     bool room_wanted;  /* the source was told that there is no room */
     bool sink_is_full; /* send() took less than it was given */
     bool is_stuck, is_draining, is_finishing, is_stopping, is_ended;
+    bool drain_source; /* to be told in the next turn */
     bool was_up;       /* both ends have been up at least once */
     int64_t last_verdict_ms;
     struct bailey_task work;
@@ -334,6 +336,10 @@ static void do_work(struct bailey_task *task)
     struct lane *lane = task->ctx;
 
     dispatch(lane);
+    if (lane->drain_source && lane->from.self != NULL && end_is_open(&lane->from)) {
+        lane->drain_source = false;
+        lane->options.source->drain(lane->from.self);
+    }
     if (lane->room_wanted && end_is_open(&lane->from) && lane->from.self != NULL && lane->to.state == END_UP &&
         !lane->is_draining && lane->unsettled <= lane->options.credit_messages / 2 &&
         lane->unsettled_bytes <= lane->options.credit_bytes / 2) {
@@ -365,6 +371,8 @@ size_t bailey_room(const struct bailey_port *port)
         lane->room_wanted = true;
         return 0;
     }
+    if (lane->options.messages_max > 0 && lane->options.messages_max - lane->received < left)
+        left = lane->options.messages_max - lane->received;
     /* Bytes come in messages of which only the size of earlier ones is known. */
     int64_t by_bytes = bytes_left / (lane->mean_size + 1) + 1;
 
@@ -398,11 +406,30 @@ static void receive_batch(struct lane *lane, struct bailey_message *const messag
     run_steps(lane, &batch);
 }
 
+/* With messages_max: what is beyond it goes back unsettled, and the lane finishes. Returns how many count. */
+static size_t limit(struct lane *lane, struct bailey_message *const batch[], size_t count)
+{
+    size_t left = (size_t)(lane->options.messages_max - lane->received);
+    size_t kept = count < left ? count : left;
+
+    for (size_t i = kept; i < count; i++)
+        bailey_message_unref(batch[i]);
+    lane->received += (int64_t)kept;
+    if (kept == left && !lane->is_draining) {
+        lane->is_draining = lane->is_finishing = lane->drain_source = true;
+        show_state(lane);
+        work_soon(lane);
+    }
+    return kept;
+}
+
 void bailey_receive(struct bailey_port *source, struct bailey_message *const batch[], size_t count)
 {
     struct lane *lane = ((struct end *)source)->lane;
 
     assert(source == &lane->from.port);
+    if (lane->options.messages_max > 0)
+        count = limit(lane, batch, count);
     for (size_t done = 0; done < count; done += BATCH_MAX)
         receive_batch(lane, batch + done, count - done < BATCH_MAX ? count - done : BATCH_MAX);
     if (count > 0) {

@@ -27,6 +27,7 @@ struct lane_options {
     const char *route, *instance;
     unsigned lane, lanes;
     int64_t credit_messages, credit_bytes;
+    int64_t messages_max;                    /* finish after so many; 0: go on for ever */
     const struct template *key;              /* or NULL */
     struct template *const *templates;       /* of the sink's options, by slot */
     size_t template_count;

@@ -164,6 +164,7 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .lanes = (unsigned)route->lanes,
         .credit_messages = route->credit_messages,
         .credit_bytes = route->credit_bytes,
+        .messages_max = worker->options.config->messages_max,
         .key = route->key,
         .templates = route->to.templates,
         .template_count = route->to.template_count,

@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -109,7 +110,7 @@ static void put_value(struct writer *w, const struct bailey_value *value, int de
 
 static void put_items(struct writer *w, const struct bailey_value *value, int depth)
 {
-    assert(depth <= BAILEY_VALUE_DEPTH_MAX);
+    assert(depth < BAILEY_VALUE_DEPTH_MAX); /* who decoded it has checked */
     put_uint(w, value->count, 4);
     for (uint32_t i = 0; i < value->count; i++) {
         if (value->kind == BAILEY_KIND_TABLE) {
@@ -261,7 +262,7 @@ static bool get_items(struct reader *r, struct bailey_value *value, int depth)
 {
     uint64_t count;
 
-    if (depth > BAILEY_VALUE_DEPTH_MAX || !get_uint(r, 4, &count))
+    if (depth >= BAILEY_VALUE_DEPTH_MAX || !get_uint(r, 4, &count))
         return false;
     if (count > r->left || count > BAILEY_VALUE_COUNT_MAX - r->values) /* an item has one byte at least */
         return false;
@@ -324,8 +325,8 @@ static bool parse_nested(struct bailey_message *msg, struct bailey_bytes bytes, 
 
 static bool parse_number(enum bailey_kind kind, const char *text, struct bailey_value *value)
 {
-    bool is_signed = kind == BAILEY_KIND_I8 || kind == BAILEY_KIND_I16 || kind == BAILEY_KIND_I32 ||
-                     kind == BAILEY_KIND_I64;
+    bool is_signed =
+        kind == BAILEY_KIND_I8 || kind == BAILEY_KIND_I16 || kind == BAILEY_KIND_I32 || kind == BAILEY_KIND_I64;
     char *end;
 
     if (text[0] != '-' && (text[0] < '0' || text[0] > '9'))
@@ -356,14 +357,18 @@ static bool parse_decimal(const char *text, struct bailey_value *value)
     return errno == 0 && *end == '\0' && scale <= 255;
 }
 
-static bool parse_float(const char *text, struct bailey_value *value)
+/* As "%.9g" and "%.17g" write it. A number beyond the type's range is refused, not made infinite. */
+static bool parse_float(enum bailey_kind kind, const char *text, struct bailey_value *value)
 {
+    const char *digits = text + (text[0] == '-');
     char *end;
 
-    if (text[0] == ' ' || text[0] == '\t' || text[0] == '\n')
-        return false;
-    value->f64 = strtod(text, &end);
-    return end != text && *end == '\0';
+    bool is_number = digits[0] != '+' && digits[strspn(digits, "0123456789.e+-")] == '\0';
+
+    if (!is_number && strcmp(digits, "inf") != 0 && strcmp(digits, "nan") != 0)
+        return false; /* strtod would also take blanks, hexadecimal and more */
+    value->f64 = kind == BAILEY_KIND_F32 ? (double)strtof(text, &end) : strtod(text, &end);
+    return end != text && *end == '\0' && (!isinf(value->f64) || digits[0] == 'i');
 }
 
 static bool parse_scalar(enum bailey_kind kind, struct bailey_bytes bytes, struct bailey_value *value)
@@ -380,7 +385,7 @@ static bool parse_scalar(enum bailey_kind kind, struct bailey_bytes bytes, struc
         return value->boolean || strcmp(text, "false") == 0;
     case BAILEY_KIND_F32:
     case BAILEY_KIND_F64:
-        return parse_float(text, value);
+        return parse_float(kind, text, value);
     case BAILEY_KIND_DECIMAL:
         return parse_decimal(text, value);
     default:

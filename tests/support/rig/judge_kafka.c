@@ -1,39 +1,41 @@
-/* judge_kafka: a Kafka client that is not ours, for tests and the demo: librdkafka's calls and nothing of bailey.
+/* judge_kafka.c: a client of Kafka that is not Bailey's: plain librdkafka, nothing of ours.
  *
- *     judge_kafka BROKERS create TOPIC PARTITIONS    a new topic; returns when it has leaders
- *     judge_kafka BROKERS delete TOPIC
- *     judge_kafka BROKERS produce TOPIC              records from standard input; fails unless every one is acknowledged
- *     judge_kafka BROKERS dump TOPIC                 all records up to the present end, to standard output
- *     judge_kafka BROKERS count TOPIC [LEAST MS]     sum of (end - begin) of the partitions; waits until it is >= LEAST
- *     judge_kafka BROKERS committed GROUP TOPIC      a line "PARTITION OFFSET" for each, -1 = none
+ * Tests and the demo put records into topics with it, and read back every field that a record has: null and empty apart,
+ * headers in order, repeated, null or binary, the timestamp with its kind. Records travel over standard input and output
+ * as frames (little endian), so that bytes stay bytes:
  *
- * A record is, all numbers big-endian: i32 partition (-1: let the library choose), i64 offset, i64 timestamp (ms; to
- * produce: 0 = now), i32 timestamp type, key, value, i32 number of headers, for each: name, value. A key, value or name
- * is an i32 length and that many bytes; length -1 is null. rig/judge.py is the other side.
+ *     u32 length of the rest | i64 timestamp | u8 its kind (0 none, 1 create, 2 append) | i32 partition (-1 any)
+ *     | i64 offset | bytes key | bytes value | u32 headers | that many times: bytes name, bytes value
+ *     bytes: i32 length (-1 null), then as many bytes
+ *
+ * Exit code 0 if all was done, 1 if not.
  */
-#include <endian.h>
-#include <librdkafka/rdkafka.h>
-#include <stdarg.h>
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
 #include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { CALL_MS = 20000, PARTITIONS_MAX = 256 };
+#include <librdkafka/rdkafka.h>
 
-static const char *brokers;
+enum { FRAME_MAX = 64 << 20, ADMIN_TIMEOUT_MS = 15000, HEADERS_MAX = 10000 };
 
-static _Noreturn void __attribute__((format(printf, 1, 2))) die(const char *fmt, ...)
+struct options {
+    const char *brokers, *topic, *group;
+    const char *settings[32]; /* name=value: of the client, or of the topic that is created */
+    int setting_count;
+    int partitions;
+    int64_t count;   /* consume: wait for so many records; -1: what is there now */
+    int64_t wait_ms; /* at most */
+    int64_t rate;    /* produce: records a second; 0: as fast as it goes */
+};
+
+static void die(const char *what, const char *why)
 {
-    va_list args;
-
-    va_start(args, fmt);
-    fputs("judge_kafka: ", stderr);
-    vfprintf(stderr, fmt, args);
-    fputc('\n', stderr);
-    va_end(args);
+    fprintf(stderr, "judge_kafka: %s: %s\n", what, why);
     exit(1);
 }
 
@@ -42,394 +44,488 @@ static int64_t now_ms(void)
     struct timespec now;
 
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    return now.tv_sec * INT64_C(1000) + now.tv_nsec / 1000000;
 }
+
+/* ---- Client ---- */
 
 static void set(rd_kafka_conf_t *conf, const char *name, const char *value)
 {
-    char text[256];
+    char err[256];
 
-    if (rd_kafka_conf_set(conf, name, value, text, sizeof text) != RD_KAFKA_CONF_OK)
-        die("%s", text);
+    if (rd_kafka_conf_set(conf, name, value, err, sizeof err) != RD_KAFKA_CONF_OK)
+        die(name, err);
 }
 
-static rd_kafka_t *client(rd_kafka_type_t type, rd_kafka_conf_t *conf)
+static rd_kafka_t *client_new(rd_kafka_type_t type, const struct options *o, rd_kafka_conf_t *conf)
 {
-    char text[256];
+    char err[256], name[128];
+    rd_kafka_t *client;
 
-    set(conf, "bootstrap.servers", brokers);
-    set(conf, "log_level", "0");
-    set(conf, "reconnect.backoff.ms", "50");
-    set(conf, "reconnect.backoff.max.ms", "500");
-    rd_kafka_t *rk = rd_kafka_new(type, conf, text, sizeof text);
-    if (rk == NULL)
-        die("%s", text);
-    return rk;
-}
+    set(conf, "bootstrap.servers", o->brokers);
+    set(conf, "log_level", "2");
+    set(conf, "reconnect.backoff.ms", "20");
+    set(conf, "reconnect.backoff.max.ms", "200");
+    for (int i = 0; i < o->setting_count; i++) {
+        const char *equals = strchr(o->settings[i], '=');
 
-static rd_kafka_t *consumer(const char *group)
-{
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-
-    set(conf, "group.id", group);
-    set(conf, "enable.auto.commit", "false");
-    set(conf, "auto.offset.reset", "error");
-    set(conf, "fetch.wait.max.ms", "50");
-    set(conf, "allow.auto.create.topics", "false");
-    return client(RD_KAFKA_CONSUMER, conf);
-}
-
-/* The number of partitions, once each has a leader; 0 if the topic does not come within `timeout_ms`. */
-static int partitions_of(rd_kafka_t *rk, const char *topic, int timeout_ms)
-{
-    int64_t deadline = now_ms() + timeout_ms;
-    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
-    int found = 0;
-
-    while (found == 0 && now_ms() < deadline) {
-        const struct rd_kafka_metadata *meta;
-
-        if (rd_kafka_metadata(rk, 0, rkt, &meta, 2000) != RD_KAFKA_RESP_ERR_NO_ERROR)
-            continue;
-        if (meta->topic_cnt == 1 && meta->topics[0].err == RD_KAFKA_RESP_ERR_NO_ERROR) {
-            found = meta->topics[0].partition_cnt;
-            for (int i = 0; i < meta->topics[0].partition_cnt; i++)
-                if (meta->topics[0].partitions[i].leader < 0)
-                    found = 0;
-        }
-        rd_kafka_metadata_destroy(meta);
-        if (found == 0)
-            rd_kafka_poll(rk, 50);
+        if (equals == NULL || (size_t)(equals - o->settings[i]) >= sizeof name)
+            die(o->settings[i], "not NAME=VALUE");
+        snprintf(name, sizeof name, "%.*s", (int)(equals - o->settings[i]), o->settings[i]);
+        set(conf, name, equals + 1);
     }
-    rd_kafka_topic_destroy(rkt);
-    return found;
+    client = rd_kafka_new(type, conf, err, sizeof err);
+    if (client == NULL)
+        die("cannot make a client", err);
+    return client;
 }
 
-/* ---- create, delete ---- */
-
-static void check_topic_result(rd_kafka_event_t *event)
+static int partition_count(rd_kafka_t *client, const struct options *o)
 {
-    const rd_kafka_topic_result_t **results;
-    size_t count;
+    int64_t deadline = now_ms() + o->wait_ms;
+    int count = 0;
 
-    if (event == NULL)
-        die("no answer");
-    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        die("%s", rd_kafka_event_error_string(event));
-    if (rd_kafka_event_type(event) == RD_KAFKA_EVENT_CREATETOPICS_RESULT)
-        results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &count);
-    else
-        results = rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &count);
-    for (size_t i = 0; i < count; i++)
-        if (rd_kafka_topic_result_error(results[i]) != RD_KAFKA_RESP_ERR_NO_ERROR)
-            die("%s: %s", rd_kafka_topic_result_name(results[i]),
-                rd_kafka_err2str(rd_kafka_topic_result_error(results[i])));
-    rd_kafka_event_destroy(event);
+    for (;;) {
+        const struct rd_kafka_metadata *metadata = NULL;
+        rd_kafka_topic_t *topic = rd_kafka_topic_new(client, o->topic, NULL);
+        rd_kafka_resp_err_t err = rd_kafka_metadata(client, 0, topic, &metadata, 1000);
+
+        if (err == RD_KAFKA_RESP_ERR_NO_ERROR && metadata->topic_cnt == 1)
+            count = metadata->topics[0].partition_cnt;
+        if (metadata != NULL)
+            rd_kafka_metadata_destroy(metadata);
+        rd_kafka_topic_destroy(topic);
+        if (count > 0)
+            return count;
+        if (now_ms() >= deadline)
+            die(o->topic, "no such topic, or no broker");
+    }
 }
 
-static int create(const char *topic, int partitions)
-{
-    rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, rd_kafka_conf_new());
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-    rd_kafka_NewTopic_t *wanted = rd_kafka_NewTopic_new(topic, partitions, -1, NULL, 0);
+/* ---- Frames ---- */
 
-    rd_kafka_CreateTopics(rk, &wanted, 1, NULL, queue);
-    check_topic_result(rd_kafka_queue_poll(queue, CALL_MS));
-    if (partitions_of(rk, topic, CALL_MS) != partitions)
-        die("%s was created and has no leaders", topic);
-    rd_kafka_NewTopic_destroy(wanted);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_destroy(rk);
-    return 0;
+struct frame {
+    uint8_t *data;
+    size_t len, size, at;
+};
+
+static void put(struct frame *f, const void *data, size_t len)
+{
+    if (f->len + len > f->size) {
+        f->size = 2 * (f->len + len) + 4096;
+        f->data = realloc(f->data, f->size);
+        if (f->data == NULL)
+            die("memory", strerror(errno));
+    }
+    memcpy(f->data + f->len, data, len);
+    f->len += len;
 }
 
-static int delete_topic(const char *topic)
+static void put_i32(struct frame *f, int32_t value)
 {
-    rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, rd_kafka_conf_new());
-    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
-    rd_kafka_DeleteTopic_t *wanted = rd_kafka_DeleteTopic_new(topic);
+    put(f, &value, sizeof value);
+}
 
-    rd_kafka_DeleteTopics(rk, &wanted, 1, NULL, queue);
-    check_topic_result(rd_kafka_queue_poll(queue, CALL_MS));
-    rd_kafka_DeleteTopic_destroy(wanted);
-    rd_kafka_queue_destroy(queue);
-    rd_kafka_destroy(rk);
-    return 0;
+static void put_i64(struct frame *f, int64_t value)
+{
+    put(f, &value, sizeof value);
+}
+
+static void put_bytes(struct frame *f, const void *data, size_t len)
+{
+    put_i32(f, data == NULL ? -1 : (int32_t)len);
+    if (data != NULL)
+        put(f, data, len);
+}
+
+static const void *take(struct frame *f, size_t len)
+{
+    const void *data = f->data + f->at;
+
+    if (len > f->len - f->at)
+        die("standard input", "short frame");
+    f->at += len;
+    return data;
+}
+
+static int32_t take_i32(struct frame *f)
+{
+    int32_t value;
+
+    memcpy(&value, take(f, sizeof value), sizeof value);
+    return value;
+}
+
+static int64_t take_i64(struct frame *f)
+{
+    int64_t value;
+
+    memcpy(&value, take(f, sizeof value), sizeof value);
+    return value;
+}
+
+static const void *take_bytes(struct frame *f, size_t *len)
+{
+    int32_t given = take_i32(f);
+
+    *len = given < 0 ? 0 : (size_t)given;
+    return given < 0 ? NULL : take(f, *len);
+}
+
+static bool read_frame(struct frame *f)
+{
+    uint32_t len;
+
+    if (fread(&len, 1, sizeof len, stdin) != sizeof len)
+        return false;
+    if (len > FRAME_MAX)
+        die("standard input", "frame too large");
+    if (len > f->size) {
+        f->size = len;
+        f->data = realloc(f->data, f->size);
+        if (f->data == NULL)
+            die("memory", strerror(errno));
+    }
+    if (fread(f->data, 1, len, stdin) != len)
+        die("standard input", "ends within a frame");
+    f->len = len;
+    f->at = 0;
+    return true;
 }
 
 /* ---- produce ---- */
 
-struct blob {
-    char *data; /* NULL: null */
-    size_t len;
-};
+static int64_t produced, confirmed, failed;
 
-static bool get(void *out, size_t len)
+static void on_report(rd_kafka_t *client, const rd_kafka_message_t *msg, void *opaque)
 {
-    return fread(out, 1, len, stdin) == len;
+    (void)client, (void)opaque;
+    confirmed++;
+    if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR && failed++ == 0)
+        fprintf(stderr, "judge_kafka: refused: %s\n", rd_kafka_err2str(msg->err));
 }
 
-static int32_t get_i32(void)
+static void produce_record(rd_kafka_t *client, const struct options *o, struct frame *f)
 {
-    uint32_t raw;
+    int64_t timestamp = take_i64(f);
+    bool stamped = *(const uint8_t *)take(f, 1) != 0;
+    int32_t partition = take_i32(f);
+    size_t key_len, value_len, name_len, header_len;
 
-    if (!get(&raw, sizeof raw))
-        die("a record ends too early");
-    return (int32_t)be32toh(raw);
-}
+    take_i64(f); /* offset: the broker's to give */
+    const void *key = take_bytes(f, &key_len), *value = take_bytes(f, &value_len);
+    int32_t header_count = take_i32(f);
+    rd_kafka_headers_t *headers = rd_kafka_headers_new((size_t)header_count);
+    for (int32_t i = 0; i < header_count; i++) {
+        const void *name = take_bytes(f, &name_len), *header = take_bytes(f, &header_len);
 
-static int64_t get_i64(void)
-{
-    uint64_t raw;
-
-    if (!get(&raw, sizeof raw))
-        die("a record ends too early");
-    return (int64_t)be64toh(raw);
-}
-
-static struct blob get_blob(void)
-{
-    int32_t len = get_i32();
-    struct blob blob = {NULL, 0};
-
-    if (len < 0)
-        return blob;
-    blob.len = (size_t)len;
-    blob.data = malloc(blob.len + 1);
-    if (blob.data == NULL || !get(blob.data, blob.len))
-        die("a record ends too early");
-    return blob;
-}
-
-static rd_kafka_headers_t *get_headers(void)
-{
-    int32_t count = get_i32();
-    rd_kafka_headers_t *headers = count > 0 ? rd_kafka_headers_new((size_t)count) : NULL;
-
-    for (int32_t i = 0; i < count; i++) {
-        struct blob name = get_blob(), value = get_blob();
-
-        rd_kafka_header_add(headers, name.data, (ssize_t)name.len, value.data, (ssize_t)value.len);
-        free(name.data);
-        free(value.data);
+        rd_kafka_header_add(headers, name, (ssize_t)name_len, header, header == NULL ? -1 : (ssize_t)header_len);
     }
-    return headers;
-}
-
-static int failures;
-
-static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *msg, void *ctx)
-{
-    (void)rk, (void)ctx;
-    if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR && failures++ < 5)
-        fprintf(stderr, "judge_kafka: %s\n", rd_kafka_err2str(msg->err));
-}
-
-static void produce_one(rd_kafka_t *rk, const char *topic, int32_t partition)
-{
-    get_i64(); /* offset: the broker gives it */
-    int64_t timestamp = get_i64();
-    get_i32();
-    struct blob key = get_blob(), value = get_blob();
-    rd_kafka_headers_t *headers = get_headers();
-
     for (;;) {
-        rd_kafka_headers_t *copy = headers != NULL ? rd_kafka_headers_copy(headers) : NULL;
         rd_kafka_resp_err_t err = rd_kafka_producev(
-            rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-            RD_KAFKA_V_KEY(key.data, key.len), RD_KAFKA_V_VALUE(value.data, value.len), RD_KAFKA_V_TIMESTAMP(timestamp),
-            RD_KAFKA_V_HEADERS(copy), RD_KAFKA_V_END);
+            client, RD_KAFKA_V_TOPIC(o->topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(key, key_len),
+            RD_KAFKA_V_VALUE((void *)(uintptr_t)value, value_len), RD_KAFKA_V_TIMESTAMP(stamped ? timestamp : 0),
+            RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
 
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
             break;
-        if (copy != NULL)
-            rd_kafka_headers_destroy(copy);
         if (err != RD_KAFKA_RESP_ERR__QUEUE_FULL)
-            die("%s", rd_kafka_err2str(err));
-        rd_kafka_poll(rk, 50);
+            die("cannot produce", rd_kafka_err2str(err));
+        rd_kafka_poll(client, 20);
     }
-    if (headers != NULL)
-        rd_kafka_headers_destroy(headers);
-    free(key.data);
-    free(value.data);
-    rd_kafka_poll(rk, 0);
+    produced++;
 }
 
-static int produce(const char *topic)
+static int produce(const struct options *o)
 {
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    uint32_t partition;
+    struct frame f = {0};
 
     set(conf, "enable.idempotence", "true");
-    set(conf, "linger.ms", "5");
-    set(conf, "message.max.bytes", "10000000");
+    set(conf, "linger.ms", "2");
+    set(conf, "message.max.bytes", "20000000");
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
-    rd_kafka_t *rk = client(RD_KAFKA_PRODUCER, conf);
-    while (get(&partition, sizeof partition))
-        produce_one(rk, topic, (int32_t)be32toh(partition));
-    if (rd_kafka_flush(rk, 60000) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        die("not all records were acknowledged");
-    rd_kafka_destroy(rk);
-    if (failures > 0)
-        die("%d records were refused", failures);
-    return 0;
+    rd_kafka_t *client = client_new(RD_KAFKA_PRODUCER, o, conf);
+    int64_t began = now_ms();
+    while (read_frame(&f)) {
+        produce_record(client, o, &f);
+        rd_kafka_poll(client, 0);
+        while (o->rate > 0 && produced * 1000 / o->rate > now_ms() - began)
+            rd_kafka_poll(client, 1);
+    }
+    rd_kafka_flush(client, (int)o->wait_ms);
+    if (confirmed < produced || failed > 0)
+        fprintf(stderr, "judge_kafka: %" PRId64 " of %" PRId64 " records confirmed, %" PRId64 " refused\n", confirmed,
+                produced, failed);
+    bool done = confirmed == produced && failed == 0;
+    if (done)
+        rd_kafka_destroy(client);
+    free(f.data);
+    return done ? 0 : 1;
 }
 
-/* ---- dump, count, committed ---- */
+/* ---- consume ---- */
 
-static void put_i32(int32_t value)
+static void write_record(struct frame *f, const rd_kafka_message_t *msg)
 {
-    uint32_t raw = htobe32((uint32_t)value);
+    rd_kafka_timestamp_type_t kind;
+    rd_kafka_headers_t *headers;
+    int64_t timestamp = rd_kafka_message_timestamp(msg, &kind);
+    uint8_t kind_byte = kind == RD_KAFKA_TIMESTAMP_NOT_AVAILABLE ? 0 : kind == RD_KAFKA_TIMESTAMP_CREATE_TIME ? 1 : 2;
+    bool has_headers = rd_kafka_message_headers(msg, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR;
 
-    fwrite(&raw, sizeof raw, 1, stdout);
-}
-
-static void put_i64(int64_t value)
-{
-    uint64_t raw = htobe64((uint64_t)value);
-
-    fwrite(&raw, sizeof raw, 1, stdout);
-}
-
-static void put_blob(const void *data, size_t len)
-{
-    put_i32(data == NULL ? -1 : (int32_t)len);
-    if (data != NULL)
-        fwrite(data, 1, len, stdout);
-}
-
-static void put_record(const rd_kafka_message_t *msg)
-{
-    rd_kafka_timestamp_type_t type;
-    int64_t timestamp = rd_kafka_message_timestamp(msg, &type);
-    rd_kafka_headers_t *headers = NULL;
+    f->len = 0;
+    put_i32(f, 0);
+    put_i64(f, timestamp);
+    put(f, &kind_byte, 1);
+    put_i32(f, msg->partition);
+    put_i64(f, msg->offset);
+    put_bytes(f, msg->key, msg->key_len);
+    put_bytes(f, msg->payload, msg->len);
+    put_i32(f, has_headers ? (int32_t)rd_kafka_header_cnt(headers) : 0);
     const char *name;
     const void *value;
-    size_t len, count = 0;
-
-    put_i32(msg->partition);
-    put_i64(msg->offset);
-    put_i64(timestamp);
-    put_i32((int32_t)type);
-    put_blob(msg->key, msg->key_len);
-    put_blob(msg->payload, msg->len);
-    if (rd_kafka_message_headers(msg, &headers) == RD_KAFKA_RESP_ERR_NO_ERROR)
-        count = rd_kafka_header_cnt(headers);
-    put_i32((int32_t)count);
-    for (size_t i = 0; i < count && rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0; i++) {
-        put_blob(name, strlen(name));
-        put_blob(value, len);
+    size_t len;
+    for (size_t i = 0; has_headers && rd_kafka_header_get_all(headers, i, &name, &value, &len) == 0; i++) {
+        put_bytes(f, name, strlen(name));
+        put_bytes(f, value, len);
     }
+    uint32_t rest = (uint32_t)f->len - 4;
+    memcpy(f->data, &rest, sizeof rest);
+    if (fwrite(f->data, 1, f->len, stdout) != f->len)
+        exit(1); /* the reader has gone */
 }
 
-/* Begin and end of each partition, as the broker has them now. Returns the number of records between them. */
-static int64_t ends_of(rd_kafka_t *rk, const char *topic, int partitions, int64_t begin[], int64_t end[])
+/* All partitions from their beginning. Without a count: to the end that each has now. With one: until so many records
+ * were read and every partition is at its end, so that one too many is seen as well. */
+static int consume(const struct options *o)
 {
-    int64_t total = 0;
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    int64_t deadline = now_ms() + o->wait_ms, read = 0;
+    int at_end = 0;
+    struct frame f = {0};
 
-    for (int i = 0; i < partitions; i++) {
-        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(rk, topic, i, &begin[i], &end[i], CALL_MS);
-
-        if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-            die("%s [%d]: %s", topic, i, rd_kafka_err2str(err));
-        total += end[i] - begin[i];
-    }
-    return total;
-}
-
-static rd_kafka_t *reader(const char *group, const char *topic, int *partitions)
-{
-    rd_kafka_t *rk = consumer(group);
-
-    *partitions = partitions_of(rk, topic, CALL_MS);
-    if (*partitions == 0 || *partitions > PARTITIONS_MAX)
-        die("no such topic: %s", topic);
-    return rk;
-}
-
-static int dump(const char *topic)
-{
-    int64_t begin[PARTITIONS_MAX], end[PARTITIONS_MAX], deadline = now_ms() + 60000;
-    int partitions, open = 0;
-    rd_kafka_t *rk = reader("judge", topic, &partitions);
+    set(conf, "group.id", "judge");
+    set(conf, "enable.auto.commit", "false");
+    set(conf, "enable.partition.eof", "true");
+    set(conf, "fetch.wait.max.ms", "20");
+    set(conf, "fetch.message.max.bytes", "20000000");
+    set(conf, "auto.offset.reset", "earliest");
+    rd_kafka_t *client = client_new(RD_KAFKA_CONSUMER, o, conf);
+    rd_kafka_poll_set_consumer(client);
+    int partitions = partition_count(client, o);
+    bool *ended = calloc((size_t)partitions, sizeof *ended);
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    for (int i = 0; i < partitions; i++)
+        rd_kafka_topic_partition_list_add(list, o->topic, i)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    rd_kafka_assign(client, list);
+    rd_kafka_topic_partition_list_destroy(list);
 
-    ends_of(rk, topic, partitions, begin, end);
-    for (int i = 0; i < partitions; i++) {
-        if (begin[i] == end[i])
-            continue;
-        rd_kafka_topic_partition_list_add(list, topic, i)->offset = begin[i];
-        open++;
-    }
-    if (rd_kafka_assign(rk, list) != RD_KAFKA_RESP_ERR_NO_ERROR)
-        die("cannot read %s", topic);
-    while (open > 0) {
-        rd_kafka_message_t *msg = rd_kafka_consumer_poll(rk, 1000);
+    while (now_ms() < deadline && (at_end < partitions || read < o->count)) {
+        rd_kafka_message_t *msg = rd_kafka_consumer_poll(client, 50);
 
-        if (now_ms() > deadline)
-            die("%s cannot be read to its end", topic);
         if (msg == NULL)
             continue;
-        if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR && msg->offset < end[msg->partition]) {
-            put_record(msg);
-            if (msg->offset + 1 == end[msg->partition])
-                open--;
+        if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            at_end += !ended[msg->partition];
+            ended[msg->partition] = true;
+        } else if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR) {
+            at_end -= ended[msg->partition];
+            ended[msg->partition] = false;
+            write_record(&f, msg);
+            read++;
         }
         rd_kafka_message_destroy(msg);
     }
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_destroy(rk);
-    return fflush(stdout) == 0 ? 0 : 1;
+    fflush(stdout);
+    bool done = at_end == partitions && read >= o->count;
+    if (!done)
+        fprintf(stderr, "judge_kafka: %" PRId64 " records of %s read in time\n", read, o->topic);
+    rd_kafka_consumer_close(client);
+    rd_kafka_destroy(client);
+    free(ended);
+    free(f.data);
+    return done ? 0 : 1;
 }
 
-static int count(const char *topic, int64_t least, int64_t timeout_ms)
+/* ---- offsets, committed: `PARTITION LOW HIGH` and `PARTITION OFFSET` a line ---- */
+
+static int offsets(const struct options *o)
 {
-    int64_t begin[PARTITIONS_MAX], end[PARTITIONS_MAX], total, deadline = now_ms() + timeout_ms;
-    int partitions;
-    rd_kafka_t *rk = reader("judge", topic, &partitions);
+    rd_kafka_t *client = client_new(RD_KAFKA_CONSUMER, o, rd_kafka_conf_new());
+    int partitions = partition_count(client, o);
 
-    while ((total = ends_of(rk, topic, partitions, begin, end)) < least && now_ms() < deadline)
-        rd_kafka_poll(rk, 50);
-    printf("%lld\n", (long long)total);
-    rd_kafka_destroy(rk);
-    return total >= least ? 0 : 1;
-}
+    for (int i = 0; i < partitions; i++) {
+        int64_t low, high;
+        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(client, o->topic, i, &low, &high, (int)o->wait_ms);
 
-static int committed(const char *group, const char *topic)
-{
-    int partitions;
-    rd_kafka_t *rk = reader(group, topic, &partitions);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
-
-    for (int i = 0; i < partitions; i++)
-        rd_kafka_topic_partition_list_add(list, topic, i);
-    rd_kafka_resp_err_t err = rd_kafka_committed(rk, list, CALL_MS);
-    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        die("%s: %s", group, rd_kafka_err2str(err));
-    for (int i = 0; i < partitions; i++)
-        printf("%d %lld\n", i, (long long)(list->elems[i].offset < 0 ? -1 : list->elems[i].offset));
-    rd_kafka_topic_partition_list_destroy(list);
-    rd_kafka_destroy(rk);
+        if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+            die(o->topic, rd_kafka_err2str(err));
+        printf("%d %" PRId64 " %" PRId64 "\n", i, low, high);
+    }
+    rd_kafka_destroy(client);
     return 0;
+}
+
+static int committed(const struct options *o)
+{
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+
+    if (o->group == NULL)
+        die("committed", "needs -g GROUP");
+    set(conf, "group.id", o->group);
+    rd_kafka_t *client = client_new(RD_KAFKA_CONSUMER, o, conf);
+    int partitions = partition_count(client, o);
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(partitions);
+    for (int i = 0; i < partitions; i++)
+        rd_kafka_topic_partition_list_add(list, o->topic, i);
+    rd_kafka_resp_err_t err = rd_kafka_committed(client, list, (int)o->wait_ms);
+    if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+        die(o->group, rd_kafka_err2str(err));
+    for (int i = 0; i < list->cnt; i++)
+        printf("%" PRId32 " %" PRId64 "\n", list->elems[i].partition, list->elems[i].offset);
+    rd_kafka_topic_partition_list_destroy(list);
+    rd_kafka_destroy(client);
+    return 0;
+}
+
+/* ---- create, delete ---- */
+
+static rd_kafka_event_t *admin_result(rd_kafka_queue_t *queue, const char *what)
+{
+    rd_kafka_event_t *event = rd_kafka_queue_poll(queue, ADMIN_TIMEOUT_MS + 1000);
+
+    if (event == NULL)
+        die(what, "no answer");
+    if (rd_kafka_event_error(event) != RD_KAFKA_RESP_ERR_NO_ERROR)
+        die(what, rd_kafka_event_error_string(event));
+    return event;
+}
+
+static int check_topics(const rd_kafka_topic_result_t *const *results, size_t count, rd_kafka_resp_err_t allowed)
+{
+    for (size_t i = 0; i < count; i++) {
+        rd_kafka_resp_err_t err = rd_kafka_topic_result_error(results[i]);
+
+        if (err != RD_KAFKA_RESP_ERR_NO_ERROR && err != allowed)
+            die(rd_kafka_topic_result_name(results[i]), rd_kafka_err2str(err));
+    }
+    return 0;
+}
+
+/* -t A,B,C: several topics at once, with the same settings. */
+static int admin(const struct options *given, bool create)
+{
+    struct options o = *given;
+    char *names = strdup(o.topic), *rest = names, *name, err[256], setting[128];
+    rd_kafka_NewTopic_t *topics[256];
+    rd_kafka_DeleteTopic_t *doomed[256];
+    size_t count = 0, results;
+
+    o.setting_count = 0; /* they are the topic's, not the client's */
+    rd_kafka_t *client = client_new(RD_KAFKA_PRODUCER, &o, rd_kafka_conf_new());
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
+    for (; (name = strsep(&rest, ",")) != NULL && count < 256; count++) {
+        if (!create) {
+            doomed[count] = rd_kafka_DeleteTopic_new(name);
+            continue;
+        }
+        topics[count] = rd_kafka_NewTopic_new(name, o.partitions, 1, err, sizeof err);
+        if (topics[count] == NULL)
+            die(name, err);
+        for (int i = 0; i < given->setting_count; i++) {
+            const char *equals = strchr(given->settings[i], '=');
+
+            snprintf(setting, sizeof setting, "%.*s", (int)(equals - given->settings[i]), given->settings[i]);
+            rd_kafka_NewTopic_set_config(topics[count], setting, equals + 1);
+        }
+    }
+    if (create) {
+        rd_kafka_CreateTopics(client, topics, count, NULL, queue);
+        rd_kafka_event_t *event = admin_result(queue, "cannot create topics");
+        const rd_kafka_topic_result_t **made =
+            rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(event), &results);
+        check_topics(made, results, RD_KAFKA_RESP_ERR_NO_ERROR);
+        rd_kafka_event_destroy(event);
+        rd_kafka_NewTopic_destroy_array(topics, count);
+    } else {
+        rd_kafka_DeleteTopics(client, doomed, count, NULL, queue);
+        rd_kafka_event_t *event = admin_result(queue, "cannot delete topics");
+        const rd_kafka_topic_result_t **gone =
+            rd_kafka_DeleteTopics_result_topics(rd_kafka_event_DeleteTopics_result(event), &results);
+        check_topics(gone, results, RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART);
+        rd_kafka_event_destroy(event);
+        rd_kafka_DeleteTopic_destroy_array(doomed, count);
+    }
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(client);
+    free(names);
+    return 0;
+}
+
+/* ---- Command line ---- */
+
+static int usage(void)
+{
+    fprintf(stderr, "usage: judge_kafka create|delete|produce|consume|offsets|committed -b BROKERS -t TOPIC\n"
+                    "  [-c NAME=VALUE]... [-p PARTITIONS] [-n COUNT] [-w WAIT_MS] [-r RATE] [-g GROUP]\n");
+    return 1;
+}
+
+static bool parse(struct options *o, int argc, char **argv)
+{
+    for (int c; (c = getopt(argc, argv, "b:t:c:p:n:w:r:g:")) != -1;) {
+        switch (c) {
+        case 'b':
+            o->brokers = optarg;
+            break;
+        case 't':
+            o->topic = optarg;
+            break;
+        case 'c':
+            if (o->setting_count == 32)
+                return false;
+            o->settings[o->setting_count++] = optarg;
+            break;
+        case 'p':
+            o->partitions = atoi(optarg);
+            break;
+        case 'n':
+            o->count = atoll(optarg);
+            break;
+        case 'w':
+            o->wait_ms = atoll(optarg);
+            break;
+        case 'r':
+            o->rate = atoll(optarg);
+            break;
+        case 'g':
+            o->group = optarg;
+            break;
+        default:
+            return false;
+        }
+    }
+    return o->brokers != NULL && o->topic != NULL && optind == argc;
 }
 
 int main(int argc, char **argv)
 {
-    const char *verb = argc > 2 ? argv[2] : "";
+    struct options o = {.partitions = 1, .count = -1, .wait_ms = 30000};
 
-    brokers = argc > 1 ? argv[1] : "";
-    if (argc == 5 && strcmp(verb, "create") == 0)
-        return create(argv[3], atoi(argv[4]));
-    if (argc == 4 && strcmp(verb, "delete") == 0)
-        return delete_topic(argv[3]);
-    if (argc == 4 && strcmp(verb, "produce") == 0)
-        return produce(argv[3]);
-    if (argc == 4 && strcmp(verb, "dump") == 0)
-        return dump(argv[3]);
-    if ((argc == 4 || argc == 6) && strcmp(verb, "count") == 0)
-        return count(argv[3], argc == 6 ? atoll(argv[4]) : 0, argc == 6 ? atoll(argv[5]) : 0);
-    if (argc == 5 && strcmp(verb, "committed") == 0)
-        return committed(argv[3], argv[4]);
-    fputs("usage: judge_kafka BROKERS create|delete|produce|dump|count|committed ...\n", stderr);
-    return 2;
+    if (argc < 2 || !parse(&o, argc - 1, argv + 1))
+        return usage();
+    if (strcmp(argv[1], "create") == 0)
+        return admin(&o, true);
+    if (strcmp(argv[1], "delete") == 0)
+        return admin(&o, false);
+    if (strcmp(argv[1], "produce") == 0)
+        return produce(&o);
+    if (strcmp(argv[1], "consume") == 0)
+        return consume(&o);
+    if (strcmp(argv[1], "offsets") == 0)
+        return offsets(&o);
+    if (strcmp(argv[1], "committed") == 0)
+        return committed(&o);
+    return usage();
 }

@@ -1,0 +1,73 @@
+"""A broker is killed with SIGKILL and comes back, or is silent for 20 s: nothing is lost, the other one's routes flow on."""
+import time
+
+from rig import FourDirections, assert_nothing_lost, until
+
+BREAKS = True
+SILENT_SECONDS = 20
+
+
+def delivered(gateway):
+    return gateway.values("bailey_messages_delivered_total")
+
+
+def wait_flow(gateway, timeout=40):
+    """Until each route has delivered more than it has now."""
+    before = delivered(gateway)
+    until(lambda: len(before) == 4 and all(v > before[r] for r, v in delivered(gateway).items()), timeout,
+          lambda: f"not all routes flow: {gateway.ready_report()}\n{gateway.process.tail()}")
+
+
+def finish(flow, gateway):
+    flow.finish_flow()
+    flow.wait_settled(gateway)
+    gateway.term()
+    tallies = flow.tallies()
+    assert_nothing_lost(tallies)
+    return f"0 of {4 * flow.count} lost; duplicates: " + ", ".join(f"{r} {t.duplicates}" for r, t in sorted(tallies.items()))
+
+
+def story_killed_and_restarted(rig):
+    flow = FourDirections(rig, "lost", durable_sinks="quorum")
+    gateway = rig.gateway({"routes": flow.routes}).wait_ready()
+    flow.start_flow(30000, 2000)
+    times = []
+    for broker in (rig.kafka, rig.rabbit):
+        wait_flow(gateway)
+        broker.process.kill()
+        touched = {"kk", "ka", "ak"} if broker is rig.kafka else {"aa", "ka", "ak"}
+        until(lambda: touched <= {r["name"] for r in gateway.ready_report()["routes"] if r["state"] != "running"}, 15,
+              lambda: f"{broker.process.name} is dead, and /readyz says {gateway.ready_report()}")
+        broker.start()
+        began = time.monotonic()
+        gateway.wait_ready(40)
+        wait_flow(gateway)
+        times.append(f"{broker.process.name} {time.monotonic() - began:.1f} s")
+    return f"flow again after {', '.join(times)}; {finish(flow, gateway)}"
+
+
+def silent(rig, gateway, broker, unaffected):
+    """SIGSTOP for 20 s; the route that does not use the broker goes on, and memory does not grow."""
+    wait_flow(gateway)
+    began, before, rss = time.monotonic(), delivered(gateway)[unaffected], gateway.rss_kb()
+    broker.process.stop()
+    until(lambda: len([r for r in gateway.ready_report()["routes"] if r["state"] != "running"]) >= 3, SILENT_SECONDS,
+          lambda: f"{broker.process.name} is silent, and /readyz says {gateway.ready_report()}")
+    noticed = time.monotonic() - began
+    until(lambda: time.monotonic() - began >= SILENT_SECONDS, SILENT_SECONDS + 1, "time stands still", every=0.1)
+    went_on = delivered(gateway)[unaffected] - before
+    grown = gateway.rss_kb() - rss
+    broker.process.cont()
+    gateway.wait_ready(40)
+    wait_flow(gateway)
+    assert went_on > 0, f"route {unaffected} stood still while {broker.process.name} was silent"
+    return f"{broker.process.name}: noticed after {noticed:.1f} s, {unaffected} moved {went_on:.0f} meanwhile, RSS {grown:+d} KiB"
+
+
+def story_silent_for_20_s(rig):
+    flow = FourDirections(rig, "mute")
+    gateway = rig.gateway({"brokers": {"r": {"connector": "amqp", "url": rig.rabbit.url, "heartbeat": "5s"}},
+                           "routes": flow.routes}).wait_ready()
+    flow.start_flow(60000, 1000)
+    figures = [silent(rig, gateway, rig.rabbit, "kk"), silent(rig, gateway, rig.kafka, "aa")]
+    return f"{'; '.join(figures)}; {finish(flow, gateway)}"

@@ -1,0 +1,119 @@
+"""The command line as scripts use it: exit codes, copy, signals."""
+import json
+import os
+import signal
+import subprocess
+
+from rig import Record, until
+from rig.flow import messages, number_of, records
+
+
+def write(rig, name, text):
+    path = os.path.join(rig.folder, name)
+    with open(path, "w") as f:
+        f.write(text)
+    return path
+
+
+GOOD = """\
+brokers:
+  k: { connector: kafka, bootstrap_servers: localhost:9092 }
+routes:
+  - name: one
+    from: { broker: k, topic: a }
+    to: { broker: k, topic: b }
+"""
+
+
+def story_check_and_friends(rig):
+    good = write(rig, "good.yaml", GOOD)
+    bad = write(rig, "bad.yaml", GOOD.replace("topic: a", "topik: a").replace("broker: k, topic: b", "broker: q, topic: b"))
+    assert rig.run("check", good).returncode == 0
+    wrong = rig.run("check", bad)
+    assert wrong.returncode == 2, wrong
+    assert f"{bad}:5:" in wrong.stderr and f"{bad}:6:" in wrong.stderr, f"both errors in one run: {wrong.stderr}"
+    assert "did you mean topic" in wrong.stderr.replace("'", "").replace('"', ""), wrong.stderr
+    found = json.loads(rig.run("check", bad, "--json").stdout)
+    assert found["version"] == 1 and not found["valid"] and found["errors"] >= 2, found
+    assert rig.run("run", bad).returncode == 2
+    assert rig.run("check", os.path.join(rig.folder, "none.yaml")).returncode == 2
+    assert rig.run("check").returncode == 2
+    assert rig.run("frobnicate").returncode == 2
+    assert rig.run("help").returncode == 0 and rig.run("--version").stdout.startswith("bailey ")
+    names = json.loads(rig.run("connectors", "--json").stdout)
+    assert names["version"] == 1
+    listed = rig.run("connectors").stdout
+    assert all(name in listed for name in ("kafka", "amqp", "generate", "memory")), listed
+    assert "bootstrap_servers" in rig.run("connectors", "kafka").stdout
+    assert rig.run("connectors", "kafak").returncode == 2
+    explained = rig.run("explain", good)
+    assert explained.returncode == 0 and "at-least-once" in explained.stdout, explained
+    return "exit codes 0 and 2, errors with file:line:column"
+
+
+def story_copy(rig):
+    kafka, rabbit = rig.kafka, rig.rabbit
+    kafka.create("copy-in", "copy-back")
+    rabbit.declare("copy-out")
+    kafka.produce("copy-in", records(1000))
+    source, middle = f"kafka://{kafka.address}/copy-in", rabbit.url + "?queue=copy-out"
+    first = rig.run("copy", source, middle, "--count", 400)
+    assert first.returncode == 0, first.stderr
+    assert rabbit.count("copy-out") == 400, rabbit.count("copy-out")
+    second = rig.run("copy", source, middle, "--idle", "1s")
+    assert second.returncode == 0, second.stderr
+    assert rabbit.count("copy-out") == 1000, "the second copy does not go on where the first ended"
+    back = rig.run("copy", middle, f"kafka://{kafka.address}/copy-back", "--count", 1000)
+    assert back.returncode == 0, back.stderr
+    assert [number_of(r.value) for r in kafka.consume("copy-back", 1000)] == list(range(1000))
+    lost = rig.run("copy", "kafak://x/y", middle)
+    assert lost.returncode == 2 and "kafka" in lost.stderr, lost
+    return "Kafka to AMQP in two parts, and back: 1,000 in order"
+
+
+def story_signals(rig):
+    """The first signal drains (0); a second one ends at once (128 + n); a drain that takes too long is a failure (1)."""
+    rabbit = rig.rabbit
+    rabbit.declare("signal-in", "signal-out")
+    routes = [{"name": "one", "from": {"broker": "r", "queue": "signal-in"}, "to": {"broker": "r", "queue": "signal-out"}}]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        gateway = rig.gateway({"routes": routes}, f"clean-{number}").wait_ready()
+        gateway.process.child.send_signal(number)
+        assert gateway.process.wait(10) == 0, gateway.process.tail()
+
+    def stuck(name, **config):
+        """A gateway that cannot finish: its sink refuses what it has taken."""
+        rabbit.declare("stuck-in", "stuck-out")
+        gateway = rig.gateway(dict(config, routes=[{"name": "stuck", "from": {"broker": "r", "queue": "stuck-in"},
+                                                    "to": {"broker": "r", "queue": "stuck-out"}}]), name).wait_ready()
+        rabbit.delete("stuck-out")
+        rabbit.publish("stuck-in", messages(10))
+        until(lambda: gateway.metric("bailey_waiting", route="stuck"), 10, lambda: f"nothing waits: {gateway.ready_report()}")
+        return gateway
+
+    gateway = stuck("twice", drain_timeout="60s")
+    gateway.process.child.send_signal(signal.SIGTERM)
+    until(lambda: "gateway.draining" in gateway.output(), 5, "no drain began")
+    gateway.process.child.send_signal(signal.SIGINT)
+    assert gateway.process.wait(2) == 128 + signal.SIGINT, gateway.process.child.returncode
+    gateway.process.child = None
+    gateway = stuck("late", drain_timeout="1s")
+    gateway.process.child.send_signal(signal.SIGTERM)
+    assert gateway.process.wait(5) == 1, gateway.process.tail()
+    gateway.process.child = None
+    assert rabbit.count("stuck-in") == 20, "what was not delivered is not back in its queue"
+    return "0 after a drain, 130 after a second signal, 1 when the drain takes too long"
+
+
+def story_installed(rig):
+    """make install puts everything in its place, and the program finds its connectors there."""
+    root = os.path.join(rig.folder, "root")
+    repo = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", ".."))
+    env = {k: v for k, v in os.environ.items() if k not in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL")}
+    subprocess.run(["make", "-s", "-C", repo, f"BUILD={os.path.relpath(rig.build, repo)}", "install", f"PREFIX={root}/usr"],
+                   check=True, stdout=subprocess.DEVNULL, env=env)
+    done = subprocess.run([f"{root}/usr/bin/bailey", "connectors"], capture_output=True, text=True, check=True)
+    assert "kafka" in done.stdout, done
+    assert os.path.exists(f"{root}/usr/include/bailey/connector.h")
+    assert os.path.exists(f"{root}/usr/share/bailey/conf/examples/ring.yaml")
+    return "bailey finds its connectors below its prefix"
