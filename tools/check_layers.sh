@@ -37,9 +37,6 @@ find gateway connectors stores include/bailey -name '*.[ch]' 2>/dev/null | sort 
         }
         return known[path]
     }
-    function edge(to) {
-        print FILENAME, to > "/dev/stderr"
-    }
     FNR == 1 {
         depth = split(FILENAME, part, "/")
         layer = part[1] == "gateway" && depth > 2 ? part[2] : ""
@@ -58,10 +55,10 @@ find gateway connectors stores include/bailey -name '*.[ch]' 2>/dev/null | sort 
         target = $0
         sub(/^#[ \t]*include[ \t]*["<]/, "", target)
         sub(/[">].*/, "", target)
-        for (prefix in only)
-            if (index(target, prefix) == 1 && FILENAME !~ "^(" only[prefix] ")" && !(part[1] == "connectors" && exists("connectors/" part[2] "/" target)) && !(layer != "" && exists("gateway/" layer "/" target)))
-                complain("<" target "> belongs to " only[prefix])
         quoted = $0 ~ /include[ \t]*"/
+        for (prefix in only)
+            if (!quoted && index(target, prefix) == 1 && FILENAME !~ "^(" only[prefix] ")")
+                complain("<" target "> belongs to " only[prefix])
         if (target ~ /^bailey\//) {
             if (!exists("include/" target))
                 complain("no such file: " target)

@@ -31,6 +31,8 @@ void amq_acks_reset(struct amq_acks *acks)
     acks->base = acks->next = acks->scan = 1;
     acks->acked_ahead = 0;
     acks->settled = acks->rejected = 0;
+    acks->mark = 1;
+    acks->before_mark = 0;
 }
 
 void amq_acks_free(struct amq_acks *acks)
@@ -86,6 +88,13 @@ static void advance(struct amq_acks *acks)
         acks->scan = acks->base;
 }
 
+static void told(struct amq_acks *acks, uint64_t tag, size_t *of)
+{
+    --*of;
+    if (tag < acks->mark)
+        acks->before_mark--;
+}
+
 static bool next_prefix(struct amq_acks *acks, struct amq_ack *ack)
 {
     uint64_t last = 0;
@@ -103,9 +112,9 @@ static bool next_prefix(struct amq_acks *acks, struct amq_ack *ack)
     *ack = (struct amq_ack){.tag = last, .multiple = last > acks->base};
     for (; acks->base <= last; acks->base++) {
         if (state_of(acks, acks->base) == TOLD)
-            acks->acked_ahead--;
+            acks->acked_ahead--; /* long ago */
         else
-            acks->settled--;
+            told(acks, acks->base, &acks->settled);
     }
     return true;
 }
@@ -118,10 +127,7 @@ static bool next_single(struct amq_acks *acks, bool singly, struct amq_ack *ack)
         if (state != REJECTED && (state != SETTLED || !singly))
             continue;
         *ack = (struct amq_ack){.tag = tag, .reject = state == REJECTED};
-        if (state == REJECTED)
-            acks->rejected--;
-        else
-            acks->settled--;
+        told(acks, tag, state == REJECTED ? &acks->rejected : &acks->settled);
         set_state(acks, tag, TOLD);
         acks->acked_ahead++;
         if (singly)
@@ -152,6 +158,17 @@ bool amq_acks_waiting(const struct amq_acks *acks)
 uint64_t amq_acks_outstanding(const struct amq_acks *acks)
 {
     return acks->next - acks->base - acks->acked_ahead;
+}
+
+void amq_acks_mark(struct amq_acks *acks)
+{
+    acks->mark = acks->next;
+    acks->before_mark = amq_acks_outstanding(acks);
+}
+
+uint64_t amq_acks_since_mark(const struct amq_acks *acks)
+{
+    return amq_acks_outstanding(acks) - acks->before_mark;
 }
 
 bool amq_acks_oldest(const struct amq_acks *acks, uint32_t *second)

@@ -18,6 +18,8 @@ struct amq_acks {
     uint64_t acked_ahead;     /* tags beyond base that are acknowledged */
     uint64_t scan;            /* none that is settled and not told lies before it, but for the prefix */
     size_t settled, rejected; /* not told yet */
+    uint64_t mark;            /* first tag of the current consumer */
+    uint64_t before_mark;     /* unacknowledged ones of earlier consumers */
 };
 
 enum amq_settled { AMQ_SETTLED_ACK, AMQ_SETTLED_REJECT };
@@ -47,6 +49,11 @@ bool amq_acks_waiting(const struct amq_acks *acks);
 
 /* Deliveries that the broker counts as unacknowledged. */
 uint64_t amq_acks_outstanding(const struct amq_acks *acks);
+
+/* From here on deliveries are a new consumer's: RabbitMQ counts prefetch for each consumer by itself. */
+void amq_acks_mark(struct amq_acks *acks);
+/* Unacknowledged deliveries since the mark. */
+uint64_t amq_acks_since_mark(const struct amq_acks *acks);
 
 /* When the oldest unacknowledged delivery came; false if there is none. */
 bool amq_acks_oldest(const struct amq_acks *acks, uint32_t *second);

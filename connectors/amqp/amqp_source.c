@@ -23,7 +23,7 @@ enum {
     TICK_MS = 5000,         /* lag, age of the oldest unsettled */
     LAG_IDLE_TICKS = 6,     /* an idle queue is looked at every so many ticks */
     FIRST_MEAN = 128 << 10, /* bytes a message, until we know better */
-    GROWTH = 4,             /* a window is worth changing if it becomes so many times larger */
+    GROWTH = 2,             /* a window is worth changing if it becomes so many times larger */
     PREFETCH_MAX = 65535,   /* basic.qos counts in 16 bits */
 };
 
@@ -85,7 +85,7 @@ static void check_room(struct source *source)
 {
     if (source->consumer != ON || source->paused || bailey_room(source->port) > 0)
         return;
-    if (amq_acks_outstanding(&source->acks) < source->window - source->window / 4u) {
+    if (amq_acks_since_mark(&source->acks) < source->window - source->window / 4u) {
         source->paused = true;
         adjust(source);
     }
@@ -355,11 +355,14 @@ static uint16_t largest_window(const struct source *source)
     return (uint16_t)(limit < 1 ? 1 : limit > PREFETCH_MAX ? PREFETCH_MAX : limit);
 }
 
+/* What fits for a consumer, beside what earlier ones still have out. */
 static uint16_t fitting_window(const struct source *source)
 {
     uint64_t fits = (uint64_t)source->port->credit_bytes / (source->mean + 1), limit = largest_window(source);
+    uint64_t taken = amq_acks_outstanding(&source->acks) - (source->consumer == ON ? amq_acks_since_mark(&source->acks) : 0);
 
-    return (uint16_t)(fits < 1 ? 1 : fits > limit ? limit : fits);
+    fits = fits > limit ? limit : fits;
+    return (uint16_t)(fits > taken ? fits - taken : 1);
 }
 
 static void start_consumer(struct source *source)
@@ -371,6 +374,7 @@ static void start_consumer(struct source *source)
     amqp_basic_consume_t consume = {.queue = amqp_cstring_bytes(s->queue), .exclusive = s->exclusive};
 
     source->window = qos.prefetch_count;
+    amq_acks_mark(&source->acks);
     snprintf(source->tag, sizeof source->tag, "%.100s.%.100s.%u.%u", s->consumer_tag, source->port->route,
              source->port->lane, ++source->consumer_number);
     consume.consumer_tag = amqp_cstring_bytes(source->tag);
@@ -394,12 +398,8 @@ static void stop_consumer(struct source *source)
  * marks as redelivered. */
 static void grow_window(struct source *source)
 {
-    uint16_t fits = fitting_window(source), limit = largest_window(source);
-
-    if (source->consumer != ON || source->ch.state != AMQ_CHANNEL_OPEN ||
-        amq_acks_outstanding(&source->acks) != source->window)
-        return;
-    if (fits / GROWTH >= source->window || (fits == limit && fits > source->window))
+    if (source->consumer == ON && source->ch.state == AMQ_CHANNEL_OPEN &&
+        amq_acks_since_mark(&source->acks) == source->window && fitting_window(source) / GROWTH >= source->window)
         stop_consumer(source);
 }
 

@@ -219,6 +219,7 @@ static bool configure(rd_kafka_conf_t *conf, const struct kafka_broker_settings 
            kafka_conf_set_number(conf, "queue.buffering.max.ms", key->linger_ms, err) &&
            kafka_conf_set_number(conf, "message.max.bytes", key->max_message_size, err) &&
            kafka_conf_default(conf, broker, "allow.auto.create.topics", key->auto_create ? "true" : "false", err) &&
+           kafka_conf_default(conf, broker, "topic.metadata.propagation.max.ms", "5000", err) &&
            kafka_conf_default(conf, broker, "queue.buffering.max.messages", "50000", err) &&
            kafka_conf_default(conf, broker, "queue.buffering.max.kbytes", "65536", err);
 }

@@ -24,13 +24,13 @@ def finish(flow, gateway):
     gateway.term()
     tallies = flow.tallies()
     assert_nothing_lost(tallies)
-    return f"0 of {4 * flow.count} lost; duplicates: " + ", ".join(f"{r} {t.duplicates}" for r, t in sorted(tallies.items()))
+    return f"0 of {flow.count} lost; duplicates: " + ", ".join(f"{r} {t.duplicates}" for r, t in sorted(tallies.items()))
 
 
 def story_killed_and_restarted(rig):
     flow = FourDirections(rig, "lost", durable_sinks="quorum")
     gateway = rig.gateway({"routes": flow.routes}).wait_ready()
-    flow.start_flow(30000, 2000)
+    flow.start_flow(1000)
     times = []
     for broker in (rig.kafka, rig.rabbit):
         wait_flow(gateway)
@@ -51,8 +51,7 @@ def silent(rig, gateway, broker, unaffected):
     wait_flow(gateway)
     began, before, rss = time.monotonic(), delivered(gateway)[unaffected], gateway.rss_kb()
     broker.process.stop()
-    until(lambda: len([r for r in gateway.ready_report()["routes"] if r["state"] != "running"]) >= 3, SILENT_SECONDS,
-          lambda: f"{broker.process.name} is silent, and /readyz says {gateway.ready_report()}")
+    until(lambda: not gateway.is_ready(), SILENT_SECONDS, lambda: f"{broker.process.name} is silent, and /readyz says {gateway.ready_report()}")
     noticed = time.monotonic() - began
     until(lambda: time.monotonic() - began >= SILENT_SECONDS, SILENT_SECONDS + 1, "time stands still", every=0.1)
     went_on = delivered(gateway)[unaffected] - before
@@ -68,6 +67,6 @@ def story_silent_for_20_s(rig):
     flow = FourDirections(rig, "mute")
     gateway = rig.gateway({"brokers": {"r": {"connector": "amqp", "url": rig.rabbit.url, "heartbeat": "5s"}},
                            "routes": flow.routes}).wait_ready()
-    flow.start_flow(60000, 1000)
+    flow.start_flow(1000)
     figures = [silent(rig, gateway, rig.rabbit, "kk"), silent(rig, gateway, rig.kafka, "aa")]
     return f"{'; '.join(figures)}; {finish(flow, gateway)}"

@@ -1,11 +1,9 @@
-"""The command line as scripts use it: exit codes, copy, signals."""
+"""The command line as scripts use it: exit codes, output, copy, installation."""
 import json
 import os
-import signal
 import subprocess
 
-from rig import Record, until
-from rig.flow import messages, number_of, records
+from rig.flow import number_of, records
 
 
 def write(rig, name, text):
@@ -69,40 +67,6 @@ def story_copy(rig):
     lost = rig.run("copy", "kafak://x/y", middle)
     assert lost.returncode == 2 and "kafka" in lost.stderr, lost
     return "Kafka to AMQP in two parts, and back: 1,000 in order"
-
-
-def story_signals(rig):
-    """The first signal drains (0); a second one ends at once (128 + n); a drain that takes too long is a failure (1)."""
-    rabbit = rig.rabbit
-    rabbit.declare("signal-in", "signal-out")
-    routes = [{"name": "one", "from": {"broker": "r", "queue": "signal-in"}, "to": {"broker": "r", "queue": "signal-out"}}]
-    for number in (signal.SIGTERM, signal.SIGINT):
-        gateway = rig.gateway({"routes": routes}, f"clean-{number}").wait_ready()
-        gateway.process.child.send_signal(number)
-        assert gateway.process.wait(10) == 0, gateway.process.tail()
-
-    def stuck(name, **config):
-        """A gateway that cannot finish: its sink refuses what it has taken."""
-        rabbit.declare("stuck-in", "stuck-out")
-        gateway = rig.gateway(dict(config, routes=[{"name": "stuck", "from": {"broker": "r", "queue": "stuck-in"},
-                                                    "to": {"broker": "r", "queue": "stuck-out"}}]), name).wait_ready()
-        rabbit.delete("stuck-out")
-        rabbit.publish("stuck-in", messages(10))
-        until(lambda: gateway.metric("bailey_waiting", route="stuck"), 10, lambda: f"nothing waits: {gateway.ready_report()}")
-        return gateway
-
-    gateway = stuck("twice", drain_timeout="60s")
-    gateway.process.child.send_signal(signal.SIGTERM)
-    until(lambda: "gateway.draining" in gateway.output(), 5, "no drain began")
-    gateway.process.child.send_signal(signal.SIGINT)
-    assert gateway.process.wait(2) == 128 + signal.SIGINT, gateway.process.child.returncode
-    gateway.process.child = None
-    gateway = stuck("late", drain_timeout="1s")
-    gateway.process.child.send_signal(signal.SIGTERM)
-    assert gateway.process.wait(5) == 1, gateway.process.tail()
-    gateway.process.child = None
-    assert rabbit.count("stuck-in") == 20, "what was not delivered is not back in its queue"
-    return "0 after a drain, 130 after a second signal, 1 when the drain takes too long"
 
 
 def story_installed(rig):

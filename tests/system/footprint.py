@@ -31,7 +31,7 @@ def story_idle_memory(rig):
 
 def story_thousand_idle_routes(rig):
     names = [f"many-{i}" for i in range(1000)]
-    rig.rabbit.declare("many-out", *names)
+    rig.rabbit.declare("many-out", *names, durable=False)
     routes = [{"name": name, "from": {"broker": "r", "queue": name}, "to": {"broker": "r", "queue": "many-out"}}
               for name in names]
     gateway = rig.gateway({"routes": routes})

@@ -1,8 +1,8 @@
 """Two processes share a topic: one joins, one leaves, one is killed. Clean moves repeat nothing, a kill loses nothing."""
-from rig import assert_nothing_lost, tally, until
-from rig.flow import number_of, records
+from rig import Producer, assert_nothing_lost, tally, until
+from rig.flow import number_of
 
-PARTITIONS, COUNT, RATE = 6, 24000, 3000
+PARTITIONS, RATE = 6, 3000
 
 
 def route(assignment, topic):
@@ -34,7 +34,7 @@ def share(rig, assignment):
     kafka.create(f"{topic}-in", f"{topic}-out", partitions=PARTITIONS)
     config = {"routes": [route(assignment, topic)]}
     a = rig.gateway(dict(config, instance="a"), f"{assignment}-a").wait_ready()
-    finish = kafka.produce_in_background(f"{topic}-in", records(COUNT, partitions=PARTITIONS), RATE)
+    feed = Producer(kafka, f"{topic}-in", RATE, partitions=PARTITIONS)
     flows(a)
     b = rig.gateway(dict(config, instance="b"), f"{assignment}-b").wait_ready()
     flows(b)
@@ -44,21 +44,20 @@ def share(rig, assignment):
     a.start()
     flows(a)
     flows(b)
-    finish()
-    clean, ordered = judge_of(kafka, topic, COUNT)
+    count = feed.stop()
+    clean, ordered = judge_of(kafka, topic, count)
     assert_nothing_lost({"clean": clean})
     assert clean.duplicates == 0, f"clean rebalances repeated messages: {clean}"
     assert ordered, "the order within a partition was not kept"
 
-    more = records(COUNT // 4, first=COUNT, partitions=PARTITIONS)
-    finish = kafka.produce_in_background(f"{topic}-in", more, RATE)
+    feed = Producer(kafka, f"{topic}-in", RATE, partitions=PARTITIONS, first=count)
     flows(a)
     a.kill()
-    finish()
-    result, _ = judge_of(kafka, topic, COUNT + len(more))
+    flows(b, 3000)
+    result, _ = judge_of(kafka, topic, count + feed.stop())
     assert_nothing_lost({"killed": result})
     b.term()
-    return f"{COUNT} with 3 clean moves: 0 lost, 0 duplicates, in order; after a kill: {result}"
+    return f"{count} with 3 clean moves: 0 lost, 0 duplicates, in order; after a kill: {result}"
 
 
 def story_eager(rig):

@@ -2,13 +2,13 @@
 from rig import FourDirections, assert_nothing_lost, until
 
 ON_DEMAND = True
-COUNT, RATE = 6000, 1000
+RATE = 1000
 
 
 def story_kill_and_drain(rig):
     flow = FourDirections(rig, "san")
     gateway = rig.gateway({"routes": flow.routes}).wait_ready(60)
-    flow.start_flow(COUNT, RATE)
+    flow.start_flow(RATE)
 
     def flowing():
         until(lambda: all(v > 100 for v in gateway.values("bailey_messages_delivered_total").values() or [0]), 60,
@@ -30,4 +30,4 @@ def story_kill_and_drain(rig):
     gateway.term(20)
     tallies = flow.tallies()
     assert_nothing_lost(tallies)
-    return f"0 of {4 * COUNT} lost, no report of the sanitizer"
+    return f"0 of {flow.count} lost, no report of the sanitizer"

@@ -8,12 +8,12 @@
 Everything has a private folder and ports of its own, so that several rigs can run side by side, and everything ends with
 the process that started it: by a normal exit, an exception or a SIGKILL.
 """
-from .flow import FourDirections, Publisher, assert_nothing_lost, tally
+from .flow import FourDirections, Producer, Publisher, assert_nothing_lost, tally
 from .gateway import Gateway
 from .kafka import Kafka, Record
 from .process import Process, until
 from .rabbitmq import Message, RabbitMQ
 from .rig import Rig
 
-__all__ = ["FourDirections", "Gateway", "Kafka", "Message", "Process", "Publisher", "RabbitMQ", "Record", "Rig",
+__all__ = ["FourDirections", "Gateway", "Kafka", "Message", "Process", "Producer", "Publisher", "RabbitMQ", "Record", "Rig",
            "assert_nothing_lost", "tally", "until"]

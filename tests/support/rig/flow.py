@@ -58,58 +58,91 @@ def tally(count, bodies):
     return Tally(count, len(bodies), [i for i in range(count) if i not in seen], duplicates, ordered)
 
 
-class Publisher(threading.Thread):
-    """Publishes numbered messages to a queue at a rate, durably (transactions), also across restarts of the broker.
+class Feed(threading.Thread):
+    """Puts numbered messages into a source at a rate until stop(); `count` then says how many it were.
 
-    finish() waits for the end. What was in doubt when the broker died is published again: `in_doubt` counts these."""
+    One thread a source. Batches are numbered in order, and repeated if the broker dies before it confirms."""
 
-    def __init__(self, rabbit, queue, count, rate, size=200):
+    def __init__(self, rate, size=200):
         super().__init__(daemon=True)
-        self.rabbit, self.queue, self.count, self.rate, self.size = rabbit, queue, count, rate, size
-        self.published = self.in_doubt = 0
+        self.rate, self.size = rate, size
+        self.batch = max(1, rate // 50)
+        self.count = 0
+        self.ending = threading.Event()
         self.error = None
         self.start()
 
     def run(self):
         try:
-            batch = max(1, self.rate // 50)
             began = time.monotonic()
-            channel = None
-            while self.published < self.count:
-                size = min(batch, self.count - self.published)
-                try:
-                    channel = channel or self._open()
-                    for message in messages(size, self.size, self.published):
-                        channel.basic_publish("", self.queue, message.body, message.properties)
-                    channel.tx_commit()
-                    self.published += size
-                except (pika.exceptions.AMQPError, OSError):
-                    self.in_doubt += size
-                    channel = None
-                    time.sleep(0.2)
-                ahead = began + self.published / self.rate - time.monotonic()
-                if ahead > 0:
-                    time.sleep(ahead)
-            channel.connection.close()
-        except Exception as e:  # shown by finish()
+            while not self.ending.is_set():
+                self.put(self.count, self.batch)
+                self.count += self.batch
+                self.ending.wait(max(0, began + self.count / self.rate - time.monotonic()))
+            self.finish()
+        except Exception as e:  # shown by stop()
             self.error = e
 
-    def _open(self):
-        channel = self.rabbit.connect().channel()
-        channel.tx_select()
-        return channel
-
-    def finish(self, timeout=90):
+    def stop(self, timeout=60):
+        """No more; wait until the broker has all of it."""
+        self.ending.set()
         self.join(timeout)
         if self.error is not None:
             raise self.error
-        assert not self.is_alive(), f"only {self.published} of {self.count} messages could be published to {self.queue}"
+        assert not self.is_alive(), f"{self} does not end"
+        return self.count
+
+
+class Publisher(Feed):
+    """Feeds a queue, by transactions: also across restarts of the broker, and then some messages twice."""
+
+    def __init__(self, rabbit, queue, rate, size=200):
+        self.rabbit, self.queue, self.channel = rabbit, queue, None
+        super().__init__(rate, size)
+
+    def put(self, first, count):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if self.channel is None:
+                    self.channel = self.rabbit.connect().channel()
+                    self.channel.tx_select()
+                for message in messages(count, self.size, first):
+                    self.channel.basic_publish("", self.queue, message.body, message.properties)
+                self.channel.tx_commit()
+                return
+            except (pika.exceptions.AMQPError, OSError):
+                self.channel = None
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+
+    def finish(self):
+        self.channel.connection.close()
+
+
+class Producer(Feed):
+    """Feeds a topic, through the idempotent producer of the judge."""
+
+    def __init__(self, kafka, topic, rate, size=200, partitions=1, first=0):
+        self.judge, self.partitions, self.first = kafka.producing(topic), partitions, first
+        super().__init__(rate, size)
+
+    def put(self, first, count):
+        data = b"".join(r.encode() for r in records(count, self.size, self.first + first, self.partitions))
+        self.judge.stdin.write(data)
+        self.judge.stdin.flush()
+
+    def finish(self):
+        err = self.judge.communicate(timeout=60)[1]
+        assert self.judge.returncode == 0, err.decode()
 
 
 class FourDirections:
     """The four routes kk, ka, ak, aa of one process, each with a source and a sink of its own, and a steady flow.
 
-    start_flow(count, rate) feeds all four sources in the background; tallies() waits for the end of it all."""
+    start_flow(rate) feeds all four sources; finish_flow() ends that, wait_settled() waits for the last message, tallies()
+    counts what arrived."""
 
     def __init__(self, rig, prefix, durable_sinks="classic", **route):
         self.rig, self.prefix = rig, prefix
@@ -130,24 +163,23 @@ class FourDirections:
             dict(route, name="aa", **{"from": {"broker": "r", "queue": name("aa-in")},
                                       "to": {"broker": "r", "queue": name("aa-out")}}),
         ]
-        self.count = 0
+        self.feeds, self.counts = {}, {}
 
     def name(self, what):
         return f"{self.prefix}-{what}"
 
-    def start_flow(self, count, rate):
+    def start_flow(self, rate):
         kafka, rabbit, name = self.rig.kafka, self.rig.rabbit, self.name
-        self.count = count
-        self.publishers = [Publisher(rabbit, name("aa-in"), count, rate), Publisher(rabbit, name("ak-in"), count, rate)]
-        self.producers = [kafka.produce_in_background(name("kk-in"), records(count), rate),
-                          kafka.produce_in_background(name("ka-in"), records(count), rate)]
+        self.feeds = {route: Producer(kafka, name(route + "-in"), rate) if route[0] == "k" else
+                      Publisher(rabbit, name(route + "-in"), rate) for route in ("kk", "ka", "ak", "aa")}
         return self
 
-    def finish_flow(self, timeout=90):
-        for finish in self.producers:
-            finish(timeout)
-        for publisher in self.publishers:
-            publisher.finish(timeout)
+    def finish_flow(self):
+        self.counts = {route: feed.stop() for route, feed in self.feeds.items()}
+
+    @property
+    def count(self):
+        return sum(self.counts.values())
 
     def wait_settled(self, gateway, timeout=60):
         """Until everything that was put in has been taken, confirmed and settled."""
@@ -157,10 +189,12 @@ class FourDirections:
             gateway.process.require()
             values = gateway.values("bailey_unsettled")
             return (len(values) == 4 and not any(values.values())
-                    and all(kafka.committed(name("group-" + t), name(t)).get(0) == self.count for t in ("kk-in", "ka-in"))
-                    and all(rabbit.count(name(q)) == 0 for q in ("aa-in", "ak-in")))
+                    and all(kafka.committed(name(f"group-{r}-in"), name(f"{r}-in")).get(0) == self.counts[r]
+                            for r in ("kk", "ka"))
+                    and all(rabbit.count(name(r + "-in")) == 0 for r in ("ak", "aa")))
         until(settled, timeout, lambda: f"not all is settled: {gateway.values('bailey_unsettled')}, "
-              f"{[r for r in (gateway.ready_report() or {}).get('routes', []) if r['state'] != 'running']}", every=0.1)
+              f"{[r for r in (gateway.ready_report() or {}).get('routes', []) if r['state'] != 'running']}\n"
+              f"{gateway.process.tail()}", every=0.1)
 
     def tallies(self, timeout=60):
         """{route: Tally}, read by clients that are not ours."""
@@ -170,7 +204,7 @@ class FourDirections:
             bodies[route] = [r.value for r in kafka.consume(name(route + "-out"), timeout=timeout)]
         for route in ("ka", "aa"):
             bodies[route] = [m.body for m in rabbit.drain(name(route + "-out"), timeout=timeout)]
-        return {route: tally(self.count, data) for route, data in bodies.items()}
+        return {route: tally(self.counts[route], data) for route, data in bodies.items()}
 
 
 def assert_nothing_lost(tallies):

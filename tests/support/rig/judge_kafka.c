@@ -30,7 +30,6 @@ struct options {
     int partitions;
     int64_t count;   /* consume: wait for so many records; -1: what is there now */
     int64_t wait_ms; /* at most */
-    int64_t rate;    /* produce: records a second; 0: as fast as it goes */
 };
 
 static void die(const char *what, const char *why)
@@ -99,6 +98,7 @@ static int partition_count(rd_kafka_t *client, const struct options *o)
             return count;
         if (now_ms() >= deadline)
             die(o->topic, "no such topic, or no broker");
+        nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
     }
 }
 
@@ -246,12 +246,9 @@ static int produce(const struct options *o)
     set(conf, "message.max.bytes", "20000000");
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     rd_kafka_t *client = client_new(RD_KAFKA_PRODUCER, o, conf);
-    int64_t began = now_ms();
     while (read_frame(&f)) {
         produce_record(client, o, &f);
         rd_kafka_poll(client, 0);
-        while (o->rate > 0 && produced * 1000 / o->rate > now_ms() - began)
-            rd_kafka_poll(client, 1);
     }
     rd_kafka_flush(client, (int)o->wait_ms);
     if (confirmed < produced || failed > 0)
@@ -324,8 +321,10 @@ static int consume(const struct options *o)
     while (now_ms() < deadline && (at_end < partitions || read < o->count)) {
         rd_kafka_message_t *msg = rd_kafka_consumer_poll(client, 50);
 
-        if (msg == NULL)
+        if (msg == NULL) {
+            fflush(stdout);
             continue;
+        }
         if (msg->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
             at_end += !ended[msg->partition];
             ended[msg->partition] = true;
@@ -468,13 +467,13 @@ static int admin(const struct options *given, bool create)
 static int usage(void)
 {
     fprintf(stderr, "usage: judge_kafka create|delete|produce|consume|offsets|committed -b BROKERS -t TOPIC\n"
-                    "  [-c NAME=VALUE]... [-p PARTITIONS] [-n COUNT] [-w WAIT_MS] [-r RATE] [-g GROUP]\n");
+                    "  [-c NAME=VALUE]... [-p PARTITIONS] [-n COUNT] [-w WAIT_MS] [-g GROUP]\n");
     return 1;
 }
 
 static bool parse(struct options *o, int argc, char **argv)
 {
-    for (int c; (c = getopt(argc, argv, "b:t:c:p:n:w:r:g:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "b:t:c:p:n:w:g:")) != -1;) {
         switch (c) {
         case 'b':
             o->brokers = optarg;
@@ -495,9 +494,6 @@ static bool parse(struct options *o, int argc, char **argv)
             break;
         case 'w':
             o->wait_ms = atoll(optarg);
-            break;
-        case 'r':
-            o->rate = atoll(optarg);
             break;
         case 'g':
             o->group = optarg;

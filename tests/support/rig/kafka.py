@@ -210,26 +210,31 @@ class Kafka:
     def delete(self, *topics):
         self._run("delete", ",".join(topics))
 
-    def produce(self, topic, records, rate=0, timeout=60):
-        self._run("produce", topic, "-r", rate, "-w", int(timeout * 1000),
-                  data=b"".join(record.encode() for record in records), timeout=timeout)
+    def produce(self, topic, records, timeout=60):
+        self._run("produce", topic, "-w", int(timeout * 1000), data=b"".join(r.encode() for r in records), timeout=timeout)
 
-    def produce_in_background(self, topic, records, rate):
-        """Returns a function that waits for the end, and fails if a record was refused."""
-        source = os.path.join(self.folder, f"{topic}.records")
-        with open(source, "wb") as f:
-            f.writelines(record.encode() for record in records)
-        child = subprocess.Popen([self.judge, "produce", "-b", self.address, "-t", topic, "-r", str(rate), "-w", "60000"],
-                                 stdin=open(source, "rb"), stderr=subprocess.PIPE)
-
-        def finish(timeout=90):
-            err = child.communicate(timeout=timeout)[1]
-            assert child.returncode == 0, err.decode()
-        return finish
+    def producing(self, topic):
+        """A judge that produces what is written to its standard input: a Popen."""
+        return subprocess.Popen([self.judge, "produce", "-b", self.address, "-t", topic, "-w", "60000"],
+                                stdin=subprocess.PIPE, stderr=subprocess.PIPE)
 
     def consume(self, topic, count=-1, timeout=60):
         """All records of a topic. With a count: wait for so many; more come back if there are more."""
         return decode_records(self._run("consume", topic, "-n", count, "-w", int(timeout * 1000), timeout=timeout))
+
+    def follow(self, topic, timeout=3600):
+        """Records as they arrive, from the beginning, also of a topic that does not exist yet. A generator; close() ends it."""
+        child = subprocess.Popen([self.judge, "consume", "-b", self.address, "-t", topic, "-n", str(1 << 60), "-w",
+                                  str(timeout * 1000)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        try:
+            while True:
+                head = child.stdout.read(4)
+                if len(head) < 4:
+                    return
+                yield decode_records(head + child.stdout.read(struct.unpack("<I", head)[0]))[0]
+        finally:
+            child.kill()
+            child.wait()
 
     def offsets(self, topic):
         """{partition: (low, high)}"""

@@ -138,12 +138,12 @@ class RabbitMQ:
             "127.0.0.1", self.port, credentials=pika.PlainCredentials(user, password), heartbeat=0, socket_timeout=10,
             blocked_connection_timeout=60))
 
-    def declare(self, *queues, arguments=None, quorum=False):
+    def declare(self, *queues, arguments=None, quorum=False, durable=True):
         arguments = dict(arguments or {}, **({"x-queue-type": "quorum"} if quorum else {}))
         connection = self.connect()
         channel = connection.channel()
         for queue in queues:
-            channel.queue_declare(queue, durable=True, arguments=arguments)
+            channel.queue_declare(queue, durable=durable, arguments=arguments)
         connection.close()
 
     def exchange(self, name, *queues, kind="fanout"):

@@ -112,8 +112,9 @@ PROPERTIES = ("content_type", "content_encoding", "delivery_mode", "priority", "
 
 
 def amqp_header(rng, depth=0):
+    """Any kind that pika 1.2 can write: no floats."""
     simple = [lambda: None, lambda: rng.random() < 0.5, lambda: rng.randint(-1000, 1000), lambda: rng.randint(2**33, 2**40),
-              lambda: rng.uniform(-1e6, 1e6), lambda: text(rng), lambda: rng.randbytes(rng.randint(1, 32)),
+              lambda: text(rng), lambda: rng.randbytes(rng.randint(1, 32)),
               lambda: Decimal(rng.randint(0, 10**6)).scaleb(-2),
               lambda: datetime.fromtimestamp(rng.randint(1, 2**31), timezone.utc).replace(tzinfo=None)]
     if depth < 2 and rng.random() < 0.2:
