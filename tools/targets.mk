@@ -117,14 +117,15 @@ docs: all  ## generate docs/options.md, docs/metrics.md and conf/bailey.schema.j
 share := $(DESTDIR)$(PREFIX)/share
 install: all  ## install below DESTDIR and PREFIX (/usr/local)
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/bailey/connectors $(DESTDIR)$(PREFIX)/include/bailey \
-	  $(share)/doc/bailey $(share)/bailey/conf/examples $(share)/man/man1
+	  $(share)/doc/bailey $(share)/bailey/conf/examples $(share)/man/man5 $(share)/man/man8
 	install -m 755 $(BUILD)/bailey $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(PLUGS) $(DESTDIR)$(PREFIX)/lib/bailey/connectors/
 	install -m 644 include/bailey/*.h $(DESTDIR)$(PREFIX)/include/bailey/
 	install -m 644 $(wildcard README.md CHANGELOG.md docs/*.md) $(share)/doc/bailey/
 	install -m 644 $(wildcard conf/*.yaml conf/*.json) $(share)/bailey/conf/
 	install -m 644 conf/examples/*.yaml $(share)/bailey/conf/examples/
-	$(if $(wildcard docs/man/*.1),install -m 644 docs/man/*.1 $(share)/man/man1/)
+	install -m 644 docs/man/*.5 $(share)/man/man5/
+	install -m 644 docs/man/*.8 $(share)/man/man8/
 clean:  ## remove everything that was built
 	rm -rf build
 help:  ## this list

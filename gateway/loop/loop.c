@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <libwebsockets.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,7 @@ struct bailey_host {
     int64_t now_ms, turn_began_ns;
     uint64_t random;
     atomic_bool stopping;
+    atomic_int posting; /* threads inside bailey_post(): they touch the loop after their task may have run */
     pthread_t thread;
     bool running, has_waited;
     unsigned jobs;
@@ -193,8 +195,10 @@ void loop_at_turn_end_stop(struct bailey_host *loop, struct bailey_task *task)
 
 void bailey_post(struct bailey_host *host, struct bailey_task *task)
 {
+    atomic_fetch_add_explicit(&host->posting, 1, memory_order_relaxed);
     if (mailbox_post(&host->mailbox, task))
         lws_cancel_service(host->context);
+    atomic_fetch_sub_explicit(&host->posting, 1, memory_order_release);
 }
 
 static void job_done(struct bailey_task *task)
@@ -416,6 +420,8 @@ void loop_free(struct bailey_host *loop)
     if (loop == NULL)
         return;
     assert(loop->jobs == 0);
+    while (atomic_load_explicit(&loop->posting, memory_order_acquire) > 0)
+        sched_yield(); /* a helper whose task has run already, between its post and its wake-up */
     if (loop->context != NULL)
         lws_context_destroy(loop->context);
     free(loop->read_buffer);
