@@ -44,7 +44,7 @@ endif
 # A client of Kafka that is not ours: librdkafka and nothing of bailey.
 $(JUDGE): tests/support/rig/judge_kafka.c
 	@mkdir -p $(@D)
-	$(CC) -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra $(if $(DEV),-Werror) -MMD -MP \
+	$(CC) -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-ignored-qualifiers $(if $(DEV),-Werror) -MMD -MP \
 	  $(shell $(PKG_CONFIG) --cflags rdkafka) -o $@ $< $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka)
 
 .PHONY: test unit system tests

@@ -13,7 +13,8 @@ static const struct {
     unsigned may_become;
 } end_states[END_STATES] = {
     [END_CLOSED] = {"closed", 1u << END_OPENING},
-    [END_OPENING] = {"opening", 1u << END_UP | 1u << END_HELD | 1u << END_FAILED | 1u << END_CLOSING | 1u << END_WAITING},
+    [END_OPENING] = {"opening",
+                     1u << END_UP | 1u << END_HELD | 1u << END_FAILED | 1u << END_CLOSING | 1u << END_WAITING},
     [END_UP] = {"up", 1u << END_HELD | 1u << END_FAILED | 1u << END_CLOSING},
     [END_HELD] = {"held", 1u << END_UP | 1u << END_FAILED | 1u << END_CLOSING},
     [END_FAILED] = {"failed", 1u << END_CLOSING},
@@ -41,8 +42,8 @@ static void note_failure(struct end *end, const struct bailey_error *err)
 
 static void wait_to_open(struct end *end)
 {
-    int64_t delay_ms = bailey_backoff_next(end->port.host, &end->backoff, BAILEY_RECONNECT_MIN_MS,
-                                           BAILEY_RECONNECT_MAX_MS);
+    int64_t delay_ms =
+        bailey_backoff_next(end->port.host, &end->backoff, BAILEY_RECONNECT_MIN_MS, BAILEY_RECONNECT_MAX_MS);
 
     end_move(end, END_WAITING);
     bailey_timer_start(end->port.host, &end->retry, delay_ms);
@@ -115,8 +116,12 @@ void end_init(struct end *end, struct lane *lane, enum bailey_role role, struct 
               const struct lane_options *options)
 {
     *end = (struct end){
-        .port = {.host = host, .route = options->route, .instance = options->instance, .lane = options->lane,
-                 .lanes = options->lanes, .credit_messages = options->credit_messages,
+        .port = {.host = host,
+                 .route = options->route,
+                 .instance = options->instance,
+                 .lane = options->lane,
+                 .lanes = options->lanes,
+                 .credit_messages = options->credit_messages,
                  .credit_bytes = options->credit_bytes},
         .lane = lane,
         .role = role,

@@ -26,17 +26,17 @@ struct end {
     struct lane *lane;
     enum bailey_role role;
     enum end_state state;
-    bool wanted;            /* open it again when it has failed */
-    bool is_drained;        /* source: pushes no more */
+    bool wanted;     /* open it again when it has failed */
+    bool is_drained; /* source: pushes no more */
     const struct lane_end_options *options;
     const struct bailey_source *source; /* by role one of these two */
     const struct bailey_sink *sink;
-    void *self;             /* the connector's endpoint; NULL unless open */
+    void *self; /* the connector's endpoint; NULL unless open */
     int64_t up_since_ms;
     struct bailey_backoff backoff;
     struct bailey_timer retry;
     struct bailey_task close_task;
-    char reason[256];       /* why it is held, failed or waiting; "" when up */
+    char reason[256]; /* why it is held, failed or waiting; "" when up */
 };
 
 void end_init(struct end *end, struct lane *lane, enum bailey_role role, struct bailey_host *host,

@@ -27,9 +27,9 @@ struct lane_options {
     const char *route, *instance;
     unsigned lane, lanes;
     int64_t credit_messages, credit_bytes;
-    int64_t messages_max;                    /* finish after so many; 0: go on for ever */
-    const struct template *key;              /* or NULL */
-    struct template *const *templates;       /* of the sink's options, by slot */
+    int64_t messages_max;              /* finish after so many; 0: go on for ever */
+    const struct template *key;        /* or NULL */
+    struct template *const *templates; /* of the sink's options, by slot */
     size_t template_count;
     const struct bailey_source *source;
     const struct bailey_sink *sink;

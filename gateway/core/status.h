@@ -39,8 +39,8 @@ struct lane_status {
 
     pthread_mutex_t lock; /* guards what follows */
     enum lane_state state;
-    char reason[320];     /* "" when running */
-    int64_t since_ms;     /* monotonic: when this state began */
+    char reason[320]; /* "" when running */
+    int64_t since_ms; /* monotonic: when this state began */
 };
 
 static inline void status_add(_Atomic int64_t *counter, int64_t change)

@@ -29,7 +29,7 @@ struct route_status {
     const char *name;
     enum lane_state state; /* the worst of its lanes */
     char reason[320];
-    int64_t since_ms;      /* how long it has been in this state */
+    int64_t since_ms; /* how long it has been in this state */
     int64_t refused[4];
     int64_t latency_count[LATENCY_BUCKETS];
     int64_t latency_sum_ms;

@@ -200,7 +200,8 @@ struct worker *worker_new(const struct worker_options *options, struct bailey_er
     worker->stop = (struct bailey_task){.run = stop_lanes, .ctx = worker};
     worker->deadline = (struct bailey_timer){.fire = deadline_passed, .ctx = worker};
     /* A lane needs a few descriptors of its own at most (wakers of a client library), a broker a few connections. */
-    worker->loop = loop_new(&(struct loop_options){.fds_max = 256 + options->lanes_max * 4 + (unsigned)brokers * 8}, err);
+    worker->loop =
+        loop_new(&(struct loop_options){.fds_max = 256 + options->lanes_max * 4 + (unsigned)brokers * 8}, err);
     if (worker->loop == NULL) {
         free(worker->lanes);
         free(worker->brokers);

@@ -18,9 +18,9 @@ struct broker_gauge {
 
 struct worker_options {
     const struct config *config;
-    struct broker_gauge *gauges;               /* one a broker of the configuration */
-    unsigned lanes_max;                        /* lanes that it will get */
-    void (*on_lane_ended)(void *ctx);          /* on the worker's thread, once a lane */
+    struct broker_gauge *gauges;      /* one a broker of the configuration */
+    unsigned lanes_max;               /* lanes that it will get */
+    void (*on_lane_ended)(void *ctx); /* on the worker's thread, once a lane */
     void *ctx;
 };
 

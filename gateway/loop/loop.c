@@ -293,10 +293,8 @@ struct loop_watch *loop_watch_open(struct bailey_host *loop, int fd, void (*on_e
                                    void *ctx)
 {
     struct loop_watch *watch = calloc(1, sizeof *watch);
-    lws_adopt_desc_t adopt = {.vh = loop->vhost,
-                              .type = LWS_ADOPT_RAW_FILE_DESC,
-                              .fd = {.filefd = fd},
-                              .vh_prot_name = protocols[0].name};
+    lws_adopt_desc_t adopt = {
+        .vh = loop->vhost, .type = LWS_ADOPT_RAW_FILE_DESC, .fd = {.filefd = fd}, .vh_prot_name = protocols[0].name};
 
     if (watch == NULL)
         abort();

@@ -58,8 +58,8 @@ struct tls *tls_new(const struct bailey_tls *options, const char *name, int fd, 
         goto failed;
     }
     SSL_CTX_set_options(tls->context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION);
-    SSL_CTX_set_mode(tls->context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                       SSL_MODE_RELEASE_BUFFERS);
+    SSL_CTX_set_mode(tls->context,
+                     SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_set_verify(tls->context, options->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
     if (!load_files(tls->context, options, err))
         goto failed;
@@ -101,8 +101,8 @@ static enum tls_result result_of(struct tls *tls, int ret, struct bailey_error *
     default:
         verified = SSL_get_verify_result(tls->ssl);
         if (verified != X509_V_OK)
-            bailey_fail_native(err, BAILEY_ERR_CONFIG, "x509", (int)verified, "TLS: the peer's certificate is refused: %s",
-                               X509_verify_cert_error_string(verified));
+            bailey_fail_native(err, BAILEY_ERR_CONFIG, "x509", (int)verified,
+                               "TLS: the peer's certificate is refused: %s", X509_verify_cert_error_string(verified));
         else
             fail_openssl(err, "TLS", NULL);
         return TLS_FAILED;

@@ -593,8 +593,8 @@ static void start_look_up(struct bailey_transport *t)
 static void connect_timed_out(struct bailey_timer *timer)
 {
     struct bailey_transport *t = timer->ctx;
-    static const char *const doing[] = {[RESOLVING] = "looking up its name", [CONNECTING] = "connecting",
-                                        [SECURING] = "the TLS handshake"};
+    static const char *const doing[] = {
+        [RESOLVING] = "looking up its name", [CONNECTING] = "connecting", [SECURING] = "the TLS handshake"};
 
     bailey_fail(&t->reason, BAILEY_ERR_TRANSIENT, "cannot connect to %s:%u: %s took longer than %d s", t->name, t->port,
                 doing[t->state], BAILEY_TRANSPORT_CONNECT_MS / 1000);
@@ -620,8 +620,8 @@ struct bailey_transport *bailey_transport_open(struct bailey_host *host, const c
         abort();
     *t = (struct bailey_transport){.loop = host, .ops = ops, .ctx = ctx, .name = copy_of(name), .port = port, .fd = -1};
     if (tls != NULL)
-        t->options = (struct bailey_tls){tls->enabled, tls->insecure, copy_of(tls->ca), copy_of(tls->cert),
-                                         copy_of(tls->key)};
+        t->options =
+            (struct bailey_tls){tls->enabled, tls->insecure, copy_of(tls->ca), copy_of(tls->cert), copy_of(tls->key)};
     t->flush = (struct bailey_task){.run = flush, .ctx = t};
     t->lose = (struct bailey_task){.run = tell_lost, .ctx = t};
     t->read_on = (struct bailey_task){.run = read_again, .ctx = t};

@@ -117,7 +117,7 @@ static void message_free(struct bailey_message *msg)
     if (msg->release != NULL)
         msg->release(msg->release_owner, msg->release_cookie);
     *(volatile uint32_t *)&msg->magic = 0; /* a stale pointer now asserts */
-    block->next_free = pool->free; /* overlays the magic */
+    block->next_free = pool->free;         /* overlays the magic */
     pool->free = block;
     if (--pool->out == 0 && pool->is_closed)
         pool_destroy(pool);
@@ -225,10 +225,21 @@ struct bailey_message *bailey_message_detach(struct bailey_message *msg)
     own = message_new(msg->pool);
     copy_fields(own, msg);
     struct bailey_bytes *const views[] = {
-        &own->key,           &own->body,         &own->content_type,       &own->content_encoding,
-        &own->correlation_id, &own->reply_to,    &own->message_id,         &own->type,
-        &own->app_id,        &own->user_id,      &own->origin.topic,       &own->origin.queue,
-        &own->origin.exchange, &own->origin.routing_key, &own->origin.destination,
+        &own->key,
+        &own->body,
+        &own->content_type,
+        &own->content_encoding,
+        &own->correlation_id,
+        &own->reply_to,
+        &own->message_id,
+        &own->type,
+        &own->app_id,
+        &own->user_id,
+        &own->origin.topic,
+        &own->origin.queue,
+        &own->origin.exchange,
+        &own->origin.routing_key,
+        &own->origin.destination,
     };
     headers = own->header_count ? bailey_message_alloc(own, own->header_count * sizeof *headers) : NULL;
     for (uint32_t i = 0; i < own->header_count; i++) {

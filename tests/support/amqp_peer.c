@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -318,6 +319,7 @@ void peer_accept(struct bridge *bridge, struct peer *peer)
         loop_turn(bridge->loop, 5);
     }
     fcntl(peer->fd, F_SETFL, O_NONBLOCK);
+    setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
     while (peer->len < 8)
         more_input(peer);
     assert_memory_equal(peer->in, "AMQP\0\0\x09\x01", 8);
@@ -372,13 +374,15 @@ void peer_send(struct peer *peer, const void *data, size_t len)
 
 void peer_frame(struct peer *peer, int type, uint16_t channel, const void *payload, uint32_t len)
 {
-    uint8_t head[AMQ_FRAME_HEAD], end = AMQ_FRAME_END;
+    uint8_t *frame = malloc(len + AMQ_FRAME_OVERHEAD);
 
-    amq_frame_head(head, (enum amq_frame_type)type, channel, len);
-    peer_send(peer, head, sizeof head);
+    assert_non_null(frame);
+    amq_frame_head(frame, (enum amq_frame_type)type, channel, len);
     if (len > 0)
-        peer_send(peer, payload, len);
-    peer_send(peer, &end, 1);
+        memcpy(frame + AMQ_FRAME_HEAD, payload, len);
+    frame[AMQ_FRAME_HEAD + len] = AMQ_FRAME_END;
+    peer_send(peer, frame, len + AMQ_FRAME_OVERHEAD);
+    free(frame);
 }
 
 void peer_method(struct peer *peer, uint16_t channel, amqp_method_number_t id, void *method)

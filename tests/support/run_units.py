@@ -35,7 +35,7 @@ def run(argv):
 
 
 def run_program(program):
-    """(name, passed, failed, seconds, what to show of a failure)"""
+    """(name, passed, failed, seconds, what to show of a failure: the last lines, which hold the reason, after the names)"""
     code, output, seconds = run([program])
     results = [match.group(1) == "ok" for match in RESULT.finditer(output)]
     planned = sum(int(count) for count in PLAN.findall(output))
@@ -43,7 +43,8 @@ def run_program(program):
     failed = max(planned, len(results)) - passed
     if code != 0 and failed == 0 or code == 0 and not results:
         failed += 1  # died outside of a test (a sanitizer's report at exit), or tested nothing
-    return os.path.basename(program), passed, failed, seconds, f"exit: {code}\n{output}"
+    names = [match.group(0) for match in RESULT.finditer(output) if match.group(1) != "ok"]
+    return os.path.basename(program), passed, failed, seconds, "\n".join(output.splitlines()[-50:] + [f"exit: {code}"] + names)
 
 
 def run_replay(program):
@@ -53,7 +54,8 @@ def run_replay(program):
     if not inputs:
         return name, 0, 1, 0, f"no inputs in {' or '.join(map(os.path.relpath, folders))}"
     code, output, seconds = run([program, *inputs])
-    return f"{name} ({len(inputs)} inputs)", code == 0, code != 0, seconds, f"exit: {code}\n{output}"
+    text = "\n".join(output.splitlines()[-50:] + [f"exit: {code}"])
+    return f"{name} ({len(inputs)} inputs)", code == 0, code != 0, seconds, text
 
 
 def main():
@@ -72,7 +74,7 @@ def main():
             print(f"  {'FAIL' if bad else 'ok  '} {seconds:6.2f} s  {name}: {ok:d} passed" + (f", {bad:d} failed" if bad else ""),
                   flush=True)
             if bad:
-                print("\n".join("      " + line for line in text.splitlines()[-60:]), flush=True)
+                print("\n".join("      " + line for line in text.splitlines()), flush=True)
     print(f"unit, {time.monotonic() - began:.0f} s: {passed} passed, {failed} failed")
     return 1 if failed else 0
 

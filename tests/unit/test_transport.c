@@ -141,10 +141,10 @@ static int loop_teardown(void **state)
     return 0;
 }
 
-#define TURN_UNTIL(condition)                                                                                          \
-    for (int64_t until = bailey_wall_ms(loop) + DEADLINE_MS; !(condition);) {                                          \
-        assert_true(bailey_wall_ms(loop) < until);                                                                     \
-        loop_turn(loop, 20);                                                                                           \
+#define TURN_UNTIL(condition)                                                 \
+    for (int64_t until = bailey_wall_ms(loop) + DEADLINE_MS; !(condition);) { \
+        assert_true(bailey_wall_ms(loop) < until);                            \
+        loop_turn(loop, 20);                                                  \
     }
 
 static void bytes_are_echoed_through_small_and_large_writes(void **state)
