@@ -1,7 +1,7 @@
 /* A ring of states by delivery tag.
  *
- * RabbitMQ demands that the tag of an ack with `multiple` is itself outstanding: so the prefix is told by its highest tag that
- * was not acknowledged singly before, and if there is none, by nothing.
+ * RabbitMQ demands that the tag of an ack with `multiple` is itself outstanding: so the prefix is told by its highest
+ * tag that was not acknowledged singly before, and if there is none, by nothing.
  */
 #include "acks.h"
 

@@ -1,7 +1,7 @@
 /* acks.h: which deliveries of a consuming channel are settled, and the fewest frames that tell the broker so.
  *
- * Delivery tags of a channel are 1, 2, 3, ...: a ring from the oldest that is not acknowledged, one word each. Pure: it holds
- * no channel; amq_acks_next() says what to send. One thread.
+ * Delivery tags of a channel are 1, 2, 3, ...: a ring from the oldest that is not acknowledged, one word each. Pure:
+ * it holds no channel; amq_acks_next() says what to send. One thread.
  */
 #ifndef AMQ_ACKS_H
 #define AMQ_ACKS_H
@@ -40,8 +40,8 @@ struct amq_ack {
     bool reject;
 };
 
-/* The next frame to send; false: none. First the settled prefix, by one frame with `multiple`; then, if `singly`, those beyond
- * a hole one by one. Rejected ones are told singly, always. */
+/* The next frame to send; false: none. First the settled prefix, by one frame with `multiple`; then, if `singly`,
+ * those beyond a hole one by one. Rejected ones are told singly, always. */
 bool amq_acks_next(struct amq_acks *acks, bool singly, struct amq_ack *ack);
 
 /* True if something is settled that amq_acks_next(singly = false) does not tell, because an older one is not. */

@@ -1,7 +1,8 @@
 /* AMQP 0-9-1 (RabbitMQ): option tables, what they cannot say, and the descriptor.
  *
- * rabbitmq-c is the codec of methods only; connections, frames, time and flow are ours (connection.c, channel.c, frame.c), over the
- * gateway's transport. The ends are amqp_source.c and amqp_sink.c, the mapping of messages amqp_map.c and amqp_unmap.c.
+ * rabbitmq-c is the codec of methods only; connections, frames, time and flow are ours (connection.c, channel.c,
+ * frame.c), over the gateway's transport. The ends are amqp_source.c and amqp_sink.c, the mapping of messages
+ * amqp_map.c and amqp_unmap.c.
  */
 #include "amq.h"
 

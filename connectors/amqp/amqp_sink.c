@@ -1,13 +1,13 @@
 /* A publisher: one channel with confirms, a window of what is unconfirmed, one verdict for each delivery.
  *
  *     channel open → look at or create exchange or queue → confirm.select → up ⇄ held
- *                                                              ↑ renewed         │ the channel was closed because of a message
+ *                                                              ↑ renewed         │ closed because of a message
  *                                                              └──── suspects ───┘
  *
- * Always `mandatory`: what no queue takes comes back by basic.return, before its ack, and is refused. When the broker closes the
- * channel because of one message (406, 403, 311), nobody says which: all that were unconfirmed are suspects, and are sent again
- * one at a time on a new channel until the culprit has closed it alone; it is refused, the others go on. When the lane tries a
- * known culprit again, it is sent while nothing else is unconfirmed.
+ * Always `mandatory`: what no queue takes comes back by basic.return, before its ack, and is refused. When the broker
+ * closes the channel because of one message (406, 403, 311), nobody says which: all that were unconfirmed are
+ * suspects, and are sent again one at a time on a new channel until the culprit has closed it alone; it is refused,
+ * the others go on. When the lane tries a known culprit again, it is sent while nothing else is unconfirmed.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,10 +2,11 @@
  *
  *     channel open → look at or create the queue → (bind) → up ⇄ consumer (none → starting → on → stopping → none)
  *
- * AMQP knows a window of messages (prefetch), none of bytes. So the window is sized by what messages weigh: it begins small,
- * grows by consuming anew once their mean size is known, and when the lane has no room although the window is not used up
- * (bytes, or the sink is away) the consumer is cancelled, until resume(). Up to one window may be on its way meanwhile.
- * Nothing is handed back by nack: what is not settled stays unacknowledged, and returns with the channel's close.
+ * AMQP knows a window of messages (prefetch), none of bytes. So the window is sized by what messages weigh: it begins
+ * small, grows by consuming anew once their mean size is known, and when the lane has no room although the window is
+ * not used up (bytes, or the sink is away) the consumer is cancelled, until resume(). Up to one window may be on its
+ * way meanwhile. Nothing is handed back by nack: what is not settled stays unacknowledged, and returns with the
+ * channel's close.
  */
 #include <assert.h>
 #include <stdio.h>
@@ -359,7 +360,8 @@ static uint16_t largest_window(const struct source *source)
 static uint16_t fitting_window(const struct source *source)
 {
     uint64_t fits = (uint64_t)source->port->credit_bytes / (source->mean + 1), limit = largest_window(source);
-    uint64_t taken = amq_acks_outstanding(&source->acks) - (source->consumer == ON ? amq_acks_since_mark(&source->acks) : 0);
+    uint64_t taken =
+        amq_acks_outstanding(&source->acks) - (source->consumer == ON ? amq_acks_since_mark(&source->acks) : 0);
 
     fits = fits > limit ? limit : fits;
     return (uint16_t)(fits > taken ? fits - taken : 1);
@@ -393,9 +395,9 @@ static void stop_consumer(struct source *source)
     amq_channel_send(&source->ch, AMQP_BASIC_CANCEL_METHOD, &cancel);
 }
 
-/* Messages turned out so much smaller than thought that a larger window is worth a new consumer. Only at a moment when the old
- * window is used up, so that nothing is on its way: what the broker sent to a consumer that is being cancelled it takes back, and
- * marks as redelivered. */
+/* Messages turned out so much smaller than thought that a larger window is worth a new consumer. Only at a moment
+ * when the old window is used up, so that nothing is on its way: what the broker sent to a consumer that is being
+ * cancelled it takes back, and marks as redelivered. */
 static void grow_window(struct source *source)
 {
     if (source->consumer == ON && source->ch.state == AMQ_CHANNEL_OPEN &&

@@ -1,7 +1,8 @@
 /* Content header → envelope. The other direction is amqp_map.c.
  *
- * One pass over bytes that nobody has checked: every read is bounded, nesting and the number of values are limited, and what
- * is allocated is in proportion to what has arrived. Strings stay where they are; only arrays of headers are allocated.
+ * One pass over bytes that nobody has checked: every read is bounded, nesting and the number of values are limited,
+ * and what is allocated is in proportion to what has arrived. Strings stay where they are; only arrays of headers are
+ * allocated.
  */
 #include "amqp_map.h"
 
@@ -151,7 +152,8 @@ static bool is_bytes(const struct bailey_value *value)
     return value->kind == BAILEY_KIND_BYTES || value->kind == BAILEY_KIND_STRING;
 }
 
-/* Restore what field `own` holds; false if it is not of the form that we write: then it is somebody's ordinary header. */
+/* Restore what field `own` holds; false if it is not of the form that we write: then it is somebody's ordinary
+ * header. */
 static bool restore(struct decoder *d, int own, const struct bailey_value *value)
 {
     struct bailey_message *msg = d->msg;

@@ -1,7 +1,7 @@
 /* A message from its frames: one copy out of the receive buffer.
  *
- * A body up to WHOLE_MAX gets its memory inside of the message at once; a larger one gets it as it arrives, whatever size is
- * declared, and the message keeps the block.
+ * A body up to WHOLE_MAX gets its memory inside of the message at once; a larger one gets it as it arrives, whatever
+ * size is declared, and the message keeps the block.
  */
 #include "assembly.h"
 

@@ -1,7 +1,8 @@
 /* Channels of a connection: numbers, opening and closing, and who gets which frame.
  *
- * A channel that we closed keeps its number until the broker's close-ok: frames that were on their way are dropped there. What
- * arrives must be expected: content only after the method that announces it, methods only of those a broker sends.
+ * A channel that we closed keeps its number until the broker's close-ok: frames that were on their way are dropped
+ * there. What arrives must be expected: content only after the method that announces it, methods only of those a
+ * broker sends.
  */
 #include "connection_impl.h"
 
@@ -244,8 +245,8 @@ void amq_channels_input_end(struct amq_connection *conn)
 
 /* ---- Frames ---- */
 
-/* What a broker may send on a channel, besides channel.* (handled below). None of them has a table: rabbitmq-c's recursive decoder is
- * never reached by them. */
+/* What a broker may send on a channel, besides channel.* (handled below). None of them has a table: rabbitmq-c's
+ * recursive decoder is never reached by them. */
 static bool expected_method(uint32_t id)
 {
     switch (id) {

@@ -1,7 +1,8 @@
 /* The life of a connection: dial with back-off, heart-beats, close. What it says on channel 0 is handshake.c.
  *
- * rabbitmq-c encodes and decodes the methods; sockets, time and frames are ours. Whatever ends a connection ends in conn_failed()
- * or amq_connection_closed(): the transport is closed, its channels are told, and the next dial is scheduled.
+ * rabbitmq-c encodes and decodes the methods; sockets, time and frames are ours. Whatever ends a connection ends in
+ * conn_failed() or amq_connection_closed(): the transport is closed, its channels are told, and the next dial is
+ * scheduled.
  */
 #include "connection_impl.h"
 

@@ -1,13 +1,13 @@
 /* connection.h: connections to one broker, and the channels that endpoints have on them.
  *
- * A broker of a worker has one connection for publishing and one for consuming (an alarm stops RabbitMQ from reading a
- * publishing connection), and more only when channel_max is reached. A connection is dialed when its first channel is wanted
- * and kept for AMQ_LINGER_MS after the last; it redials by itself, with its own back-off.
+ * A broker of a worker has one connection for publishing and one for consuming (an alarm stops RabbitMQ from reading
+ * a publishing connection), and more only when channel_max is reached. A connection is dialed when its first channel
+ * is wanted and kept for AMQ_LINGER_MS after the last; it redials by itself, with its own back-off.
  *
  *     DOWN → DIALING → HANDSHAKE → OPEN → CLOSING → DOWN
  *
- * Worker's thread. Channels belong to their endpoints, which embed a struct amq_channel; callbacks may do anything to their
- * own channel, and never free it: endpoints are freed by a task of their own.
+ * Worker's thread. Channels belong to their endpoints, which embed a struct amq_channel; callbacks may do anything to
+ * their own channel, and never free it: endpoints are freed by a task of their own.
  */
 #ifndef AMQ_CONNECTION_H
 #define AMQ_CONNECTION_H
@@ -40,8 +40,8 @@ struct amq_channel_ops {
     void (*writable)(struct amq_channel *ch);
     /* connection.blocked (channel.flow): `reason`; NULL: no longer. */
     void (*blocked)(struct amq_channel *ch, const char *reason);
-    /* The broker closed the channel (`connection` = false: the connection goes on, amq_channel_renew() is possible), or the
-     * connection is gone or could not be made: then the channel belongs to no connection any more. */
+    /* The broker closed the channel (`connection` = false: the connection goes on, amq_channel_renew() is possible),
+     * or the connection is gone or could not be made: then the channel belongs to no connection any more. */
     void (*lost)(struct amq_channel *ch, const struct bailey_error *err, bool connection);
     /* amq_channel_close() is done. */
     void (*closed)(struct amq_channel *ch);
@@ -83,8 +83,8 @@ uint32_t amq_broker_next_group(struct amq_broker *broker);
 /* Want a channel: opened() or lost() answers, never from within. `ch->state` must be NONE. */
 void amq_channel_attach(struct amq_broker *broker, enum amq_role role, struct amq_channel *ch);
 
-/* Give up this channel, unacknowledged deliveries with it, and open a new one on the same connection; after lost(connection =
- * false) or at any time while it is on a connection. */
+/* Give up this channel, unacknowledged deliveries with it, and open a new one on the same connection; after
+ * lost(connection = false) or at any time while it is on a connection. */
 void amq_channel_renew(struct amq_channel *ch);
 
 /* Close in order: closed() comes when the broker said so, which proves that it has read all that was sent before, or
@@ -117,8 +117,8 @@ uint8_t *amq_connection_reserve(struct amq_connection *conn, size_t len);
 void amq_connection_commit(struct amq_connection *conn, size_t len);
 /* By reference, if long: then follow with amq_connection_pin() of the message that holds the bytes. */
 void amq_connection_append(struct amq_connection *conn, const void *data, size_t len);
-/* Keep `msg` alive until all that was appended so far is written: whatever the peer says meanwhile (an ack for what it cannot
- * have read, a channel.close) must not free bytes that the output refers to. */
+/* Keep `msg` alive until all that was appended so far is written: whatever the peer says meanwhile (an ack for what
+ * it cannot have read, a channel.close) must not free bytes that the output refers to. */
 void amq_connection_pin(struct amq_connection *conn, struct bailey_message *msg);
 bool amq_connection_full(const struct amq_connection *conn);
 uint64_t amq_connection_appended(const struct amq_connection *conn);

@@ -1,5 +1,5 @@
-/* A message becomes a method frame, a header frame and body frames. The first two, and a short body, are encoded in one piece of
- * the output; a long body is referred to, cut at frame_max.
+/* A message becomes a method frame, a header frame and body frames. The first two, and a short body, are encoded in
+ * one piece of the output; a long body is referred to, cut at frame_max.
  */
 #include "publish.h"
 

@@ -19,8 +19,8 @@ struct amq_publisher {
 void amq_publisher_init(struct amq_publisher *p, struct amq_channel *ch, const char *exchange,
                         const struct amq_map_options *map);
 
-/* Write `msg`, with `mandatory`. The body is referred to if it is long (and `msg` pinned). False: it cannot be expressed, nothing
- * was written, and `err` says why (PERMANENT). */
+/* Write `msg`, with `mandatory`. The body is referred to if it is long (and `msg` pinned). False: it cannot be
+ * expressed, nothing was written, and `err` says why (PERMANENT). */
 bool amq_publish(struct amq_publisher *p, struct bailey_message *msg, struct bailey_bytes routing_key, int64_t wall_ms,
                  bool possible_duplicate, struct bailey_error *err);
 

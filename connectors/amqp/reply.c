@@ -3,16 +3,18 @@
 
 #include <stdio.h>
 
-static enum bailey_error_kind reply_kind(unsigned code)
+static enum bailey_error_kind reply_kind(unsigned code, const char *text)
 {
     switch (code) {
+    case AMQP_PRECONDITION_FAILED: /* of arguments, or of the acks of a channel */
+        return strstr(text, "timed out") != NULL || strstr(text, "delivery tag") != NULL ? BAILEY_ERR_TRANSIENT
+                                                                                         : BAILEY_ERR_CONFIG;
     case AMQP_NO_ROUTE:
     case AMQP_CONTENT_TOO_LARGE:
         return BAILEY_ERR_PERMANENT;
     case AMQP_ACCESS_REFUSED:
     case AMQP_NOT_FOUND:
     case AMQP_RESOURCE_LOCKED:
-    case AMQP_PRECONDITION_FAILED:
     case AMQP_NOT_ALLOWED:
     case AMQP_NOT_IMPLEMENTED:
     case 402: /* invalid path */
@@ -49,7 +51,7 @@ bool amq_reply_error(struct bailey_error *err, unsigned code, amqp_bytes_t text)
     const char *hint;
 
     snprintf(copy, sizeof copy, "%.*s", (int)(text.len < 190 ? text.len : 190), (const char *)text.bytes);
-    bailey_fail_native(err, reply_kind(code), "amqp", (int)code, "%u %s", code, copy);
+    bailey_fail_native(err, reply_kind(code, copy), "amqp", (int)code, "%u %s", code, copy);
     hint = reply_hint(code, copy);
     if (hint[0] != '\0')
         bailey_hint(err, "%s", hint);

@@ -75,7 +75,7 @@ static bool same_message(const struct amq_returned *r, const struct amq_returned
            equal(delivery->message->body, r->data + r->body_at, r->len - r->body_at);
 }
 
-/* Had the delivery these very properties? Not to be decided for one with an expiry, which is relative to its sending. */
+/* Had the delivery these very properties? For one with an expiry, which is relative to its sending: no. */
 static bool same_properties(const struct amq_returned *r, const struct amq_returned_among *among,
                             const struct bailey_delivery *delivery)
 {

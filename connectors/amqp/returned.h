@@ -1,4 +1,5 @@
-/* returned.h: a message that comes back by basic.return, and which of the unconfirmed it is. Zeroed = none. One thread. */
+/* returned.h: a message that comes back by basic.return, and which of the unconfirmed it is. Zeroed = none. One
+ * thread. */
 #ifndef AMQ_RETURNED_H
 #define AMQ_RETURNED_H
 
@@ -30,8 +31,9 @@ struct amq_returned_among {
     int64_t wall_ms;
 };
 
-/* The tag of the unconfirmed message that this is, 0: none. Returns come in the order of publishing and name no tag: the oldest with
- * the same routing key, body and properties counts, else the oldest with the same routing key and body. */
+/* The tag of the unconfirmed message that this is, 0: none. Returns come in the order of publishing and name no tag:
+ * the oldest with the same routing key, body and properties counts, else the oldest with the same routing key and
+ * body. */
 uint64_t amq_returned_find(const struct amq_returned *r, const struct amq_returned_among *among);
 
 #endif

@@ -1,4 +1,5 @@
-/* Declaring queues and exchanges. Arguments come as text: an integer becomes a long, true and false a boolean, the rest text. */
+/* Declaring queues and exchanges. Arguments come as text: an integer becomes a long, true and false a boolean, the
+ * rest text. */
 #include "setup.h"
 
 #include <errno.h>

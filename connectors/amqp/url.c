@@ -1,5 +1,5 @@
-/* Reads an amqp:// URL from left to right: scheme, authority, path. No part of it is echoed in an error before it is sure that
- * no password can be in it. */
+/* Reads an amqp:// URL from left to right: scheme, authority, path. No part of it is echoed in an error before it is
+ * sure that no password can be in it. */
 #include "url.h"
 
 #include <string.h>

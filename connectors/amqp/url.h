@@ -16,8 +16,8 @@ struct amq_url {
     char password[1024]; /* a secret: wipe the struct after use (amq_url_wipe) */
 };
 
-/* Percent-decodes user, password and vhost. Default user and password: guest; port: 5672, with TLS 5671; vhost: /, also for
- * an empty path. False with a CONFIG error; its text never shows the userinfo. */
+/* Percent-decodes user, password and vhost. Default user and password: guest; port: 5672, with TLS 5671; vhost: /,
+ * also for an empty path. False with a CONFIG error; its text never shows the userinfo. */
 bool amq_url_parse(const char *text, struct amq_url *url, struct bailey_error *err);
 
 void amq_url_wipe(struct amq_url *url);

@@ -1,5 +1,5 @@
-/* window.h: what a publishing channel has sent and the broker has not confirmed: a ring by delivery tag. 0-9-1 has none of this;
- * see RabbitMQ's publisher confirms. Tags count from 1 after confirm.select. Pure, one thread.
+/* window.h: what a publishing channel has sent and the broker has not confirmed: a ring by delivery tag. 0-9-1 has
+ * none of this; see RabbitMQ's publisher confirms. Tags count from 1 after confirm.select. Pure, one thread.
  */
 #ifndef AMQ_WINDOW_H
 #define AMQ_WINDOW_H

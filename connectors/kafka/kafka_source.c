@@ -393,6 +393,8 @@ static bool configure(struct kafka_source *source, const struct kafka_broker *br
            kafka_conf_set(conf, "enable.auto.offset.store", "false", err) &&
            kafka_conf_set(conf, "auto.offset.reset", "error", err) &&
            kafka_conf_set_number(conf, "session.timeout.ms", settings->session_timeout_ms, err) &&
+           /* Also how soon a member learns of a rebalance; librdkafka's 3 s would not do for a session of 3 s. */
+           kafka_conf_set_number(conf, "heartbeat.interval.ms", settings->session_timeout_ms / 10, err) &&
            kafka_conf_set(conf, "partition.assignment.strategy",
                           settings->assignment == KAFKA_COOPERATIVE ? "cooperative-sticky" : "range,roundrobin", err) &&
            kafka_conf_set(conf, "isolation.level",

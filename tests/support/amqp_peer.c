@@ -192,7 +192,8 @@ void bridge_until(struct bridge *bridge, bool (*done)(struct bridge *bridge))
 
     while (!done(bridge)) {
         if (clock_ms() > end)
-            fail_msg("the lane did not come to what was expected: %zu settled, refused %d transient %d permanent, state %d: %s",
+            fail_msg("the lane did not come to what was expected: %zu settled, refused %d transient %d permanent, "
+                     "state %d: %s",
                      bridge->settled_count, (int)bridge->status.refused[BAILEY_ERR_TRANSIENT],
                      (int)bridge->status.refused[BAILEY_ERR_PERMANENT], bridge->status.state, bridge->status.reason);
         loop_turn(bridge->loop, 5);
@@ -429,8 +430,9 @@ void *peer_expect(struct peer *peer, uint16_t channel, amqp_method_number_t id)
         fail_msg("expected method %u.%u on channel %u, got %u.%u on %u", id >> 16, id & 0xffff, channel, got >> 16,
                  got & 0xffff, peer->frame.channel);
     recycle_amqp_pool(&peer->pool);
-    assert_int_equal(amqp_decode_method(id, &peer->pool, (amqp_bytes_t){peer->frame.size - 4, peer->held + 4}, &decoded),
-                     AMQP_STATUS_OK);
+    assert_int_equal(
+        amqp_decode_method(id, &peer->pool, (amqp_bytes_t){peer->frame.size - 4, peer->held + 4}, &decoded),
+        AMQP_STATUS_OK);
     return decoded;
 }
 

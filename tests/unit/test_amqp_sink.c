@@ -1,4 +1,5 @@
-/* Publishing to a broker that does as the test says: confirms, returns, refusals, the search for a culprit, alarms, lies. */
+/* Publishing to a broker that does as the test says: confirms, returns, refusals, the search for a culprit, alarms,
+ * lies. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -147,8 +148,8 @@ static void returns_of_equal_messages_match_one_each(void **state)
     finish();
 }
 
-/* A message came back that is none of those that are out, byte by byte: then nothing of them may count as delivered by the acks
- * that follow. They are sent again, one at a time. */
+/* A message came back that is none of those that are out, byte by byte: then nothing of them may count as delivered
+ * by the acks that follow. They are sent again, one at a time. */
 static void an_unknown_return_confirms_nothing(void **state)
 {
     amqp_channel_close_ok_t closed = {0};
@@ -293,7 +294,8 @@ static void confirms_for_what_was_not_sent_end_the_connection(void **state)
     }
 }
 
-/* A long body is written by reference. The peer lies that it has it all, while most of it still waits here to be written. */
+/* A long body is written by reference. The peer lies that it has it all, while most of it still waits here to be
+ * written. */
 static void a_body_outlives_a_lying_ack(void **state)
 {
     static uint8_t big[900 << 10];

@@ -180,8 +180,8 @@ static void tags_of_a_lost_channel_mean_nothing_on_the_next(void **state)
     finish();
 }
 
-/* Bodies fill the lane's bytes long before the window of messages is used up: the consumer is cancelled, and comes back with a
- * smaller window when there is room. */
+/* Bodies fill the lane's bytes long before the window of messages is used up: the consumer is cancelled, and comes
+ * back with a smaller window when there is room. */
 static void without_room_for_bytes_the_consumer_is_cancelled(void **state)
 {
     static char big[(128 << 10) - 16];
@@ -199,7 +199,8 @@ static void without_room_for_bytes_the_consumer_is_cancelled(void **state)
     peer_expect(&peer, 1, AMQP_CHANNEL_OPEN_METHOD);
     peer_method(&peer, 1, AMQP_CHANNEL_OPEN_OK_METHOD, &opened);
     qos = peer_expect(&peer, 1, AMQP_BASIC_QOS_METHOD);
-    assert_int_equal(qos->prefetch_count, 31); /* 4 MiB of credit for messages of 128 KiB, as long as nothing else is known */
+    assert_int_equal(qos->prefetch_count,
+                     31); /* 4 MiB of credit for messages of 128 KiB, as long as nothing else is known */
     peer_method(&peer, 1, AMQP_BASIC_QOS_OK_METHOD, &qos_ok);
     peer_expect(&peer, 1, AMQP_BASIC_CONSUME_METHOD);
     peer_method(&peer, 1, AMQP_BASIC_CONSUME_OK_METHOD, &consuming);

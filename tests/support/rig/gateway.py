@@ -3,11 +3,12 @@ import http.client
 import json
 import os
 import re
+import signal
 import subprocess
 
 from .process import Process, until
 
-# Sanitizers report and exit with these; a signal of the kernel's shows as a negative code.
+SANITIZER = re.compile(r"(ERROR|WARNING): \w*Sanitizer|runtime error: ")
 SAMPLE = re.compile(r'^(\w+)(?:\{(.*)\})? (\S+)$')
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -120,9 +121,13 @@ class Gateway:
     def end(self):
         """At the end of a story: a gateway that fell over by itself fails it."""
         child = self.process.child
-        if child is not None and child.poll() not in (None, 0, -9, -15):
-            raise AssertionError(f"{self.name} ended with {child.returncode}:\n{self.process.tail(40)}")
+        fallen = child is not None and child.poll() not in (None, 0, -signal.SIGKILL)
         self.process.kill()
+        if fallen:
+            raise AssertionError(f"{self.name} ended with {child.returncode}:\n{self.process.tail(40)}")
+        report = SANITIZER.search(self.output()) if os.path.exists(self.process.log) else None
+        if report:
+            raise AssertionError(f"{self.name}: a sanitizer reports:\n{self.output()[report.start():][:6000]}")
 
     def rss_kb(self):
         return self.process.rss_kb()
