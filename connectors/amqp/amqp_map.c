@@ -54,7 +54,6 @@ struct encoder {
     struct amq_writer *w;
     const struct bailey_message *msg;
     const struct amq_map_options *options;
-    bool bytes_as_text; /* from Kafka, whose headers have no type: text is what readers expect */
     bool bad_cc;
 };
 
@@ -120,9 +119,7 @@ static void write_value(struct encoder *e, const struct bailey_value *value, int
     struct amq_writer *w = e->w;
 
     if (value->kind == BAILEY_KIND_STRING || value->kind == BAILEY_KIND_BYTES) {
-        bool text = value->kind == BAILEY_KIND_STRING || (e->bytes_as_text && bailey_utf8_valid(value->bytes));
-
-        write_text(w, text ? 'S' : 'x', value->bytes);
+        write_text(w, (char)value->kind, value->bytes);
         return;
     }
     amq_write_uint(w, 1, (uint8_t)value->kind);
@@ -344,7 +341,7 @@ static unsigned write_expiration(struct amq_writer *w, const struct bailey_messa
 enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_message *msg,
                                    const struct amq_map_options *options, int64_t wall_ms, bool possible_duplicate)
 {
-    struct encoder e = {.w = w, .msg = msg, .options = options, .bytes_as_text = msg->origin.topic.data != NULL};
+    struct encoder e = {.w = w, .msg = msg, .options = options};
     int64_t left_ms = msg->expires_at_ms != 0 ? msg->expires_at_ms - wall_ms : 0;
     uint8_t *flags_at = amq_write_space(w, 2);
     unsigned flags = 0;

@@ -63,6 +63,7 @@ struct source {
 };
 
 static void adjust(struct source *source);
+static int64_t tick_ms(const struct source *source);
 static void grow_window(struct source *source);
 
 static uint32_t now_second(const struct source *source)
@@ -304,7 +305,7 @@ static void ready(struct source *source)
     source->is_ready = true;
     source->paused = bailey_room(source->port) == 0; /* the sink is not there yet: resume() will tell */
     bailey_up(source->port);
-    bailey_timer_start(source->host, &source->tick, TICK_MS);
+    bailey_timer_start(source->host, &source->tick, tick_ms(source));
     adjust(source);
 }
 
@@ -484,8 +485,8 @@ static void renew_before_timeout(struct source *source)
     int64_t limit_ms = source->settings->consumer_timeout_ms;
     uint32_t second;
 
-    if (limit_ms == 0 || !amq_acks_oldest(&source->acks, &second) ||
-        (int64_t)(now_second(source) - second) * 1000 < limit_ms * 8 / 10 - TICK_MS)
+    if (!amq_acks_oldest(&source->acks, &second) ||
+        (int64_t)(now_second(source) - second) * 1000 < limit_ms * 8 / 10 - tick_ms(source))
         return;
     bailey_log(BAILEY_LOG_WARN, "amqp.handed_back", kv_str("route", source->port->route),
                kv_str("queue", source->settings->queue), kv_u64("messages", amq_acks_outstanding(&source->acks)),
@@ -517,13 +518,21 @@ static void look_at_lag(struct source *source)
     source->looking = amq_queue_look(&source->ch, bailey_bytes_of(source->settings->queue));
 }
 
+/* Often enough for the consumer_timeout. */
+static int64_t tick_ms(const struct source *source)
+{
+    int64_t tenth = source->settings->consumer_timeout_ms / 10;
+
+    return tenth < TICK_MS ? tenth : TICK_MS;
+}
+
 static void on_tick(struct bailey_timer *timer)
 {
     struct source *source = timer->ctx;
 
     if (source->failed || source->closing)
         return;
-    bailey_timer_start(source->host, timer, TICK_MS);
+    bailey_timer_start(source->host, timer, tick_ms(source));
     tell_opaque_tables(source);
     if (source->ch.state != AMQ_CHANNEL_OPEN)
         return;

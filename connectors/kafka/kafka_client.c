@@ -159,7 +159,8 @@ void kafka_client_fatal(struct kafka_client *client)
     bailey_fail_native(&err, BAILEY_ERR_TRANSIENT, "kafka", code, "%s", text);
     /* A member is also fenced by its own join that a frozen broker answered too late: then once. */
     if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
-        bailey_hint(&err, "if this repeats, another gateway uses the same `instance:` for this route: give each its own");
+        bailey_hint(&err,
+                    "if this repeats, another gateway uses the same `instance:` for this route: give each its own");
     fail(client, &err);
 }
 

@@ -37,7 +37,7 @@ struct kafka_client {
     rd_kafka_queue_t *consumer; /* messages, rebalances, answers to commits; NULL in a producer */
     rd_kafka_queue_t *results;  /* of admin requests */
     struct bailey_host *host;
-    char *broker; /* its name in `brokers:` */
+    char *broker;               /* its name in `brokers:` */
     const char *const *servers; /* of the settings */
     const struct kafka_client_ops *ops;
     void *ctx; /* NULL once the owner has gone */
@@ -47,7 +47,7 @@ struct kafka_client {
     struct bailey_timer probe; /* while no broker can be reached: ask until one answers */
     struct kafka_request *requests;
     bool counted_up, was_up, away, failed;
-    char trouble[256]; /* what a broker connection failed of since one worked */
+    char trouble[256];      /* what a broker connection failed of since one worked */
     char disconnected[256]; /* what librdkafka said when it ended: less telling */
 
     size_t kept; /* things of the instance that are still in use elsewhere: it ends after the last */

@@ -100,6 +100,14 @@ static struct bailey_bytes value_bytes(const struct bailey_value *value)
     return value->kind == BAILEY_KIND_NULL ? BAILEY_NULL_BYTES : value->bytes;
 }
 
+/* Kafka's headers have no types: text counts as STRING, which is what readers elsewhere expect; the rest is BYTES. */
+static enum bailey_kind untyped_kind(struct bailey_bytes value)
+{
+    if (value.data == NULL)
+        return BAILEY_KIND_NULL;
+    return bailey_utf8_valid(value) ? BAILEY_KIND_STRING : BAILEY_KIND_BYTES;
+}
+
 /* Give the user's headers the kinds they had. */
 static void restore_kinds(struct bailey_message *msg, struct bailey_header *headers, uint32_t count,
                           struct bailey_bytes types)
@@ -114,7 +122,7 @@ static void restore_kinds(struct bailey_message *msg, struct bailey_header *head
         enum bailey_kind kind = (enum bailey_kind)types.data[i];
         struct bailey_value value;
 
-        if (kind == BAILEY_KIND_BYTES || kind == BAILEY_KIND_NULL || headers[i].value.kind == BAILEY_KIND_NULL)
+        if (kind == BAILEY_KIND_NULL || headers[i].value.kind == BAILEY_KIND_NULL)
             continue; /* they are what they are */
         if (bailey_value_parse(msg, kind, headers[i].value.bytes, &value))
             headers[i].value = value;
@@ -134,6 +142,7 @@ void kafka_map_import(struct bailey_message *msg, struct bailey_header *headers,
             continue;
         if (kept != i)
             headers[kept] = headers[i];
+        headers[kept].value.kind = untyped_kind(value_bytes(&headers[kept].value));
         kept++;
     }
     restore_kinds(msg, headers, kept, types);
@@ -153,9 +162,15 @@ bool kafka_map_is_bare(const struct bailey_message *msg)
 
 bool kafka_map_is_typed(const struct bailey_message *msg)
 {
-    for (uint32_t i = 0; i < msg->header_count; i++)
-        if (msg->headers[i].value.kind != BAILEY_KIND_BYTES && msg->headers[i].value.kind != BAILEY_KIND_NULL)
+    for (uint32_t i = 0; i < msg->header_count; i++) {
+        const struct bailey_value *value = &msg->headers[i].value;
+        bool is_untyped = value->kind == BAILEY_KIND_NULL ||
+                          ((value->kind == BAILEY_KIND_STRING || value->kind == BAILEY_KIND_BYTES) &&
+                           untyped_kind(value->bytes) == value->kind);
+
+        if (!is_untyped)
             return true;
+    }
     return false;
 }
 

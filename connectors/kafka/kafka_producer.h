@@ -58,7 +58,7 @@ struct kafka_sink {
     bool ready; /* its topic exists, or need not */
     bool shown_up, shown_held, failed, closing;
     unsigned away_shown; /* of the producer's away_serial */
-    bool full; /* send() took less than it was given */
+    bool full;           /* send() took less than it was given */
     int64_t full_since;
     int full_at;      /* messages that were in the producer then */
     int64_t deadline; /* while closing */

@@ -89,9 +89,11 @@ static void set_state(struct client *client, enum client_state state)
 /* All places are taken: who asks nothing must leave soon. Once: a deadline set anew each time would never come. */
 static void hurry_readers(struct admin *admin)
 {
-    for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++)
+    for (size_t i = 0; i < ADMIN_CLIENTS_MAX; i++) {
+        assert(admin->clients[i] != NULL);
         if (admin->clients[i]->state == READING && !admin->clients[i]->hurried)
             set_state(admin->clients[i], READING);
+    }
 }
 
 static void drop_answer(struct client *client)

@@ -371,6 +371,7 @@ static struct bailey_bytes value(const struct part *part, struct bailey_message 
 /* "${header.order-id}" for an error. A header's name comes from the configuration, not from the message. */
 static void describe(const struct part *part, char *out, size_t size)
 {
+    assert(part->kind < PART_KINDS);
     if (part->kind == PART_HEADER)
         snprintf(out, size, "${header.%.*s}", (int)(part->text.len < 100 ? part->text.len : 100),
                  (const char *)part->text.data);

@@ -100,7 +100,7 @@ struct bailey_url_form {
     bool whole_url;                 /* true: the URL without its query */
     const char *source_path_option; /* option of the end that gets the path without its "/", if there is one */
     const char *sink_path_option;
-    const char *example;            /* for `bailey help copy` */
+    const char *example; /* for `bailey help copy` */
 };
 
 struct bailey_connector {

@@ -103,9 +103,9 @@ struct bailey_transport;
 
 struct bailey_tls {
     bool enabled;
-    bool insecure;      /* do not verify the peer */
-    const char *ca;     /* PEM file; NULL = the system's trust. Replaces it, does not add to it */
-    const char *cert;   /* PEM files of the client's certificate and key, or NULL */
+    bool insecure;    /* do not verify the peer */
+    const char *ca;   /* PEM file; NULL = the system's trust. Replaces it, does not add to it */
+    const char *cert; /* PEM files of the client's certificate and key, or NULL */
     const char *key;
 };
 
@@ -123,9 +123,9 @@ struct bailey_transport_ops {
 };
 
 enum {
-    BAILEY_TRANSPORT_INPUT_MAX = 1 << 20,   /* bytes of unconsumed input */
-    BAILEY_TRANSPORT_BACKLOG = 1 << 20,     /* bytes of unwritten output at which a sender should stop */
-    BAILEY_TRANSPORT_CONNECT_MS = 10000,    /* name look-up, connect and TLS together */
+    BAILEY_TRANSPORT_INPUT_MAX = 1 << 20, /* bytes of unconsumed input */
+    BAILEY_TRANSPORT_BACKLOG = 1 << 20,   /* bytes of unwritten output at which a sender should stop */
+    BAILEY_TRANSPORT_CONNECT_MS = 10000,  /* name look-up, connect and TLS together */
 };
 
 /* Begin to connect to host:port; answers by on_connected or on_lost. Name look-up runs on a helper thread. Strings are

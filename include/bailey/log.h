@@ -72,12 +72,12 @@ bool bailey_log_wants(enum bailey_log_level level);
 /* Print one event with `count` pairs. Use the macro below. */
 void bailey_log_event(enum bailey_log_level level, const char *event, const struct bailey_kv *pairs, size_t count);
 
-#define bailey_log(level, event, ...)                                                                                  \
-    do {                                                                                                               \
-        if (bailey_log_wants(level)) {                                                                                 \
-            const struct bailey_kv bailey_log_pairs_[] = {__VA_ARGS__};                                                \
-            bailey_log_event(level, event, bailey_log_pairs_, sizeof bailey_log_pairs_ / sizeof *bailey_log_pairs_);   \
-        }                                                                                                              \
+#define bailey_log(level, event, ...)                                                                                \
+    do {                                                                                                             \
+        if (bailey_log_wants(level)) {                                                                               \
+            const struct bailey_kv bailey_log_pairs_[] = {__VA_ARGS__};                                              \
+            bailey_log_event(level, event, bailey_log_pairs_, sizeof bailey_log_pairs_ / sizeof *bailey_log_pairs_); \
+        }                                                                                                            \
     } while (0)
 
 #endif

@@ -52,8 +52,8 @@ enum bailey_kind {
     BAILEY_KIND_I64 = 'l',
     BAILEY_KIND_F32 = 'f',
     BAILEY_KIND_F64 = 'd',
-    BAILEY_KIND_DECIMAL = 'D',   /* value = u64 >> 8 (unsigned 32 bit) scaled by 10^-(u64 & 255) */
-    BAILEY_KIND_STRING = 'S',    /* text; UTF-8 is usual, not promised */
+    BAILEY_KIND_DECIMAL = 'D', /* value = u64 >> 8 (unsigned 32 bit) scaled by 10^-(u64 & 255) */
+    BAILEY_KIND_STRING = 'S',  /* text; UTF-8 is usual, not promised */
     BAILEY_KIND_BYTES = 'x',
     BAILEY_KIND_TIMESTAMP = 'T', /* u64: seconds since 1970 */
     BAILEY_KIND_TABLE = 'F',
@@ -110,15 +110,15 @@ struct bailey_message {
 
     const struct bailey_header *headers; /* in order, names may repeat */
     uint32_t header_count;
-    int16_t priority; /* 0..255; -1 = none */
-    uint8_t timestamp_kind;  /* enum bailey_timestamp_kind */
-    uint8_t durability;      /* enum bailey_durability */
-    bool redelivered;        /* the source says that it may have delivered this before */
-    uint8_t hops;            /* gateways passed so far */
-    int64_t timestamp_ms;    /* since 1970; meaningless if timestamp_kind is NONE */
-    int64_t expires_at_ms;   /* since 1970; 0 = never */
+    int16_t priority;       /* 0..255; -1 = none */
+    uint8_t timestamp_kind; /* enum bailey_timestamp_kind */
+    uint8_t durability;     /* enum bailey_durability */
+    bool redelivered;       /* the source says that it may have delivered this before */
+    uint8_t hops;           /* gateways passed so far */
+    int64_t timestamp_ms;   /* since 1970; meaningless if timestamp_kind is NONE */
+    int64_t expires_at_ms;  /* since 1970; 0 = never */
 
-    struct bailey_bytes content_type;     /* null = none, as are all below */
+    struct bailey_bytes content_type; /* null = none, as are all below */
     struct bailey_bytes content_encoding;
     struct bailey_bytes correlation_id;
     struct bailey_bytes reply_to;
@@ -137,7 +137,7 @@ struct bailey_message {
 
     size_t size; /* bytes it counts against credit; set by bailey_receive: key + body + headers */
 
-    struct bailey_pool *pool;                       /* private from here on */
+    struct bailey_pool *pool; /* private from here on */
     void (*release)(void *owner, void *cookie);
     void *release_owner;
     void *release_cookie;

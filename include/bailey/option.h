@@ -31,7 +31,7 @@ enum bailey_option_flags {
     BAILEY_OPT_SECRET = 1u << 1,   /* never printed; for an URL: its password is never printed */
     BAILEY_OPT_URL = 1u << 2,      /* an URL whose userinfo may hold a password: printed with the password masked */
     BAILEY_OPT_ADVANCED = 1u << 3, /* listed last */
-    BAILEY_OPT_PATH = 1u << 4,     /* STRING: a file; what is given relative is made absolute from the YAML file's folder */
+    BAILEY_OPT_PATH = 1u << 4, /* STRING: a file; what is given relative is made absolute from the YAML file's folder */
 };
 
 struct bailey_list {
@@ -43,7 +43,7 @@ struct bailey_map {
     const struct bailey_map_entry {
         const char *name;
         const char *value;
-    } *entries;
+    } * entries;
     size_t count;
 };
 
@@ -64,15 +64,15 @@ struct bailey_template {
 struct bailey_option {
     const char *name; /* NULL ends the table */
     enum bailey_option_type type;
-    unsigned flags;               /* enum bailey_option_flags */
-    size_t offset;                /* offsetof() in the settings struct */
-    const char *initial;          /* default as one would write it in YAML; NULL = zero/absent */
-    const char *initial_text;     /* how help words a computed default ("credit.messages"); NULL = `initial` */
-    int64_t min, max;             /* INT, DURATION (ms), SIZE (bytes): range if max > 0; STRING: length if max > 0 */
-    const char *const *choices;   /* ENUM: names, ends with NULL */
+    unsigned flags;             /* enum bailey_option_flags */
+    size_t offset;              /* offsetof() in the settings struct */
+    const char *initial;        /* default as one would write it in YAML; NULL = zero/absent */
+    const char *initial_text;   /* how help words a computed default ("credit.messages"); NULL = `initial` */
+    int64_t min, max;           /* INT, DURATION (ms), SIZE (bytes): range if max > 0; STRING: length if max > 0 */
+    const char *const *choices; /* ENUM: names, ends with NULL */
     const struct bailey_option *children; /* GROUP, DECLARE: ends with {0} */
-    const char *unit;             /* INT: what is counted, "messages" */
-    const char *summary;          /* one sentence, ends with a full stop */
+    const char *unit;                     /* INT: what is counted, "messages" */
+    const char *summary;                  /* one sentence, ends with a full stop */
 };
 
 #endif

@@ -57,14 +57,14 @@ void harness_begin(void)
         log_set_fd(open("/dev/null", O_WRONLY | O_CLOEXEC));
 }
 
-struct bridge bridge_start(const char *yaml)
+struct bridge bridge_start_with(const char *yaml, config_find *find)
 {
     struct text report = {0};
     struct config_counts counts = {0};
     struct bailey_error err = {0};
     struct bridge bridge = {0};
 
-    bridge.config = config_load_text(yaml, strlen(yaml), "test.yaml", registry_find, &report, &counts);
+    bridge.config = config_load_text(yaml, strlen(yaml), "test.yaml", find, &report, &counts);
     if (bridge.config == NULL) {
         fprintf(stderr, "%s\n", yaml);
         fail("the configuration is wrong", report.data != NULL ? report.data : "");
@@ -74,6 +74,11 @@ struct bridge bridge_start(const char *yaml)
     if (bridge.gateway == NULL)
         fail("the gateway does not start", err.text);
     return bridge;
+}
+
+struct bridge bridge_start(const char *yaml)
+{
+    return bridge_start_with(yaml, registry_find);
 }
 
 struct route_status bridge_status(const struct bridge *bridge, const char *name)
@@ -152,7 +157,8 @@ static bool has_state(void *ctx)
 
 bool bridge_wait_delivered(const struct bridge *bridge, const char *route, int64_t count, int timeout_ms)
 {
-    return wait_until(has_delivered, &(struct awaited){.bridge = bridge, .route = route, .delivered = count}, timeout_ms);
+    return wait_until(has_delivered, &(struct awaited){.bridge = bridge, .route = route, .delivered = count},
+                      timeout_ms);
 }
 
 bool bridge_wait_state(const struct bridge *bridge, const char *route, enum lane_state state, int timeout_ms)

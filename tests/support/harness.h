@@ -24,6 +24,9 @@ struct bridge {
 /* Start a gateway; the test fails, with the findings, if the configuration has errors. */
 struct bridge bridge_start(const char *yaml);
 
+/* Same, with connectors found by `find`: to put something between a connector and the core. */
+struct bridge bridge_start_with(const char *yaml, config_find *find);
+
 /* The route called `name`. */
 struct route_status bridge_status(const struct bridge *bridge, const char *name);
 

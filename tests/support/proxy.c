@@ -80,7 +80,8 @@ static void rewrite_port(const struct proxy *proxy, uint8_t *data, size_t len)
     static const char host[] = "127.0.0.1";
     uint8_t *at = data, *end = data + len;
 
-    while ((at = memmem(at, (size_t)(end - at), host, sizeof host - 1)) != NULL && end - at >= (ptrdiff_t)sizeof host + 3) {
+    while ((at = memmem(at, (size_t)(end - at), host, sizeof host - 1)) != NULL &&
+           end - at >= (ptrdiff_t)sizeof host + 3) {
         uint32_t port;
 
         at += sizeof host - 1;

@@ -47,8 +47,8 @@ static void ignores_what_it_does_not_know(void **state)
     assert_false(watermark_settle(&mark, 0));
     assert_true(watermark_add(&mark, 5));
     assert_true(watermark_add(&mark, 9));
-    assert_false(watermark_add(&mark, 9));  /* twice */
-    assert_false(watermark_add(&mark, 6));  /* backwards */
+    assert_false(watermark_add(&mark, 9)); /* twice */
+    assert_false(watermark_add(&mark, 6)); /* backwards */
     assert_false(watermark_settle(&mark, 4));
     assert_false(watermark_settle(&mark, 7)); /* in a gap */
     assert_false(watermark_settle(&mark, 10));
@@ -211,9 +211,9 @@ static void survives_rebalances(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(starts_unknown_or_known), cmocka_unit_test(ignores_what_it_does_not_know),
+        cmocka_unit_test(starts_unknown_or_known),        cmocka_unit_test(ignores_what_it_does_not_know),
         cmocka_unit_test(refuses_offsets_that_cannot_be), cmocka_unit_test(settles_backwards),
-        cmocka_unit_test(agrees_with_the_model),   cmocka_unit_test(survives_rebalances),
+        cmocka_unit_test(agrees_with_the_model),          cmocka_unit_test(survives_rebalances),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
