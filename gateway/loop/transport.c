@@ -148,6 +148,8 @@ void transport_up(struct bailey_transport *t)
     t->last_read_ms = t->last_write_ms = bailey_now_ms(t->loop);
     if (t->output.len > 0)
         loop_at_turn_end(t->loop, &t->flush);
+    if (t->held)
+        loop_watch_hold(t->watch, true);
     t->ops->on_connected(t->ctx);
 }
 
@@ -295,8 +297,6 @@ static bool open_socket(struct bailey_transport *t)
     }
     t->fd = fd;
     t->state = CONNECTING;
-    if (t->held)
-        loop_watch_hold(t->watch, true);
     loop_at_turn_end(t->loop, &t->flush); /* asks for writability there, outside of any callback */
     return true;
 }

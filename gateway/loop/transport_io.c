@@ -163,7 +163,7 @@ void transport_read(struct bailey_transport *t)
 {
     for (int i = 0; i < READS_MAX; i++) {
         uint8_t *data = read_space(t);
-        size_t got = t->held ? 0 : read_some(t, data, LOOP_READ_BUFFER);
+        size_t got = t->held && t->state == UP ? 0 : read_some(t, data, LOOP_READ_BUFFER);
 
         if (got == 0 || !take(t, data, got))
             return;
@@ -189,9 +189,10 @@ void bailey_transport_hold(struct bailey_transport *t, bool held)
     if (t->held == held)
         return;
     t->held = held;
-    if (t->watch != NULL)
-        loop_watch_hold(t->watch, held);
-    if (held || t->state != UP)
+    if (t->state != UP) /* a handshake must read */
+        return;
+    loop_watch_hold(t->watch, held);
+    if (held)
         return;
     t->last_read_ms = bailey_now_ms(t->loop);
     bailey_again(t->loop, &t->read_on); /* what on_data left, and what OpenSSL holds */

@@ -170,11 +170,12 @@ void bailey_transport_end_message(struct bailey_transport *transport, bool text)
  * lie in frames that are ready to be written; they are copied, what was appended by reference is done with.) */
 size_t bailey_transport_backlog(const struct bailey_transport *transport);
 
-/* Stop reading, or read on: the back-pressure of protocols that have no credit. Allowed in every callback; from within on_data,
- * what that leaves unconsumed is given again when reading goes on. While held, nothing that the peer does is noticed but
- * the end of the connection, in front of which unread bytes are then lost; a WebSocket's pings stay unanswered. So the
- * owner must not judge a held peer by its silence (heart-beats lie unread in the socket), must go on sending its own
- * heart-beats, and holds no longer than the peer's patience. Letting go sets bailey_transport_last_read_ms() to now. */
+/* Stop reading, or read on: the back-pressure of protocols that have no credit. Allowed at any time, in every callback, too; what
+ * on_data leaves unconsumed then is given again when reading goes on. While held, nothing that the peer does is noticed but
+ * a reset of the connection, in front of which unread bytes are lost; that it closed in order is told when reading goes on,
+ * and a WebSocket's pings stay unanswered. So the owner must not judge a held peer by its silence (heart-beats lie unread in
+ * the socket), goes on sending its own heart-beats, and holds no longer than the peer's patience. Letting go sets
+ * bailey_transport_last_read_ms() to now. */
 void bailey_transport_hold(struct bailey_transport *transport, bool held);
 
 /* Monotonic ms of the last byte read and the last byte written: for heart-beats. A WebSocket's control frames do not count. */
