@@ -1,7 +1,7 @@
 /* OpenSSL behind five results. Its error queue is per thread, and is emptied before each call, as the manual of
  * SSL_get_error(3) asks.
  *
- * Renegotiation is off. What OpenSSL does not bound are messages after the handshake that are no data (key updates, tickets,
+ * Renegotiation is off. What OpenSSL (3.0.19, tried) does not bound are messages after the handshake that are no data (key updates, tickets,
  * requests for renegotiation), each of which costs it work: a peer that sends many of them in a row is dropped. */
 #include "loop/tls.h"
 
