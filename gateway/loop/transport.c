@@ -85,26 +85,31 @@ bool transport_lose(struct bailey_transport *t)
     return false;
 }
 
-bool transport_lost_while(struct bailey_transport *t, const char *what, int error)
+/* `error` is the system's; 0: the peer closed it. */
+static void say_while(struct bailey_transport *t, const char *what, int error)
 {
-    if (t->state != LOST)
-        bailey_fail_native(&t->reason, BAILEY_ERR_TRANSIENT, "errno", error, "%s %.150s: %s", what, t->where,
-                           error ? strerror(error) : "the peer closed the connection");
-    return transport_lose(t);
+    bailey_fail_native(&t->reason, BAILEY_ERR_TRANSIENT, "errno", error, "%s %.150s: %s", what, t->where,
+                       error ? strerror(error) : "the peer closed the connection");
+}
+
+/* Who is silent or hangs up in a handshake may be waiting for another protocol. */
+static void hint_at_port(struct bailey_transport *t)
+{
+    if (t->state == SECURING || t->state == UPGRADING)
+        bailey_hint(&t->reason, "Check that the port is the one for %s.", t->state == SECURING ? "TLS" : "WebSockets");
 }
 
 bool transport_ended(struct bailey_transport *t, int error)
 {
-    bool was_securing = t->state == SECURING, was_upgrading = t->state == UPGRADING;
+    const char *what = t->state == SECURING    ? "connection lost during the TLS handshake to"
+                       : t->state == UPGRADING ? "connection lost during the WebSocket handshake to"
+                                               : "connection lost to";
 
-    transport_lost_while(t,
-                         was_securing    ? "connection lost during the TLS handshake to"
-                         : was_upgrading ? "connection lost during the WebSocket handshake to"
-                                         : "connection lost to",
-                         error);
-    if (was_securing || was_upgrading)
-        bailey_hint(&t->reason, "Check that the port is the one for %s.", was_securing ? "TLS" : "WebSockets");
-    return false;
+    if (t->state == LOST)
+        return false;
+    say_while(t, what, error);
+    hint_at_port(t);
+    return transport_lose(t);
 }
 
 bool transport_lost_for(struct bailey_transport *t, const struct bailey_error *err)
@@ -201,6 +206,12 @@ static void begin_tls(struct bailey_transport *t)
     secure(t);
 }
 
+static void cannot_connect(struct bailey_transport *t, int error)
+{
+    say_while(t, "cannot connect to", error);
+    transport_lose(t);
+}
+
 /* This address does not answer: the next one, if there is one. */
 static void attempt_failed(struct bailey_transport *t, int error)
 {
@@ -208,7 +219,7 @@ static void attempt_failed(struct bailey_transport *t, int error)
     if (++t->address < t->addresses.count)
         try_address(t);
     else
-        transport_lost_while(t, "cannot connect to", error);
+        cannot_connect(t, error);
 }
 
 static void attempt_timed_out(struct bailey_timer *timer)
@@ -321,7 +332,7 @@ static void try_address(struct bailey_transport *t)
         }
         error = errno;
     }
-    transport_lost_while(t, "cannot connect to", error);
+    cannot_connect(t, error);
 }
 
 static void looked_up(void *ctx, int error, const struct addresses *found)
@@ -349,6 +360,7 @@ static void connect_timed_out(struct bailey_timer *timer)
 
     bailey_fail(&t->reason, BAILEY_ERR_TRANSIENT, "cannot connect to %.100s: %s took longer than %d s", t->where,
                 doing[t->state], BAILEY_TRANSPORT_CONNECT_MS / 1000);
+    hint_at_port(t);
     transport_lose(t);
 }
 

@@ -50,9 +50,7 @@ bool transport_leave(struct bailey_transport *t);
 
 /* It is over, for t->reason; the owner is told by a task of its own. Returns false. */
 bool transport_lose(struct bailey_transport *t);
-/* The same, for the system's `error`; 0: the peer closed it. */
-bool transport_lost_while(struct bailey_transport *t, const char *what, int error);
-/* The same, while bytes were exchanged. */
+/* The same, as the connection ended: for the system's `error`; 0: the peer closed it. */
 bool transport_ended(struct bailey_transport *t, int error);
 /* The same, for `err`, which names no address. */
 bool transport_lost_for(struct bailey_transport *t, const struct bailey_error *err);

@@ -200,6 +200,15 @@ void bailey_transport_hold(struct bailey_transport *t, bool held)
 
 /* ---- Writing ---- */
 
+/* The peer has left, maybe not without a word: what it said before (an ERROR, the reason of a WebSocket's close) is worth more
+ * than that the pipe is broken. */
+static bool write_failed(struct bailey_transport *t, int error)
+{
+    if (t->state == UP && !t->held)
+        transport_read(t);
+    return t->closed || t->state == LOST ? false : transport_ended(t, error);
+}
+
 static bool write_tls(struct bailey_transport *t, const struct iovec *iov, int count, size_t *written)
 {
     struct bailey_error err = {0};
@@ -219,7 +228,7 @@ static bool write_tls(struct bailey_transport *t, const struct iovec *iov, int c
             t->wants_write = true;
             return true;
         case TLS_CLOSED:
-            return transport_ended(t, 0);
+            return write_failed(t, 0);
         default:
             return transport_lost_for(t, &err);
         }
@@ -240,7 +249,7 @@ static bool write_plain(struct bailey_transport *t, struct iovec *iov, int count
         t->wants_write = true;
         return true;
     }
-    return transport_ended(t, errno);
+    return write_failed(t, errno);
 }
 
 /* One write of the oldest bytes. False if the connection was lost by it. */

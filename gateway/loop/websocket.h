@@ -10,11 +10,11 @@
 
 #include "loop/output.h"
 
+/* FRAME_MAX: longer messages are fragmented, so that a pong can pass, and as Artemis takes no larger frames. */
 enum {
-    WEBSOCKET_HEAD_MAX = 16 << 10, /* bytes of the answer to the handshake */
-    WEBSOCKET_FRAME_MAX =
-        256 << 10, /* payload of a frame of ours: longer messages are fragmented, so that a pong can pass */
-    WEBSOCKET_WIRE_MAX = 64 << 10, /* bytes in frames that wait to be written */
+    WEBSOCKET_HEAD_MAX = 16 << 10,  /* bytes of the answer to the handshake */
+    WEBSOCKET_FRAME_MAX = 64 << 10, /* payload of a frame of ours */
+    WEBSOCKET_WIRE_MAX = 64 << 10,  /* bytes in frames that wait to be written */
 };
 
 struct websocket;

@@ -239,6 +239,8 @@ static void a_peer_that_accepts_and_stays_silent_in_a_handshake_is_given_up(void
     pass(20);
     wire_lost(&silent[0], "the TLS handshake took longer than 10 s");
     wire_lost(&silent[1], "the WebSocket handshake took longer than 10 s");
+    assert_non_null(strstr(silent[0].err.hint, "TLS"));
+    assert_non_null(strstr(silent[1].err.hint, "WebSocket"));
     wire_close(&silent[0]);
     wire_close(&silent[1]);
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <cmocka.h>
 
@@ -172,6 +173,24 @@ static void what_came_before_a_close_is_given_and_the_close_is_answered(void **s
     assert_int_equal(next_frame(payload, sizeof payload), 0x88);
     assert_memory_equal(payload, "\x03\xf0", 2);
     wire_expect_end(&server);
+}
+
+static void the_reason_of_a_close_is_told_though_a_write_fails_first(void **state)
+{
+    struct linger at_once = {.l_onoff = 1};
+
+    (void)state;
+    upgrade();
+    wire_send(&server,
+              "\x88\x05\x03\xf1"
+              "big",
+              7);
+    setsockopt(server.fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    wire_hang_up(&server); /* a reset: the write of this turn, which comes before its reads, fails */
+    bailey_transport_append(client.transport, "more", 4);
+    bailey_transport_end_message(client.transport, true);
+    wire_lost(&client, "the peer closed the WebSocket: 1009 big");
+    assert_string_not_equal(client.err.hint, "");
 }
 
 static void a_refused_handshake_is_told_with_status_and_hint(void **state)
@@ -341,6 +360,7 @@ int main(void)
         WITH_PEER(frames_that_come_with_the_answer_are_not_lost_and_one_byte_at_a_time_is_enough),
         WITH_PEER(a_fault_ends_that_connection_once_and_the_peer_is_told_1002),
         WITH_PEER(what_came_before_a_close_is_given_and_the_close_is_answered),
+        WITH_PEER(the_reason_of_a_close_is_told_though_a_write_fails_first),
         WITH_PEER(a_refused_handshake_is_told_with_status_and_hint),
         WITH_PEER(a_wrong_sub_protocol_is_a_mistake_of_the_configuration),
         WITH_PEER(headers_without_end_are_cut_off),
