@@ -83,7 +83,7 @@ static bool unusable(const char *what, const char *path, const char *hint, struc
 static bool load_authorities(SSL_CTX *context, const char *path, struct bailey_error *err)
 {
     if (path == NULL) {
-        SSL_CTX_set_default_verify_paths(context);
+        SSL_CTX_set_default_verify_paths(context); /* where there are none, nobody is trusted */
         return true;
     }
     return can_read("CA certificates", path, err) &&

@@ -276,7 +276,7 @@ static void on_event(void *ctx, unsigned events)
     else if (t->state == SECURING)
         secure(t);
     else if (events & LOOP_WRITABLE)
-        loop_at_turn_end(t->loop, &t->flush);
+        transport_writable(t);
     else if (t->state == UP || t->state == UPGRADING)
         transport_read(t);
     if (!t->closed && t->state == UP && t->tls != NULL && t->output.len + t->wire.len > 0)

@@ -23,6 +23,7 @@ struct bailey_transport {
     enum transport_state state;
     unsigned busy;
     bool closed, was_full, wants_write, held;
+    bool read_blocked; /* TLS must write an answer of its own before it reads on */
 
     struct look_up *look_up;
     struct addresses addresses;
@@ -61,6 +62,9 @@ void transport_up(struct bailey_transport *t);
 /* Read what there is, and hand it over. */
 void transport_read(struct bailey_transport *t);
 void transport_read_again(struct bailey_task *task);
+
+/* The socket takes bytes again. */
+void transport_writable(struct bailey_transport *t);
 
 /* Write what waits, as much as the socket takes. False if the connection was lost by it. */
 bool transport_write(struct bailey_transport *t);

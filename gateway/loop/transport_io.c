@@ -129,8 +129,9 @@ static size_t read_tls(struct bailey_transport *t, uint8_t *data, size_t space)
         return done;
     case TLS_WANT_READ:
         return 0;
-    case TLS_WANT_WRITE:
-        t->wants_write = true;
+    case TLS_WANT_WRITE: /* that the socket is readable says nothing now, and must not wake the loop */
+        t->read_blocked = true;
+        loop_watch_hold(t->watch, true);
         loop_at_turn_end(t->loop, &t->flush);
         return 0;
     case TLS_CLOSED:
@@ -159,11 +160,16 @@ static size_t read_some(struct bailey_transport *t, uint8_t *data, size_t space)
     return 0;
 }
 
+static bool may_read(const struct bailey_transport *t)
+{
+    return !t->read_blocked && !(t->held && t->state == UP);
+}
+
 void transport_read(struct bailey_transport *t)
 {
     for (int i = 0; i < READS_MAX; i++) {
         uint8_t *data = read_space(t);
-        size_t got = t->held && t->state == UP ? 0 : read_some(t, data, LOOP_READ_BUFFER);
+        size_t got = may_read(t) ? read_some(t, data, LOOP_READ_BUFFER) : 0;
 
         if (got == 0 || !take(t, data, got))
             return;
@@ -172,6 +178,16 @@ void transport_read(struct bailey_transport *t)
     }
     if (t->tls != NULL)
         bailey_again(t->loop, &t->read_on); /* OpenSSL may hold bytes of which poll knows nothing */
+}
+
+void transport_writable(struct bailey_transport *t)
+{
+    loop_at_turn_end(t->loop, &t->flush);
+    if (!t->read_blocked)
+        return;
+    t->read_blocked = false;
+    loop_watch_hold(t->watch, t->held && t->state == UP);
+    transport_read(t);
 }
 
 void transport_read_again(struct bailey_task *task)
@@ -191,7 +207,7 @@ void bailey_transport_hold(struct bailey_transport *t, bool held)
     t->held = held;
     if (t->state != UP) /* a handshake must read */
         return;
-    loop_watch_hold(t->watch, held);
+    loop_watch_hold(t->watch, held || t->read_blocked);
     if (held)
         return;
     t->last_read_ms = bailey_now_ms(t->loop);
@@ -280,7 +296,7 @@ bool transport_write(struct bailey_transport *t)
         if (written > 0 && t->ws == NULL)
             t->last_write_ms = bailey_now_ms(t->loop);
     }
-    if (t->wants_write)
+    if (t->wants_write || t->read_blocked)
         loop_watch_writable(t->watch);
     return true;
 }

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -22,8 +24,20 @@ static struct tls_peer peer;
 static struct identity ca, broker;
 static struct bailey_tls tls;
 
+static int send_buffer; /* of sockets that are made; 0: the system's */
+
+int socket(int domain, int type, int protocol)
+{
+    int fd = (int)syscall(SYS_socket, domain, type, protocol);
+
+    if (fd >= 0 && send_buffer > 0)
+        setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &send_buffer, sizeof send_buffer);
+    return fd;
+}
+
 static int setup(void **state)
 {
+    send_buffer = 0;
     if (wire_setup(state) != 0)
         return -1;
     wire_listen(&server);
@@ -346,6 +360,53 @@ static void key_updates_are_answered_but_not_without_end(void **state)
     wire_lost(&client, "TLS: more than 32 key updates or other messages without data");
 }
 
+static int64_t clock_ms(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+/* Send key updates that ask for an answer, with data between them. Returns how many bytes of data. */
+static size_t ask(size_t max)
+{
+    size_t sent = 0;
+
+    while (sent < max && SSL_key_update(peer.ssl, SSL_KEY_UPDATE_REQUESTED) == 1 && SSL_write(peer.ssl, "x", 1) == 1)
+        sent++;
+    ERR_clear_error();
+    return sent;
+}
+
+static void a_peer_that_asks_for_answers_and_reads_none_keeps_the_loop_asleep(void **state)
+{
+    enum { ASKS = 2000 };
+    size_t sent, before;
+    int small = 4096;
+    int64_t began_ms;
+    char got[1];
+
+    (void)state;
+    setsockopt(server.listener, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    serve_as(&broker);
+    send_buffer = 4096;
+    connect_well();
+    sent = ask(ASKS);
+    do { /* until the answers fill both sockets, and the client reads no more */
+        before = client.len;
+        for (int i = 0; i < 5; i++)
+            wire_turn();
+    } while (client.len != before);
+    assert_true(before < sent);
+    assert_int_equal(client.lost, 0);
+    began_ms = clock_ms();
+    loop_turn(wire_loop, 60);
+    assert_true(clock_ms() - began_ms >= 50);
+    WIRE_UNTIL(SSL_read(peer.ssl, got, 1), client.len == sent); /* the peer takes them: it reads on */
+    ERR_clear_error();
+}
+
 static void renegotiation_is_refused_and_not_without_end(void **state)
 {
     (void)state;
@@ -411,6 +472,7 @@ int main(void)
         WITH_TLS(a_client_certificate_is_shown_renewed_and_asked_for),
         WITH_TLS(a_peer_that_speaks_no_tls_or_hangs_up_is_told_from_one_that_is_refused),
         WITH_TLS(key_updates_are_answered_but_not_without_end),
+        WITH_TLS(a_peer_that_asks_for_answers_and_reads_none_keeps_the_loop_asleep),
         WITH_TLS(renegotiation_is_refused_and_not_without_end),
         WITH_TLS(a_websocket_goes_over_tls),
     };
