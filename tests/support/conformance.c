@@ -172,7 +172,8 @@ static void assert_each_came_once(int count)
 {
     take_numbers();
     assert_int_equal(tally.distinct, count);
-    assert_int_equal(tally.duplicates, 0);
+    if (tally.duplicates > 0)
+        fail_msg("%d duplicates, %d of them unmarked", tally.duplicates, tally.unmarked);
 }
 
 /* Put `count` messages into the subject, and nothing else. */
@@ -200,8 +201,11 @@ static void everything_arrives_once_and_in_order(void **state)
 
     new_place(subject);
     forget_numbers();
-    put_numbers(subject, 0, subject->messages);
+    put_numbers(subject, 0, subject->sink != NULL ? 1 : subject->messages);
     bridge = start(subject, (struct routes){.sink = subject->sink, .source = subject->source});
+    wait_for_numbers(1); /* a quorum queue that was just created may refuse what comes before it has a leader */
+    if (subject->sink != NULL)
+        put_numbers(subject, 1, subject->messages - 1);
     wait_for_numbers(subject->messages);
     drain_and_stop(&bridge);
     assert_each_came_once(subject->messages);
