@@ -112,7 +112,7 @@ static bool next_frame(struct bare_stomp *stomp, struct frame *frame, int wait_m
 struct bare_stomp *bare_stomp_open(const char *host, int port)
 {
     static const char connect_frame[] =
-        "CONNECT\naccept-version:1.2\nhost:/\nlogin:admin\npasscode:admin\nheart-beat:0,0\n\n";
+        "CONNECT\naccept-version:1.2\nhost:/\nlogin:admin\npasscode:admin-secret\nheart-beat:0,0\n\n";
     struct bare_stomp *stomp = calloc(1, sizeof *stomp);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     struct frame frame;

@@ -19,7 +19,7 @@ struct bare_message {
     char ack[200];
 };
 
-/* Connect and log in as admin, admin. */
+/* Connect and log in as the rig's user, admin. */
 struct bare_stomp *bare_stomp_open(const char *host, int port);
 
 void bare_stomp_subscribe(struct bare_stomp *stomp, const char *queue, int prefetch);
