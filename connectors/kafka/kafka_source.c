@@ -266,6 +266,13 @@ static void topic_missing(void *ctx, const struct bailey_error *err)
     kafka_source_fail(ctx, err);
 }
 
+static int64_t tick_ms(const struct kafka_source *source)
+{
+    int64_t commit_ms = source->settings->commit_interval_ms;
+
+    return commit_ms < TICK_MS ? commit_ms : TICK_MS;
+}
+
 static void on_tick(struct bailey_timer *timer)
 {
     struct kafka_source *source = timer->ctx;
@@ -282,7 +289,7 @@ static void on_tick(struct bailey_timer *timer)
     if (source->paused || source->closing || source->rebalance != REBALANCE_NONE)
         kafka_client_again(source->client);
     go_on(source);
-    bailey_timer_start(source->host, &source->tick, TICK_MS);
+    bailey_timer_start(source->host, &source->tick, tick_ms(source));
 }
 
 static void source_drain(void *self)
