@@ -381,7 +381,7 @@ static size_t ask(size_t max)
 
 static void a_peer_that_asks_for_answers_and_reads_none_keeps_the_loop_asleep(void **state)
 {
-    enum { ASKS = 2000 };
+    enum { ASKS = 1000 };
     size_t sent, before;
     int small = 4096;
     int64_t began_ms;
