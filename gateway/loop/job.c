@@ -1,5 +1,5 @@
-/* One queue under one lock: jobs are rare (a look-up, a commit at a rebalance), so simplicity counts, not speed. A job that
- * finds no idle helper starts one; so a look-up that hangs for its whole time-out delays others only when all are taken. */
+/* One queue under one lock: jobs are rare (a commit at a rebalance), so simplicity counts, not speed. A job that finds no idle
+ * helper starts one; so a call that takes its whole time-out delays others only when all are taken. */
 #include "loop/job.h"
 
 #include <pthread.h>

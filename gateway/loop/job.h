@@ -1,4 +1,4 @@
-/* loop/job.h: helper threads for calls that block (name look-up, library calls), shared by all loops of the process.
+/* loop/job.h: helper threads for calls that block (those of client libraries; names are resolve.h's), shared by all loops of the process.
  *
  * Threads are started when jobs wait, up to JOB_THREADS_MAX, and end after JOB_IDLE_MS without work.
  */
