@@ -74,7 +74,8 @@ const char *kafka_operation_name(rd_kafka_AclOperation_t operation)
 
 static bool is_plain(const char *word)
 {
-    return word[0] != '\0' && word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=,@%+-")] == '\0';
+    return word[0] != '\0' &&
+           word[strspn(word, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./:=,@%+-")] == '\0';
 }
 
 /* A word of a shell's line: in quotes where it needs them. Returns bytes that it takes, as snprintf. */

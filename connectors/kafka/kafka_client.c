@@ -184,7 +184,8 @@ void kafka_client_fatal(struct kafka_client *client)
     if (code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED) { /* no producer id: not one topic may be written to */
         bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "%.80s may not Write any topic at broker %.60s",
                            client->principal, client->broker);
-        bailey_hint(&err, "give it Write on the sink's topic: `bailey check --connect` prints the command, but for topics with ${...}");
+        bailey_hint(&err, "give it Write on the sink's topic: `bailey check --connect` prints the command, but for "
+                          "topics with ${...}");
         kafka_client_refuse(client, &err);
         return;
     }
@@ -194,6 +195,18 @@ void kafka_client_fatal(struct kafka_client *client)
         bailey_hint(&err,
                     "if this repeats, another gateway uses the same `instance:` for this route: give each its own");
     kafka_client_refuse(client, &err);
+}
+
+/* Failures of a log-in that say nothing against it: librdkafka goes on by itself.
+ * - no new token: our own word (kafka_token.c), said already; what is connected goes on;
+ * - a broker without connections.max.reauth.ms tells the token's life, and refuses to hear of the next one on the same
+ *   connection: librdkafka connects anew;
+ * - the connection broke in the middle. */
+static bool is_passing(const char *text)
+{
+    return strstr(text, "Failed to acquire SASL OAUTHBEARER token") != NULL ||
+           strstr(text, "not valid in current SASL state") != NULL ||
+           strstr(text, "Local: Broker transport failure") != NULL;
 }
 
 static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
@@ -206,6 +219,9 @@ static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
         kafka_client_fatal(client);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        if (!is_passing(text))
+            refused(client, code, text);
+        break;
     case RD_KAFKA_RESP_ERR__SSL:
         refused(client, code, text);
         break;

@@ -378,7 +378,8 @@ static void check_oauth(const struct kafka_broker_settings *settings, struct bai
     struct bailey_error err = {0};
 
     if (oauth->token_url == NULL || oauth->client_id == NULL || !is_given(&oauth->client_secret)) {
-        bailey_report_error(report, "sasl", "OAUTHBEARER needs oauth.token_url, oauth.client_id and oauth.client_secret");
+        bailey_report_error(report, "sasl",
+                            "OAUTHBEARER needs oauth.token_url, oauth.client_id and oauth.client_secret");
         return;
     }
     if (is_given(&settings->sasl_username) || is_given(&settings->sasl_password))

@@ -61,7 +61,8 @@ bool kafka_url_parse(const char *text, struct kafka_url *url, struct bailey_erro
         return bailey_fail(err, BAILEY_ERR_CONFIG, "the URL must begin with https://");
     for (const char *c = text; *c != '\0'; c++)
         if ((unsigned char)*c <= ' ' || (unsigned char)*c >= 0x7f || *c == '#')
-            return bailey_fail(err, BAILEY_ERR_CONFIG, "the URL holds a blank, a # or a character that must be escaped");
+            return bailey_fail(err, BAILEY_ERR_CONFIG,
+                               "the URL holds a blank, a # or a character that must be escaped");
     url->port = url->tls ? 443 : 80;
     rest += 3;
     const char *end = rest + strcspn(rest, "/?");
@@ -191,10 +192,11 @@ void kafka_http_request(struct kafka_secret *out, const struct kafka_url *url, c
     struct kafka_secret body = {0};
 
     add_body(&body, oauth, client_secret);
-    kafka_secret_print(out,
-                       "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bailey\r\nAccept: application/json\r\n"
-                       "Connection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n",
-                       url->path, url->authority, body.len);
+    kafka_secret_print(
+        out,
+        "POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: bailey\r\nAccept: application/json\r\n"
+        "Connection: close\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n",
+        url->path, url->authority, body.len);
     if (oauth->client_auth == KAFKA_CLIENT_BASIC)
         add_basic(out, oauth, client_secret);
     kafka_secret_print(out, "\r\n");

@@ -10,7 +10,7 @@
 struct kafka_url {
     bool tls;
     uint16_t port;
-    char host[256];  /* without the brackets of an IPv6 address */
+    char host[256];      /* without the brackets of an IPv6 address */
     char authority[300]; /* host[:port] as it was written: for the header Host, and for people */
     const char *path;    /* in the URL's text, with its query; "/" for none */
 };

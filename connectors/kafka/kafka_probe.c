@@ -59,11 +59,10 @@ static const char *word_of(const struct probed_end *end)
 static void row(struct probed_end *end, enum bailey_probe_result result, const char *what, const char *detail,
                 const char *hint)
 {
-    end->asked->found(end->asked, &(struct bailey_probe_row){.result = result,
-                                                             .address = end->probing->address,
-                                                             .what = what,
-                                                             .detail = detail,
-                                                             .hint = hint});
+    end->asked->found(
+        end->asked,
+        &(struct bailey_probe_row){
+            .result = result, .address = end->probing->address, .what = what, .detail = detail, .hint = hint});
 }
 
 static void finish(struct probed_end *end)
@@ -209,9 +208,9 @@ static void rehearse(struct probed_end *end, const char *name)
     rd_kafka_t *rk = end->probing->client->rk;
     rd_kafka_AdminOptions_t *options = options_of(end, RD_KAFKA_ADMIN_OP_CREATETOPICS, rehearsed);
     char text[100];
-    rd_kafka_NewTopic_t *wanted =
-        rd_kafka_NewTopic_new(name, declare->partitions > 0 ? (int)declare->partitions : -1,
-                              declare->replication_factor > 0 ? (int)declare->replication_factor : -1, text, sizeof text);
+    rd_kafka_NewTopic_t *wanted = rd_kafka_NewTopic_new(
+        name, declare->partitions > 0 ? (int)declare->partitions : -1,
+        declare->replication_factor > 0 ? (int)declare->replication_factor : -1, text, sizeof text);
 
     for (size_t i = 0; i < declare->config.count; i++)
         rd_kafka_NewTopic_set_config(wanted, declare->config.entries[i].name, declare->config.entries[i].value);
@@ -417,8 +416,7 @@ static void group_answer(struct probed_end *end, const rd_kafka_ConsumerGroupDes
     rd_kafka_resp_err_t code = rd_kafka_error_code(rd_kafka_ConsumerGroupDescription_error(group));
     rd_kafka_consumer_group_state_t state = rd_kafka_ConsumerGroupDescription_state(group);
     size_t members = rd_kafka_ConsumerGroupDescription_member_count(group), count = 0;
-    const rd_kafka_AclOperation_t *operations =
-        rd_kafka_ConsumerGroupDescription_authorized_operations(group, &count);
+    const rd_kafka_AclOperation_t *operations = rd_kafka_ConsumerGroupDescription_authorized_operations(group, &count);
     bool fresh = code == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND || state == RD_KAFKA_CONSUMER_GROUP_STATE_DEAD;
     char detail[200];
 
@@ -438,8 +436,8 @@ static void group_answer(struct probed_end *end, const rd_kafka_ConsumerGroupDes
 
 static bool is_busy(rd_kafka_resp_err_t code)
 {
-    return code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS || code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE ||
-           code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
+    return code == RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS ||
+           code == RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE || code == RD_KAFKA_RESP_ERR_NOT_COORDINATOR;
 }
 
 static void ask_group(struct probed_end *end);
@@ -467,8 +465,8 @@ static void group_answered(void *ctx, rd_kafka_event_t *event)
 
     snprintf(what, sizeof what, "group %s", end->group);
     if (!failed_as_a_whole(end, event, what) && end->asked != NULL) {
-        const rd_kafka_ConsumerGroupDescription_t **each = rd_kafka_DescribeConsumerGroups_result_groups(
-            rd_kafka_event_DescribeConsumerGroups_result(event), &count);
+        const rd_kafka_ConsumerGroupDescription_t **each =
+            rd_kafka_DescribeConsumerGroups_result_groups(rd_kafka_event_DescribeConsumerGroups_result(event), &count);
 
         for (size_t i = 0; i < count; i++) {
             if (is_busy(rd_kafka_error_code(rd_kafka_ConsumerGroupDescription_error(each[i]))))
@@ -546,8 +544,8 @@ static void cluster_answered(void *ctx, rd_kafka_event_t *event)
     struct probed_end *end = ctx;
 
     if (!failed_as_a_whole(end, event, "topic ${...}") && end->asked != NULL)
-        row(end, BAILEY_PROBE_UNCHECKED, "topic ${...}", "the log-in works; which topics these are depends on the messages",
-            NULL);
+        row(end, BAILEY_PROBE_UNCHECKED, "topic ${...}",
+            "the log-in works; which topics these are depends on the messages", NULL);
     answered(end);
 }
 

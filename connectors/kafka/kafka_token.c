@@ -6,7 +6,8 @@
  *                   └→ request (transport, TOKEN_MS) ─→ 200 and a token ─→ set for all that wait
  *                                                    └→ failed: the old token is still good? ─yes→ set it once more, so
  *                                                              │ no                              that librdkafka asks again
- *                                                              └→ all that wait fail             when 80 % of the rest is over
+ *                                                              └→ who works goes on, and asks    when 80 % of the rest is over
+ *                                                                 again; who begins fails
  */
 #include "kafka_token.h"
 
@@ -96,6 +97,15 @@ static void set_token(struct kafka_tokens *tokens, struct kafka_client *client)
     kafka_client_refuse(client, &err);
 }
 
+/* A client that works goes on, as its sessions do, and asks again in 10 s; the others have nothing to begin with. */
+static void set_failure(struct kafka_client *client, const struct bailey_error *err)
+{
+    if (client->counted_up)
+        rd_kafka_oauthbearer_set_token_failure(client->rk, err->text);
+    else
+        kafka_client_refuse(client, err);
+}
+
 /* All that wait get the token, or the error. What they do about it may ask for the next one. */
 static void answer_all(struct kafka_tokens *tokens, const struct bailey_error *err)
 {
@@ -109,7 +119,7 @@ static void answer_all(struct kafka_tokens *tokens, const struct bailey_error *e
         if (err == NULL)
             set_token(tokens, waiting);
         else
-            kafka_client_refuse(waiting, err);
+            set_failure(waiting, err);
     }
 }
 
@@ -263,8 +273,8 @@ static void accept_token(struct kafka_tokens *tokens, struct bailey_bytes body)
 static void read_answer(struct kafka_tokens *tokens)
 {
     struct kafka_http_answer answer;
-    enum kafka_http_state state = kafka_http_parse((uint8_t *)tokens->answer.data, tokens->answer.len, tokens->closed,
-                                                   &answer);
+    enum kafka_http_state state =
+        kafka_http_parse((uint8_t *)tokens->answer.data, tokens->answer.len, tokens->closed, &answer);
 
     if (state != KAFKA_HTTP_WHOLE) {
         bailey_fail(&tokens->failure, tokens->closed && answer.status > 0 ? BAILEY_ERR_TRANSIENT : BAILEY_ERR_CONFIG,
@@ -281,24 +291,21 @@ static void read_answer(struct kafka_tokens *tokens)
 static void finish(struct bailey_task *task)
 {
     struct kafka_tokens *tokens = task->ctx;
+    struct bailey_error err;
 
     if (tokens->failure.kind == BAILEY_ERR_NONE)
         read_answer(tokens);
     drop_request(tokens);
     tokens->busy = false;
-    if (tokens->failure.kind == BAILEY_ERR_NONE) {
+    err = tokens->failure;
+    if (err.kind == BAILEY_ERR_NONE) {
         answer_all(tokens, NULL);
-    } else if (is_good(tokens)) {
-        bailey_log(BAILEY_LOG_WARN, "kafka.token_not_renewed", kv_str("broker", tokens->broker->name),
-                   kv_error(&tokens->failure),
-                   kv_ms("good_for", tokens->good_until_ms - bailey_wall_ms(tokens->broker->host)));
-        answer_all(tokens, NULL);
-    } else {
-        struct bailey_error err = tokens->failure;
-
-        kafka_tokens_drop(tokens);
-        answer_all(tokens, &err);
+        return;
     }
+    bailey_log(BAILEY_LOG_WARN, "kafka.token_failed", kv_str("broker", tokens->broker->name), kv_error(&err));
+    if (!is_good(tokens))
+        kafka_tokens_drop(tokens);
+    answer_all(tokens, tokens->token != NULL ? NULL : &err);
 }
 
 /* ---- From outside ---- */

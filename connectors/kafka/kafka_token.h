@@ -2,8 +2,8 @@
  *
  * librdkafka asks for a token when a client is made, and again when 80 % of its life are over. One token serves all
  * clients of the broker on this worker, and is fetched over the gateway's transport: bounded by TOKEN_MS, certificate and
- * host name checked. If a new one cannot be had while the old one is still good, it is tried again and the clients go on;
- * only a client that has no good token fails. Worker's thread.
+ * host name checked. If a new one cannot be had, clients that work go on and it is tried again; only a client
+ * that has none yet, or must log in anew, fails. Worker's thread.
  */
 #ifndef KAFKA_TOKEN_H
 #define KAFKA_TOKEN_H

@@ -508,7 +508,8 @@ static int allow(const struct options *o)
         die("wrong ACL", err);
     rd_kafka_CreateAcls(client, &acl, 1, NULL, queue);
     rd_kafka_event_t *event = admin_result(queue, "cannot create the ACL");
-    const rd_kafka_acl_result_t **made = rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &count);
+    const rd_kafka_acl_result_t **made =
+        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &count);
     if (count != 1 || rd_kafka_acl_result_error(made[0]) != NULL)
         die("cannot create the ACL", count == 1 ? rd_kafka_error_string(rd_kafka_acl_result_error(made[0])) : "");
     rd_kafka_event_destroy(event);
