@@ -52,10 +52,11 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(call obj,$(wildcard tests/support/*.c)) $
 	  -Wl,--no-whole-archive $(NAMES:%=$(BUILD)/connectors/lib%.a) $(foreach n,$(NAMES),$(call conn_libs,$n)) $(LIBS) -lcmocka
 
 # The measure of make bench: the client libraries, and nothing of Bailey.
-$(BUILD)/bench/bare: bench/bare.c
+BARE := bench/bare.c bench/bare_stomp.c
+$(BUILD)/bench/bare: $(BARE) bench/bare_stomp.h
 	@mkdir -p $(@D)
 	$(call say,CC  )$(CC) -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-ignored-qualifiers $(shell $(PKG_CONFIG) --cflags rdkafka) \
-	  -o $@ $< $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka librabbitmq)
+	  -o $@ $(BARE) $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka librabbitmq)
 
 $(BUILD)/gateway/%.o: INCLUDES = -Igateway
 # Hidden: nothing of a connector but its entry point meets the gateway's or another connector's names.

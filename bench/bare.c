@@ -1,9 +1,9 @@
 /* The measure for `make bench`: a copy loop on the bare client libraries, one thread of our own, acknowledged on both sides.
  *
- *     bare FROM TO COUNT     FROM and TO: kafka://HOST:PORT/TOPIC or amqp://HOST:PORT/QUEUE
+ *     bare FROM TO COUNT     FROM and TO: kafka://HOST:PORT/TOPIC, amqp://HOST:PORT/QUEUE or stomp://HOST:PORT/QUEUE
  *
- * It uses librdkafka as Bailey does (batches, idempotent producer, bodies not copied) and rabbitmq-c with its own socket,
- * as its examples do (confirms, prefetch, acks with `multiple`). It does nothing else: no reconnect, no retry, no mapping of
+ * It uses librdkafka as Bailey does (batches, idempotent producer, bodies not copied), rabbitmq-c with its own socket,
+ * as its examples do (confirms, prefetch, acks with `multiple`), and a plain blocking STOMP client. It does nothing else: no reconnect, no retry, no mapping of
  * headers between protocols. It asserts what it does not expect.
  */
 #include <assert.h>
@@ -19,10 +19,14 @@
 #include <amqp_tcp_socket.h>
 #include <librdkafka/rdkafka.h>
 
+#include "bare_stomp.h"
+
 enum { WINDOW = 10000, BATCH = 500, PREFETCH = 2000, CHANNEL = 1 };
 
+enum protocol { KAFKA, AMQP, STOMP };
+
 struct place {
-    bool is_kafka;
+    enum protocol protocol;
     char host[128], name[128];
     int port;
 };
@@ -30,20 +34,24 @@ struct place {
 static struct place from, to;
 static uint64_t sent, confirmed;
 
-/* What to acknowledge at the source, in the order of sending: an offset or a delivery tag. */
-static uint64_t tags[1 << 15];
+/* What to acknowledge at the source, in the order of sending: an offset or a delivery tag; STOMP's are texts. */
+enum { TAGS = 1 << 15 };
+static uint64_t tags[TAGS];
+static char (*stomp_acks)[200];
+static uint64_t acknowledged; /* STOMP: one ACK a message */
 
 static rd_kafka_t *consumer, *producer;
 static rd_kafka_queue_t *queue;
 static rd_kafka_topic_t *topic;
 static rd_kafka_topic_partition_list_t *position;
 static amqp_connection_state_t source, sink;
+static struct bare_stomp *stomp_source, *stomp_sink;
 static uint64_t next_publish_tag = 1;
 static time_t committed_at;
 
 static struct place parse(const char *url)
 {
-    struct place place = {.is_kafka = strncmp(url, "kafka", 5) == 0};
+    struct place place = {.protocol = url[0] == 'k' ? KAFKA : url[0] == 'a' ? AMQP : STOMP};
     int fields = sscanf(strstr(url, "//") + 2, "%127[^:]:%d/%127s", place.host, &place.port, place.name);
 
     assert(fields == 3);
@@ -89,7 +97,13 @@ static void open_source(void)
 {
     char text[256];
 
-    if (from.is_kafka) {
+    if (from.protocol == STOMP) {
+        stomp_acks = calloc(TAGS, sizeof *stomp_acks);
+        stomp_source = bare_stomp_open(from.host, from.port);
+        bare_stomp_subscribe(stomp_source, from.name, PREFETCH);
+        return;
+    }
+    if (from.protocol == KAFKA) {
         rd_kafka_conf_t *conf = a_conf(&from);
         rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
 
@@ -116,7 +130,12 @@ static void open_source(void)
 /* `upto`: tag of the last message whose copy is confirmed, with all before it. */
 static void acknowledge(uint64_t upto, bool last)
 {
-    if (!from.is_kafka) {
+    if (from.protocol == STOMP) {
+        while (acknowledged < confirmed)
+            bare_stomp_ack(stomp_source, stomp_acks[acknowledged++ % TAGS]);
+        return;
+    }
+    if (from.protocol == AMQP) {
         amqp_basic_ack(source, CHANNEL, upto, 1);
         return;
     }
@@ -136,17 +155,22 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *report, void *op
     (void)rk, (void)opaque;
     assert(report->err == 0);
     confirmed++;
-    if (from.is_kafka)
+    if (from.protocol == KAFKA)
         rd_kafka_message_destroy(report->_private);
-    else
+    else if (from.protocol == AMQP)
         amqp_bytes_free((amqp_bytes_t){report->len, report->payload});
+    /* else librdkafka had its own copy */
 }
 
 static void open_sink(void)
 {
     char text[256];
 
-    if (to.is_kafka) {
+    if (to.protocol == STOMP) {
+        stomp_sink = bare_stomp_open(to.host, to.port);
+        return;
+    }
+    if (to.protocol == KAFKA) {
         rd_kafka_conf_t *conf = a_conf(&to);
 
         set(conf, "enable.idempotence", "true");
@@ -173,19 +197,32 @@ static void read_confirms(bool wait)
     amqp_maybe_release_buffers(sink);
 }
 
+static void read_receipts(bool wait)
+{
+    uint64_t number;
+
+    while ((number = bare_stomp_receipt(stomp_sink, wait)) != 0) {
+        assert(number == confirmed + 1);
+        confirmed = number;
+        wait = false;
+    }
+}
+
 static void collect(bool wait)
 {
     uint64_t before = confirmed;
 
-    if (to.is_kafka)
+    if (to.protocol == KAFKA)
         rd_kafka_poll(producer, wait ? 100 : 0);
-    else
+    else if (to.protocol == AMQP)
         read_confirms(wait);
+    else
+        read_receipts(wait);
     if (confirmed > before)
-        acknowledge(tags[(confirmed - 1) % (sizeof tags / sizeof *tags)], false);
+        acknowledge(tags[(confirmed - 1) % TAGS], false);
 }
 
-static void send_kafka(const rd_kafka_message_t *msg, void *body, size_t len)
+static void send_kafka(const rd_kafka_message_t *msg, void *body, size_t len, int flags)
 {
     rd_kafka_headers_t *headers = NULL, *copy = NULL;
     rd_kafka_resp_err_t err;
@@ -195,8 +232,8 @@ static void send_kafka(const rd_kafka_message_t *msg, void *body, size_t len)
     do {
         err = rd_kafka_producev(producer, RD_KAFKA_V_RKT(topic), RD_KAFKA_V_PARTITION(0),
                                 RD_KAFKA_V_KEY(msg ? msg->key : NULL, msg ? msg->key_len : 0),
-                                RD_KAFKA_V_VALUE(body, len), RD_KAFKA_V_OPAQUE((void *)(uintptr_t)msg),
-                                RD_KAFKA_V_HEADERS(copy), RD_KAFKA_V_END);
+                                RD_KAFKA_V_VALUE(body, len), RD_KAFKA_V_MSGFLAGS(flags),
+                                RD_KAFKA_V_OPAQUE((void *)(uintptr_t)msg), RD_KAFKA_V_HEADERS(copy), RD_KAFKA_V_END);
         if (err == RD_KAFKA_RESP_ERR__QUEUE_FULL)
             rd_kafka_poll(producer, 10);
     } while (err == RD_KAFKA_RESP_ERR__QUEUE_FULL);
@@ -215,7 +252,7 @@ static void send_amqp(const void *body, size_t len, const amqp_basic_properties_
 
 static void note(uint64_t tag)
 {
-    tags[sent++ % (sizeof tags / sizeof *tags)] = tag;
+    tags[sent++ % TAGS] = tag;
 }
 
 static void copy_from_kafka(void)
@@ -226,12 +263,15 @@ static void copy_from_kafka(void)
     for (ssize_t i = 0; i < count; i++) {
         assert(batch[i]->err == 0);
         note((uint64_t)batch[i]->offset);
-        if (to.is_kafka) {
-            send_kafka(batch[i], batch[i]->payload, batch[i]->len);
-        } else {
-            send_amqp(batch[i]->payload, batch[i]->len, NULL);
-            rd_kafka_message_destroy(batch[i]);
+        if (to.protocol == KAFKA) {
+            send_kafka(batch[i], batch[i]->payload, batch[i]->len, 0);
+            continue;
         }
+        if (to.protocol == AMQP)
+            send_amqp(batch[i]->payload, batch[i]->len, NULL);
+        else
+            bare_stomp_send(stomp_sink, to.name, batch[i]->payload, batch[i]->len, sent);
+        rd_kafka_message_destroy(batch[i]);
     }
 }
 
@@ -247,14 +287,32 @@ static void copy_from_amqp(void)
         if (reply.reply_type != AMQP_RESPONSE_NORMAL)
             return;
         note(envelope.delivery_tag);
-        if (to.is_kafka) {
-            send_kafka(NULL, envelope.message.body.bytes, envelope.message.body.len);
+        if (to.protocol == KAFKA) {
+            send_kafka(NULL, envelope.message.body.bytes, envelope.message.body.len, 0);
             envelope.message.body = amqp_empty_bytes; /* freed with its report */
+        } else if (to.protocol == STOMP) {
+            bare_stomp_send(stomp_sink, to.name, envelope.message.body.bytes, envelope.message.body.len, sent);
         } else {
             send_amqp(envelope.message.body.bytes, envelope.message.body.len, &envelope.message.properties);
         }
         amqp_destroy_envelope(&envelope);
         timeout = (struct timeval){0, 0};
+    }
+}
+
+static void copy_from_stomp(void)
+{
+    struct bare_message message;
+
+    for (int i = 0; i < BATCH && bare_stomp_receive(stomp_source, &message, i == 0 ? 100 : 0); i++) {
+        strcpy(stomp_acks[sent % TAGS], message.ack);
+        note(0);
+        if (to.protocol == KAFKA)
+            send_kafka(NULL, (void *)(uintptr_t)message.body, message.len, RD_KAFKA_MSG_F_COPY);
+        else if (to.protocol == AMQP)
+            send_amqp(message.body, message.len, NULL);
+        else
+            bare_stomp_send(stomp_sink, to.name, message.body, message.len, sent);
     }
 }
 
@@ -271,18 +329,22 @@ int main(int argc, char **argv)
     open_source();
     open_sink();
     while (confirmed < count) {
-        if (sent < count && sent - confirmed < (from.is_kafka ? WINDOW : PREFETCH - BATCH)) {
-            if (from.is_kafka)
+        if (sent < count && sent - confirmed < (from.protocol == KAFKA ? WINDOW : PREFETCH - BATCH)) {
+            if (from.protocol == KAFKA)
                 copy_from_kafka();
-            else
+            else if (from.protocol == AMQP)
                 copy_from_amqp();
+            else
+                copy_from_stomp();
             collect(false);
         } else {
             collect(true);
         }
     }
-    acknowledge(tags[(confirmed - 1) % (sizeof tags / sizeof *tags)], true);
+    acknowledge(tags[(confirmed - 1) % TAGS], true);
     if (source != NULL)
         amqp_connection_close(source, AMQP_REPLY_SUCCESS);
+    if (stomp_source != NULL)
+        bare_stomp_close(stomp_source);
     return 0;
 }

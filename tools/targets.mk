@@ -32,6 +32,7 @@ preflight:  ## name what is missing for a build
 
 # ---- Tests without a broker
 CONFORMANCE := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/conformance/test_*.c))
+ON_BROKERS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/conformance/conformance_*.c))
 FUZZERS     := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/fuzz/fuzz_*.c))
 JUDGE       := $(BUILD)/tests/rig/judge_kafka
 
@@ -48,10 +49,10 @@ $(JUDGE): tests/support/rig/judge_kafka.c
 	  $(shell $(PKG_CONFIG) --cflags rdkafka) -o $@ $< $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka)
 
 .PHONY: test unit system tests
-tests: all $(UNITS) $(CONFORMANCE) $(FUZZERS) $(JUDGE)
+tests: all $(UNITS) $(CONFORMANCE) $(ON_BROKERS) $(FUZZERS) $(JUDGE)
 unit: all $(UNITS) $(CONFORMANCE) $(FUZZERS)  ## tests that need no broker
 	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
-system: all $(JUDGE) $(CONFORMANCE)  ## tests on real brokers (STORY=name for one)
+system: all $(JUDGE) $(ON_BROKERS)  ## tests on real brokers (STORY=name for one)
 	@$(PYTHON) tests/system/run.py --build $(BUILD) $(STORY)
 test:  ## all tests: unit, then system (calls setup)
 	@tools/setup test

@@ -40,9 +40,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     size_t len = end == NULL ? size : (size_t)(end - data), error_at = 0;
     struct bailey_error err = {0};
     struct arena *arena = arena_new();
-    char *text = strndup(size == 0 ? "" : (const char *)data, len);
-    struct template *tmpl = template_parse(arena, text, &error_at, &err);
+    char *text = calloc(len + 1, 1);
+    struct template *tmpl;
 
+    if (len > 0)
+        memcpy(text, data, len);
+    tmpl = template_parse(arena, text, &error_at, &err);
     if (tmpl == NULL) {
         if (err.kind != BAILEY_ERR_CONFIG || error_at > strlen(text))
             abort();

@@ -520,7 +520,10 @@ void peer_expect_publish(struct peer *peer, uint16_t channel, struct bailey_byte
     static uint8_t kept[PEER_INPUT];
     uint64_t size;
 
-    peer_expect(peer, channel, AMQP_BASIC_PUBLISH_METHOD);
+    amqp_basic_publish_t *publish = peer_expect(peer, channel, AMQP_BASIC_PUBLISH_METHOD);
+
+    assert_true(publish->mandatory);
+    assert_false(publish->immediate);
     peer_next(peer);
     assert_int_equal(peer->frame.type, AMQ_FRAME_HEADER);
     assert_int_equal(peer->frame.channel, channel);

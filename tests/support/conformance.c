@@ -20,6 +20,7 @@ enum { PATIENCE_MS = 60000, MESSAGES_MAX = 20000, BODY_MAX = 1 << 20 };
 /* ---- Places and configurations ---- */
 
 static char place[64], in_queue[80], out_queue[80];
+static int placed; /* messages that it was given, or makes itself */
 
 static void new_place(const struct subject *subject)
 {
@@ -30,12 +31,14 @@ static void new_place(const struct subject *subject)
     snprintf(out_queue, sizeof out_queue, "%s.out", place);
 }
 
-/* `text` with the name of the place for each `@`. */
+/* `text` with the name of the place for each `@`, and the number of its messages for each `#`. */
 static void add_placed(struct text *yaml, const char *text)
 {
     for (; *text != '\0'; text++)
         if (*text == '@')
             text_add(yaml, place);
+        else if (*text == '#')
+            text_printf(yaml, "%d", placed);
         else
             text_add_len(yaml, text, 1);
 }
@@ -88,10 +91,15 @@ static void drain_and_stop(struct bridge *bridge)
 
 /* ---- Numbered messages ---- */
 
-static void put_numbers(int first, int count)
+/* Into the queue that the subject's sink is fed from. A subject without a sink makes them itself. */
+static void put_numbers(const struct subject *subject, int first, int count)
 {
-    struct bailey_pool *pool = message_pool_new();
+    struct bailey_pool *pool;
 
+    placed = first + count;
+    if (subject->sink == NULL)
+        return;
+    pool = message_pool_new();
     for (int i = first; i < first + count; i++) {
         struct bailey_message *msg = message_new(pool);
         char *body = bailey_message_alloc(msg, 64), key[16];
@@ -119,9 +127,8 @@ static void note(void *ctx, const struct bailey_message *msg)
     bool is_marked = bailey_message_header(msg, bailey_bytes_of("bailey-possible-duplicate")) != NULL;
 
     (void)ctx;
-    assert_true(msg->body.len < sizeof text);
-    memcpy(text, msg->body.data, msg->body.len);
-    assert_int_equal(sscanf(text, "message %d", &number), 1);
+    memcpy(text, msg->body.data, msg->body.len < sizeof text ? msg->body.len : sizeof text - 1);
+    assert_true(sscanf(text, "message %d", &number) == 1 || sscanf(text, "bailey 1 %*d %d", &number) == 1);
     assert_in_range(number, 0, MESSAGES_MAX - 1);
     tally.count++;
     if (tally.seen[number]++ > 0) {
@@ -165,7 +172,8 @@ static void assert_each_came_once(int count)
 {
     take_numbers();
     assert_int_equal(tally.distinct, count);
-    assert_int_equal(tally.duplicates, 0);
+    if (tally.duplicates > 0)
+        fail_msg("%d duplicates, %d of them unmarked", tally.duplicates, tally.unmarked);
 }
 
 /* Put `count` messages into the subject, and nothing else. */
@@ -175,7 +183,9 @@ static void fill(const struct subject *subject, int count)
 
     new_place(subject);
     forget_numbers();
-    put_numbers(0, count);
+    put_numbers(subject, 0, count);
+    if (subject->sink == NULL)
+        return;
     bridge = start(subject, (struct routes){.sink = subject->sink});
     assert_true(bridge_wait_delivered(&bridge, "in", count, PATIENCE_MS));
     drain_and_stop(&bridge);
@@ -191,8 +201,11 @@ static void everything_arrives_once_and_in_order(void **state)
 
     new_place(subject);
     forget_numbers();
-    put_numbers(0, subject->messages);
+    put_numbers(subject, 0, subject->sink != NULL ? 1 : subject->messages);
     bridge = start(subject, (struct routes){.sink = subject->sink, .source = subject->source});
+    wait_for_numbers(1); /* a quorum queue that was just created may refuse what comes before it has a leader */
+    if (subject->sink != NULL)
+        put_numbers(subject, 1, subject->messages - 1);
     wait_for_numbers(subject->messages);
     drain_and_stop(&bridge);
     assert_each_came_once(subject->messages);
@@ -228,7 +241,7 @@ static void what_was_settled_does_not_come_again(void **state)
     bridge = start(subject, (struct routes){.source = subject->source});
     wait_for_numbers(200);
     drain_and_stop(&bridge);
-    put_numbers(200, 1); /* the one that must come; what came before it would come before it */
+    put_numbers(subject, 200, 1); /* the one that must come; what came before it would come before it */
     bridge = start(subject, (struct routes){.sink = subject->sink, .source = subject->source});
     wait_for_numbers(201);
     drain_and_stop(&bridge);
@@ -298,7 +311,7 @@ static void a_connection_that_is_lost_by_script_loses_nothing(void **state)
 
     new_place(subject);
     forget_numbers();
-    put_numbers(0, 2000);
+    put_numbers(subject, 0, 2000);
     bridge = start(subject, (struct routes){.sink = subject->lossy_sink, .source = subject->lossy_source});
     wait_for_numbers(2000);
     drain_and_stop(&bridge);
@@ -320,7 +333,7 @@ static void a_connection_that_is_cut_loses_nothing(void **state)
     bridge = start(subject, (struct routes){.sink = subject->sink, .source = subject->source});
     assert_true(bridge_wait_state(&bridge, "in", LANE_RUNNING, PATIENCE_MS));
     for (int chunk = 0; chunk < CHUNKS; chunk++) {
-        put_numbers(chunk * CHUNK, CHUNK);
+        put_numbers(subject, chunk * CHUNK, CHUNK);
         if (chunk % 4 == 3) {
             wait_for_numbers(chunk * CHUNK - CHUNK / 2); /* in the middle of a flow */
             cut += proxy_cut(subject->proxy);
@@ -427,10 +440,10 @@ static void it_opens_and_closes_often(void **state)
     new_place(subject);
     forget_numbers();
     for (int i = 0; i < subject->openings; i++) {
-        put_numbers(i * EACH, EACH);
+        put_numbers(subject, i * EACH, EACH);
         bridge = start(subject, (struct routes){.sink = subject->sink, .source = subject->source});
         if (i % 3 > 0)
-            assert_true(bridge_wait_delivered(&bridge, "in", 1, PATIENCE_MS));
+            assert_true(bridge_wait_delivered(&bridge, subject->sink != NULL ? "in" : "out", 1, PATIENCE_MS));
         if (i % 3 > 1)
             assert_true(bridge_drain(&bridge, PATIENCE_MS));
         bridge_stop(&bridge);
@@ -620,6 +633,11 @@ static void the_envelope_comes_back(void **state)
 
 /* ---- All of them ---- */
 
+static bool has_a_sink(const struct subject *subject)
+{
+    return subject->sink != NULL;
+}
+
 static bool is_scripted(const struct subject *subject)
 {
     return subject->lossy_source != NULL && subject->lossy_sink != NULL;
@@ -644,7 +662,7 @@ static const struct rule {
 #function, function, applies \
     }
     RULE(everything_arrives_once_and_in_order),
-    RULE(the_envelope_comes_back),
+    RULE_IF(has_a_sink, the_envelope_comes_back),
     RULE(a_source_keeps_what_was_not_confirmed),
     RULE(what_was_settled_does_not_come_again),
     RULE(a_refused_message_alone_is_sent_again),
@@ -660,7 +678,7 @@ static const struct rule {
 #undef RULE
 #undef RULE_IF
 };
-enum { RULES = sizeof rules / sizeof *rules, SUBJECTS_MAX = 4 };
+enum { RULES = sizeof rules / sizeof *rules, SUBJECTS_MAX = 8 };
 
 int conformance_run(const char *group, const struct subject *subjects, unsigned count)
 {

@@ -13,8 +13,9 @@
 struct subject {
     const char *name;
     const char *broker; /* flow mapping of an entry of `brokers:` */
-    const char *source; /* options of an end, each `@` is the name of the place; without `broker:` */
-    const char *sink;
+    const char *
+        source; /* options of an end, each `@` is the name of the place, `#` the number of its messages; without `broker:` */
+    const char *sink;         /* NULL: it is a source only, which makes its messages itself */
     const char *lossy_source; /* the same ends, which lose their connection after 300 messages, three times; or NULL */
     const char *lossy_sink;
     struct proxy *proxy; /* cuts its connections; or NULL */
@@ -22,7 +23,7 @@ struct subject {
     int openings;        /* how often it is opened and closed in a row */
 };
 
-/* Run all cases with each of at most 4 subjects, or those whose name matches BAILEY_TEST_FILTER ("amqp: a_source*"). Returns the
+/* Run all cases with each of at most 8 subjects, or those whose name matches BAILEY_TEST_FILTER ("amqp: a_source*"). Returns the
  * number of failures. */
 int conformance_run(const char *group, const struct subject *subjects, unsigned count);
 

@@ -125,6 +125,59 @@ static void adds_nothing_to_a_plain_record(void **state)
     bailey_message_unref(msg);
 }
 
+static void untyped_headers_are_text_where_they_can(void **state)
+{
+    static const struct {
+        const char *value;
+        size_t len;
+        enum bailey_kind kind;
+    } values[] = {{"gr\303\274n", 5, BAILEY_KIND_STRING},
+                  {"", 0, BAILEY_KIND_STRING},
+                  {"\xff", 1, BAILEY_KIND_BYTES},
+                  {"\xed\xa0\x80", 3, BAILEY_KIND_BYTES}, /* half of a surrogate pair */
+                  {NULL, 0, BAILEY_KIND_NULL}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        struct record record = {.owner = message_new(pool)};
+        struct bailey_message *msg;
+
+        add(&record, text("h"), (struct bailey_bytes){(const uint8_t *)values[i].value, values[i].len});
+        msg = import(&record, BAILEY_TIMESTAMP_CREATE, 9);
+        assert_int_equal(msg->headers[0].value.kind, values[i].kind);
+        bailey_message_unref(msg);
+        bailey_message_unref(record.owner);
+    }
+}
+
+/* What looks like the other kind must be named, or it would come back as that. */
+static void kinds_that_would_be_guessed_wrong_are_named(void **state)
+{
+    static const struct bailey_value values[] = {
+        {.kind = BAILEY_KIND_BYTES, .bytes = {(const uint8_t *)"text", 4}},
+        {.kind = BAILEY_KIND_STRING, .bytes = {(const uint8_t *)"\xff", 1}},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        struct bailey_message *msg = plain(), *back;
+        struct bailey_header header = {text("h"), values[i]};
+        struct record record;
+
+        msg->headers = &header;
+        msg->header_count = 1;
+        assert_true(kafka_map_is_typed(msg));
+        export(msg, false, &record);
+        assert_true(has_header(&record, "bailey-types"));
+        back = import(&record, BAILEY_TIMESTAMP_CREATE, msg->timestamp_ms);
+        assert_int_equal(back->header_count, 1);
+        assert_int_equal(back->headers[0].value.kind, values[i].kind);
+        bailey_message_unref(back);
+        bailey_message_unref(record.owner);
+        bailey_message_unref(msg);
+    }
+}
+
 static void carries_the_envelope_through(void **state)
 {
     struct bailey_message *msg = plain(), *back;
@@ -335,6 +388,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(adds_nothing_to_a_plain_record),
+        cmocka_unit_test(untyped_headers_are_text_where_they_can),
+        cmocka_unit_test(kinds_that_would_be_guessed_wrong_are_named),
         cmocka_unit_test(carries_the_envelope_through),
         cmocka_unit_test(keeps_timestamps_that_a_record_cannot_hold),
         cmocka_unit_test(marks_a_possible_duplicate_once),

@@ -125,8 +125,7 @@ static void every_connectors_tables_are_sound(void **state)
     (void)state;
     use_built_connectors();
     size_t count = registry_names(&names);
-    if (count == 0)
-        skip(); /* none is built yet */
+    assert_true(count > 0);
     for (size_t i = 0; i < count; i++) {
         struct bailey_error err = {0};
         const struct bailey_connector *connector = registry_find(names[i], &err);
