@@ -17,7 +17,7 @@
 #include "kafka_conf.h"
 #include "kafka_token.h"
 
-enum { PROBE_EVERY_MS = 500, PROBE_TIMEOUT_MS = 5000, RENEW_EVERY_MS = 2000 };
+enum { PROBE_EVERY_MS = 500, PROBE_TIMEOUT_MS = 5000, RENEW_EVERY_MS = 2000, TOKEN_END_MS = 500 };
 
 /* librdkafka's words for a connection that failed, without the parts that change each time. */
 static void keep_reason(char *out, size_t size, const char *text)
@@ -103,6 +103,19 @@ static void probe_now(struct bailey_timer *timer)
     rd_kafka_AdminOptions_destroy(options);
 }
 
+/* librdkafka has no word for it: the broker took the connection and closed it again. */
+static void say_closed(struct kafka_client *client, char *reason, size_t size)
+{
+    struct bailey_error err;
+
+    bailey_fail(&err, BAILEY_ERR_TRANSIENT, "%.200s closed the connection%s", client->servers[0],
+                client->was_up ? "" : "; perhaps it expects tls or sasl");
+    if (!client->was_up)
+        bailey_hint(&err, "check the port, and whether that listener wants `tls` or `sasl`");
+    bailey_log(BAILEY_LOG_WARN, "kafka.broker_down", kv_str("broker", client->broker), kv_error(&err));
+    snprintf(reason, size, "no broker can be reached: %s", err.text);
+}
+
 static void say_away(struct kafka_client *client)
 {
     char reason[300];
@@ -111,8 +124,7 @@ static void say_away(struct kafka_client *client)
         snprintf(reason, sizeof reason, "no broker can be reached: %s",
                  client->trouble[0] != '\0' ? client->trouble : client->disconnected);
     else
-        snprintf(reason, sizeof reason, "no broker can be reached: %s closed the connection%s", client->servers[0],
-                 client->was_up ? "" : "; perhaps it expects tls or sasl");
+        say_closed(client, reason, sizeof reason);
     if (client->ctx != NULL)
         client->ops->reachable(client->ctx, reason);
 }
@@ -199,12 +211,13 @@ void kafka_client_fatal(struct kafka_client *client)
 
 /* Failures of a log-in that say nothing against it: librdkafka goes on by itself.
  * - no new token: our own word (kafka_token.c), said already; what is connected goes on;
- * - a broker without connections.max.reauth.ms tells the token's life, and refuses to hear of the next one on the same
- *   connection: librdkafka connects anew;
+ * - a broker takes a renewed log-in on an open connection at most once a second: librdkafka connects anew;
+ * - it came with a token that had just ended: the next one is asked for within a second;
  * - the connection broke in the middle. */
-static bool is_passing(const char *text)
+static bool is_passing(const struct kafka_client *client, const char *text)
 {
-    return strstr(text, "Failed to acquire SASL OAUTHBEARER token") != NULL ||
+    return (client->token_until_ms > 0 && bailey_wall_ms(client->host) + TOKEN_END_MS >= client->token_until_ms) ||
+           strstr(text, "Failed to acquire SASL OAUTHBEARER token") != NULL ||
            strstr(text, "not valid in current SASL state") != NULL ||
            strstr(text, "Local: Broker transport failure") != NULL;
 }
@@ -219,7 +232,7 @@ static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
         kafka_client_fatal(client);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-        if (!is_passing(text))
+        if (!is_passing(client, text))
             refused(client, code, text);
         break;
     case RD_KAFKA_RESP_ERR__SSL:

@@ -58,6 +58,7 @@ struct kafka_client {
     struct kafka_tokens *tokens; /* NULL: not by OAUTHBEARER, or freed */
     struct kafka_client *next_waiting;
     bool waits_for_token;
+    int64_t token_until_ms; /* wall clock: the end of the token that it has */
 
     size_t kept; /* things of the instance that are still in use elsewhere: it ends after the last */
     void (*ended)(void *arg);

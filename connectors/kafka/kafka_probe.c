@@ -19,7 +19,7 @@
 #include "kafka_acl.h"
 #include "kafka_conf.h"
 
-enum { GIVE_UP_MS = 3000, REQUEST_SLACK_MS = 1500, END_SLACK_MS = 800, TOPICS_MAX = 10000, BUSY_RETRY_MS = 300 };
+enum { GIVE_UP_MS = 3000, END_SLACK_MS = 800, TOPICS_MAX = 10000, BUSY_RETRY_MS = 300 };
 
 struct kafka_probing {
     struct kafka_broker *broker;
@@ -617,7 +617,7 @@ void kafka_probe(void *self, const void *settings, struct bailey_probe *asked)
     end = kafka_alloc(1, sizeof *end);
     *end = (struct probed_end){.probing = broker->probing, .next = broker->probing->ends, .asked = asked};
     broker->probing->ends = end;
-    end->timeout_ms = (int)asked->timeout_ms - REQUEST_SLACK_MS;
+    end->timeout_ms = (int)asked->timeout_ms; /* the end's own limit comes first */
     end->retry = (struct bailey_timer){.fire = ask_group_again, .ctx = end};
     end->operation = asked->role == BAILEY_SOURCE ? RD_KAFKA_ACL_OPERATION_READ : RD_KAFKA_ACL_OPERATION_WRITE;
     end->declare = asked->role == BAILEY_SOURCE ? &((const struct kafka_source_settings *)settings)->declare

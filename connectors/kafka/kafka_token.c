@@ -90,6 +90,7 @@ static void set_token(struct kafka_tokens *tokens, struct kafka_client *client)
     free(pairs);
     if (code == RD_KAFKA_RESP_ERR_NO_ERROR) {
         snprintf(client->principal, sizeof client->principal, "User:%s", tokens->principal);
+        client->token_until_ms = tokens->good_until_ms;
         return;
     }
     bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "the token of %.120s cannot be used: %s",
