@@ -1,5 +1,5 @@
 /* One request at a time; who asks meanwhile waits for its answer. What librdkafka's own OIDC does with libcurl in threads
- * of its own is done here with the transport that the gateway has anyway (docs/decisions/0005).
+ * of its own is done here with the transport that the gateway has anyway (docs/decisions/0020).
  *
  *     want ─→ cached and young? ─yes→ set
  *                   │ no
