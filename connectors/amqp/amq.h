@@ -13,7 +13,8 @@ enum amq_queue_type { AMQ_QUEUE_QUORUM, AMQ_QUEUE_CLASSIC };
 
 struct amq_broker_settings {
     struct bailey_list urls;
-    int auth; /* enum amq_auth */
+    struct bailey_credential username, password; /* instead of the URL's */
+    int auth;                                    /* enum amq_auth */
     int64_t heartbeat_ms;
     int64_t frame_max;        /* bytes we ask for */
     int64_t max_message_size; /* bytes of a body that we accept */
@@ -48,11 +49,15 @@ struct amq_sink_settings {
     struct bailey_map arguments;
 };
 
+/* The descriptor's probe(): probe.c. */
+void amq_probe(void *broker, const void *end, struct bailey_probe *asked);
+
 enum {
     AMQ_SHORTSTR_MAX = 255,   /* bytes; 0-9-1, 4.2.5.3 */
     AMQ_FRAME_MIN = 4096,     /* bytes; 0-9-1, 4.9: every peer takes frames up to this size */
     AMQ_HANDSHAKE_MS = 10000, /* from TCP being up to connection.open-ok */
     AMQ_CLOSE_MS = 4000,      /* for an orderly close of a channel or connection */
+    AMQ_RENEW_MS = 1000,      /* how often the password's file is looked at */
     AMQ_LINGER_MS = 60000,    /* an unused connection is kept this long for endpoints that come back */
 };
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "connection.h"
+#include "login.h"
 #include "url.h"
 
 /* ---- Options ---- */
@@ -26,9 +27,18 @@ static const struct bailey_option tls_options[] = {
     {.name = "ca",
      .type = BAILEY_OPT_STRING,
      BROKER(tls_ca),
+     .flags = BAILEY_OPT_PATH,
      .summary = "PEM file with the authorities that are trusted, instead of the system's."},
-    {.name = "cert", .type = BAILEY_OPT_STRING, BROKER(tls_cert), .summary = "PEM file with the client's certificate."},
-    {.name = "key", .type = BAILEY_OPT_STRING, BROKER(tls_key), .summary = "PEM file with the client's private key."},
+    {.name = "cert",
+     .type = BAILEY_OPT_STRING,
+     BROKER(tls_cert),
+     .flags = BAILEY_OPT_PATH,
+     .summary = "PEM file with the client's certificate."},
+    {.name = "key",
+     .type = BAILEY_OPT_STRING,
+     BROKER(tls_key),
+     .flags = BAILEY_OPT_PATH,
+     .summary = "PEM file with the client's private key."},
     {.name = "verify",
      .type = BAILEY_OPT_BOOL,
      BROKER(tls_verify),
@@ -43,12 +53,25 @@ static const struct bailey_option broker_options[] = {
      .flags = BAILEY_OPT_REQUIRED | BAILEY_OPT_URL | BAILEY_OPT_SECRET,
      BROKER(urls),
      .summary = "amqp:// or amqps:// URL of the broker; of a list each is tried in turn."},
+    {.name = "username",
+     .type = BAILEY_OPT_CREDENTIAL,
+     BROKER(username),
+     .initial_text = "the URL's",
+     .min = 1,
+     .max = AMQ_USER_MAX - 1,
+     .summary = "User name, instead of the one in the URL."},
+    {.name = "password",
+     .type = BAILEY_OPT_CREDENTIAL,
+     .flags = BAILEY_OPT_SECRET,
+     BROKER(password),
+     .initial_text = "the URL's",
+     .summary = "Password or token, instead of the one in the URL; when its !file changes, open connections are told."},
     {.name = "auth",
      .type = BAILEY_OPT_ENUM,
      BROKER(auth),
      .initial = "plain",
      .choices = auth_names,
-     .summary = "Log-in by user and password of the URL, or by the client's certificate (external)."},
+     .summary = "Log-in by user and password, or by the client's certificate (external)."},
     {.name = "heartbeat",
      .type = BAILEY_OPT_DURATION,
      BROKER(heartbeat_ms),
@@ -262,6 +285,9 @@ static void check_broker(const struct amq_broker_settings *s, struct bailey_repo
     }
     if ((s->tls_cert == NULL) != (s->tls_key == NULL))
         bailey_report_error(report, "tls", "tls.cert and tls.key belong together");
+    if (s->auth == AMQ_AUTH_EXTERNAL && (s->username.value != NULL || s->password.value != NULL))
+        bailey_report_error(report, "auth",
+                            "auth: external has no username and password: the certificate says who it is");
     if (s->auth == AMQ_AUTH_EXTERNAL && s->tls_cert == NULL)
         bailey_report_error(report, "auth", "auth: external needs tls.cert and tls.key");
 }
@@ -333,6 +359,7 @@ static const struct bailey_connector amqp_connector = {
     .sink = &amq_sink,
     .url = &url_form,
     .check = amqp_check,
+    .probe = amq_probe,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

@@ -375,15 +375,17 @@ static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool
 {
     struct sink *sink = (struct sink *)ch;
     bool missing = !connection && !sink->is_ready && err->native == AMQP_NOT_FOUND;
+    struct bailey_error named = *err;
 
+    amq_name_permission(&named, sink->creating && !sink->is_ready ? "configure" : "write");
     confirm_gathered(sink);
     if (missing && sink->settings->declare == BAILEY_DECLARE_CREATE && !sink->creating && !sink->closing) {
         sink->creating = true;
         amq_channel_renew(ch);
     } else if (!connection && !sink->closing && !sink->failed && is_about_a_message(sink, err)) {
-        find_culprit(sink, err, true);
+        find_culprit(sink, &named, true);
     } else {
-        fail(sink, err);
+        fail(sink, &named);
     }
 }
 

@@ -285,7 +285,10 @@ static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool
         source->tell_drained = true;
         bailey_again(source->host, &source->later);
     }
-    fail(source, err);
+    struct bailey_error named = *err;
+
+    amq_name_permission(&named, source->creating && !source->is_ready ? "configure" : "read");
+    fail(source, &named);
 }
 
 /* ---- Preparing ---- */

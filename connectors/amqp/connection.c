@@ -91,6 +91,16 @@ uint32_t amq_connection_frame_max(const struct amq_connection *conn)
     return conn->frame_max;
 }
 
+const char *amq_connection_address(const struct amq_connection *conn)
+{
+    return conn->address;
+}
+
+bool amq_connection_is_rabbitmq(const struct amq_connection *conn)
+{
+    return conn->is_rabbitmq;
+}
+
 const char *amq_connection_blocked(const struct amq_connection *conn)
 {
     return conn->is_blocked ? conn->blocked : NULL;
@@ -198,6 +208,7 @@ static void drop_transport(struct amq_connection *conn)
     conn->life++;
     release_pins(conn);
     bailey_timer_stop(host_of(conn), &conn->timer);
+    amq_renew_stop(conn);
     bailey_again_stop(host_of(conn), &conn->breaking);
     conn->broken = (struct bailey_error){0};
     conn->is_blocked = false;
@@ -303,7 +314,7 @@ static void on_lost(void *ctx, const struct bailey_error *why)
     if (conn->state == CONN_HANDSHAKE && conn->expected == AMQP_CONNECTION_START_METHOD)
         bailey_hint(&err, "It hung up before a word of AMQP: check the port, and whether it expects amqps://.");
     else if (conn->state == CONN_HANDSHAKE && conn->expected == AMQP_CONNECTION_TUNE_METHOD)
-        bailey_hint(&err, "The broker hung up at the log-in: check user and password in the URL.");
+        bailey_hint(&err, "The broker hung up at the log-in: check user and password.");
     else if (conn->state == CONN_HANDSHAKE && conn->expected == AMQP_CONNECTION_OPEN_OK_METHOD)
         bailey_hint(&err, "The broker hung up at opening the vhost: check the vhost in the URL.");
     conn_failed(conn, &err);
@@ -512,6 +523,7 @@ void amq_broker_close(void *broker)
 {
     struct amq_broker *b = broker;
 
+    amq_probing_free(b->probing);
     while (b->connections != NULL) {
         struct amq_connection *conn = b->connections;
 

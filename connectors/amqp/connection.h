@@ -104,12 +104,18 @@ bool amq_channel_send(struct amq_channel *ch, amqp_method_number_t id, void *met
  * given up (when the callback has returned). Only for methods without tables (amq_method_expected()). */
 void *amq_channel_decode(struct amq_channel *ch, uint32_t id, struct bailey_bytes args);
 
+/* Add to a refused access which permission would allow it: "read", "write", "configure". RabbitMQ itself names user and
+ * resource only. Changes nothing else. */
+void amq_name_permission(struct bailey_error *err, const char *permission);
+
 /* ---- The connection of a channel ---- */
 
 /* Give the connection up, when the callback that runs has returned: the peer broke the protocol, or is stuck. */
 void amq_connection_break(struct amq_connection *conn, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 uint32_t amq_connection_frame_max(const struct amq_connection *conn);
+const char *amq_connection_address(const struct amq_connection *conn); /* host:port of the last dial */
+bool amq_connection_is_rabbitmq(const struct amq_connection *conn);    /* by its own word */
 const char *amq_connection_blocked(const struct amq_connection *conn); /* reason, or NULL */
 
 /* Output, as bailey_transport_* of host.h. Offsets count bytes from the connection's begin. */

@@ -34,10 +34,14 @@ struct amq_connection {
     struct bailey_timer linger; /* no channel wants it */
     int64_t wanted_until_ms;    /* it redials until then, even if no channel waits */
     int64_t redial_ms;          /* CLOSING: dial so long afterwards; -1: only if a channel waits */
+    struct bailey_timer renew;  /* OPEN, with a password of a !file: has that changed? */
+    struct bailey_stamp secret; /* the version of it that the broker knows */
+    bool is_renewing;           /* connection.update-secret was sent */
     struct bailey_task breaking;
     struct bailey_error broken; /* kind NONE: not */
     unsigned life;              /* counts transports */
 
+    bool is_rabbitmq; /* the broker says so */
     uint32_t frame_max;
     uint16_t channel_max;
     int64_t heartbeat_ms; /* 0: none */
@@ -62,6 +66,7 @@ struct amq_broker {
     const char *name, *instance;
     struct bailey_host *host;
     struct amq_connection *connections;
+    struct amq_probing *probing; /* check --connect, else NULL */
     uint32_t last_group;
     char last_failure[240]; /* as logged: the same one again is logged only after a while */
     int64_t last_failure_ms;
@@ -87,6 +92,14 @@ void amq_connection_closed(struct amq_connection *conn); /* CLOSING is over */
 /* handshake.c */
 void amq_connection_frame(struct amq_connection *conn, const struct amq_frame *frame);
 void amq_connection_not_amqp(struct amq_connection *conn, const uint8_t *data, size_t len); /* the first bytes say so */
+
+/* renew.c */
+void amq_renew_start(struct amq_connection *conn); /* the connection is open now */
+void amq_renew_stop(struct amq_connection *conn);
+void amq_renew_done(struct amq_connection *conn); /* connection.update-secret-ok */
+
+/* probe.c */
+void amq_probing_free(struct amq_probing *probing); /* NULL is allowed */
 
 /* channel.c */
 void amq_channels_open(struct amq_connection *conn);                                 /* the connection is open now */

@@ -2,6 +2,7 @@
  * extensions in the client's capabilities.
  */
 #include "connection_impl.h"
+#include "login.h"
 
 #include <stdio.h>
 
@@ -78,24 +79,41 @@ static void send_start_ok(struct amq_connection *conn, const char *mechanism, am
 /* The response of PLAIN (RFC 4616): NUL user NUL password. It leaves no copy in our memory but in the output. */
 static void log_in(struct amq_connection *conn)
 {
-    struct amq_url url;
-    char response[sizeof url.user + sizeof url.password + 2];
+    const struct amq_broker_settings *settings = conn->broker->settings;
+    struct bailey_error err = {0};
+    struct amq_login login;
+    char response[sizeof login.user + sizeof login.password + 2];
     size_t user_len, password_len;
 
-    if (conn->broker->settings->auth == AMQ_AUTH_EXTERNAL) {
+    if (settings->auth == AMQ_AUTH_EXTERNAL) {
         send_start_ok(conn, "EXTERNAL", amqp_empty_bytes);
         return;
     }
-    if (!amq_url_parse(conn->broker->settings->urls.items[conn->url_index], &url, NULL))
+    bailey_credential_changed(&settings->password, &conn->secret); /* before it is read: a change in between is seen */
+    if (!amq_login_read(settings, conn->url_index, &login, &err)) {
+        fail_handshake(conn, BAILEY_ERR_CONFIG, err.text, err.hint[0] != '\0' ? err.hint : NULL);
         return;
-    user_len = strlen(url.user);
-    password_len = strlen(url.password);
+    }
+    user_len = strlen(login.user);
+    password_len = strlen(login.password);
     response[0] = '\0';
-    memcpy(response + 1, url.user, user_len + 1);
-    memcpy(response + user_len + 2, url.password, password_len);
+    memcpy(response + 1, login.user, user_len + 1);
+    memcpy(response + user_len + 2, login.password, password_len);
     send_start_ok(conn, "PLAIN", (amqp_bytes_t){user_len + password_len + 2, response});
     explicit_bzero(response, sizeof response);
-    amq_url_wipe(&url);
+    amq_login_wipe(&login);
+}
+
+static bool is_product(const amqp_table_t *properties, const char *name)
+{
+    for (int i = 0; i < properties->num_entries; i++) {
+        const amqp_table_entry_t *entry = &properties->entries[i];
+
+        if (entry->key.len == 7 && memcmp(entry->key.bytes, "product", 7) == 0)
+            return entry->value.kind == AMQP_FIELD_KIND_UTF8 && entry->value.value.bytes.len == strlen(name) &&
+                   memcmp(entry->value.value.bytes.bytes, name, strlen(name)) == 0;
+    }
+    return false;
 }
 
 static void handle_start(struct amq_connection *conn, struct bailey_bytes args)
@@ -119,6 +137,7 @@ static void handle_start(struct amq_connection *conn, struct bailey_bytes args)
         fail_handshake(conn, BAILEY_ERR_CONFIG, text, "Set `auth` to one that it offers.");
         return;
     }
+    conn->is_rabbitmq = is_product(&start->server_properties, "RabbitMQ");
     conn->expected = AMQP_CONNECTION_TUNE_METHOD;
     log_in(conn);
 }
@@ -175,6 +194,7 @@ static void handle_open_ok(struct amq_connection *conn)
                kv_ms("heartbeat", conn->heartbeat_ms), kv_u64("frame_max", conn->frame_max),
                kv_u64("channel_max", conn->channel_max));
     bailey_timer_start(conn->broker->host, &conn->timer, conn->heartbeat_ms / 4);
+    amq_renew_start(conn);
     amq_channels_open(conn);
     if (conn->attached == 0)
         amq_connection_unwant(conn);
@@ -236,6 +256,8 @@ static void connection_method(struct amq_connection *conn, uint32_t id, struct b
         handle_blocked(conn, args);
     } else if (conn->state == CONN_OPEN && id == AMQP_CONNECTION_UNBLOCKED_METHOD) {
         handle_unblocked(conn);
+    } else if (conn->state == CONN_OPEN && id == AMQ_UPDATE_SECRET_OK && conn->is_renewing) {
+        amq_renew_done(conn);
     } else if (conn->state == CONN_HANDSHAKE && id == conn->expected) {
         if (id == AMQP_CONNECTION_START_METHOD)
             handle_start(conn, args);

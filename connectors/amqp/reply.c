@@ -28,7 +28,7 @@ static const char *reply_hint(unsigned code, const char *text)
 {
     switch (code) {
     case AMQP_ACCESS_REFUSED:
-        return strstr(text, "ogin") != NULL ? "Check user and password in the URL."
+        return strstr(text, "ogin") != NULL ? "Check user and password: those in the URL, or `username` and `password`."
                                             : "Give the user the permission that is named.";
     case AMQP_NOT_FOUND:
         return "Check the name and the vhost, create it at the broker, or let bailey do so: `declare: create`.";
@@ -43,6 +43,17 @@ static const char *reply_hint(unsigned code, const char *text)
     default:
         return "";
     }
+}
+
+void amq_name_permission(struct bailey_error *err, const char *permission)
+{
+    size_t len = strlen(err->text);
+
+    if (err->native != AMQP_ACCESS_REFUSED || strstr(err->text, "refused for user") == NULL)
+        return;
+    if (strstr(err->text, permission) == NULL)
+        snprintf(err->text + len, sizeof err->text - len, " (it needs %s)", permission);
+    bailey_hint(err, "`bailey check --connect` prints the command that allows it.");
 }
 
 bool amq_reply_error(struct bailey_error *err, unsigned code, amqp_bytes_t text)

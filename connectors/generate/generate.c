@@ -96,6 +96,15 @@ static void check(const void *broker, const void *end, enum bailey_role role, un
                               lanes - (unsigned)settings->keys);
 }
 
+/* There is nothing to connect to. */
+static void probe(void *broker, const void *end, struct bailey_probe *asked)
+{
+    (void)broker, (void)end;
+    asked->found(asked, &(struct bailey_probe_row){
+                            .result = BAILEY_PROBE_OK, .what = "messages", .detail = "made here, out of nothing"});
+    asked->done(asked);
+}
+
 static const struct bailey_source source = {
     .settings_size = sizeof(struct generate_settings),
     .options = source_options,
@@ -120,6 +129,7 @@ static const struct bailey_connector generate_connector = {
     .source = &source,
     .url = &url,
     .check = check,
+    .probe = probe,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

@@ -5,7 +5,9 @@
 #include <stdlib.h>
 
 #include "kafka_conf.h"
+#include "kafka_probe.h"
 #include "kafka_producer.h"
+#include "kafka_token.h"
 
 /* ---- Options ---- */
 
@@ -22,12 +24,21 @@ static const struct bailey_option tls_options[] = {
     {.name = "ca",
      .type = BAILEY_OPT_STRING,
      BROKER(tls.ca),
+     .flags = BAILEY_OPT_PATH,
      .initial_text = "the system's",
-     .summary = "PEM file of the certificate authorities to trust."},
-    {.name = "cert", .type = BAILEY_OPT_STRING, BROKER(tls.cert), .summary = "PEM file of the client's certificate."},
-    {.name = "key", .type = BAILEY_OPT_STRING, BROKER(tls.key), .summary = "PEM file of the client's key."},
-    {.name = "key_password",
+     .summary = "PEM file of the certificate authorities that are trusted, instead of the system's."},
+    {.name = "cert",
      .type = BAILEY_OPT_STRING,
+     BROKER(tls.cert),
+     .flags = BAILEY_OPT_PATH,
+     .summary = "PEM file of the client's certificate."},
+    {.name = "key",
+     .type = BAILEY_OPT_STRING,
+     BROKER(tls.key),
+     .flags = BAILEY_OPT_PATH,
+     .summary = "PEM file of the client's key."},
+    {.name = "key_password",
+     .type = BAILEY_OPT_CREDENTIAL,
      BROKER(tls.key_password),
      .flags = BAILEY_OPT_SECRET,
      .summary = "Password of the client's key."},
@@ -39,7 +50,55 @@ static const struct bailey_option tls_options[] = {
     {0},
 };
 
-static const char *const mechanisms[] = {"none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", NULL};
+static const char *const mechanisms[] = {"none", "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER", NULL};
+static const char *const client_auths[] = {"basic", "post", NULL};
+
+static const struct bailey_option oauth_options[] = {
+    {.name = "token_url",
+     .type = BAILEY_OPT_STRING,
+     BROKER(oauth.token_url),
+     .min = 1,
+     .max = 2000,
+     .summary = "https:// URL of the server that gives tokens for client credentials."},
+    {.name = "client_id",
+     .type = BAILEY_OPT_STRING,
+     BROKER(oauth.client_id),
+     .min = 1,
+     .max = 500,
+     .summary = "Who asks for the token."},
+    {.name = "client_secret",
+     .type = BAILEY_OPT_CREDENTIAL,
+     BROKER(oauth.client_secret),
+     .flags = BAILEY_OPT_SECRET,
+     .summary = "Its secret; a !file is read again for each token."},
+    {.name = "client_auth",
+     .type = BAILEY_OPT_ENUM,
+     BROKER(oauth.client_auth),
+     .initial = "basic",
+     .choices = client_auths,
+     .summary = "How they are sent: basic, in the header Authorization, or post, in the body."},
+    {.name = "scope",
+     .type = BAILEY_OPT_STRING,
+     BROKER(oauth.scope),
+     .min = 1,
+     .max = 2000,
+     .summary = "What the token is asked for; names separated by blanks."},
+    {.name = "parameters",
+     .type = BAILEY_OPT_MAP,
+     BROKER(oauth.parameters),
+     .summary = "Further parameters of the request, such as audience or resource."},
+    {.name = "extensions",
+     .type = BAILEY_OPT_MAP,
+     BROKER(oauth.extensions),
+     .summary = "SASL extensions that the broker is told, such as logicalCluster."},
+    {.name = "ca",
+     .type = BAILEY_OPT_STRING,
+     BROKER(oauth.ca),
+     .flags = BAILEY_OPT_PATH,
+     .initial_text = "the system's",
+     .summary = "PEM file of the authorities that are trusted for token_url, instead of the system's."},
+    {0},
+};
 
 static const struct bailey_option sasl_options[] = {
     {.name = "mechanism",
@@ -48,12 +107,16 @@ static const struct bailey_option sasl_options[] = {
      .initial = "none",
      .choices = mechanisms,
      .summary = "How the client proves who it is."},
-    {.name = "username", .type = BAILEY_OPT_STRING, BROKER(sasl_username), .summary = "User name."},
+    {.name = "username", .type = BAILEY_OPT_CREDENTIAL, BROKER(sasl_username), .summary = "User name."},
     {.name = "password",
-     .type = BAILEY_OPT_STRING,
+     .type = BAILEY_OPT_CREDENTIAL,
      BROKER(sasl_password),
      .flags = BAILEY_OPT_SECRET,
-     .summary = "Password."},
+     .summary = "Password; a !file is read again for each log-in."},
+    {.name = "oauth",
+     .type = BAILEY_OPT_GROUP,
+     .children = oauth_options,
+     .summary = "Where tokens for OAUTHBEARER come from (OIDC client credentials)."},
     {0},
 };
 
@@ -225,6 +288,8 @@ static bool broker_open(void **self, const void *settings, const char *name, con
 
     (void)err;
     *broker = (struct kafka_broker){.settings = settings, .name = name, .instance = instance, .host = host};
+    if (broker->settings->sasl_mechanism == KAFKA_SASL_OAUTHBEARER)
+        broker->tokens = kafka_tokens_new(broker);
     *self = broker;
     return true;
 }
@@ -235,6 +300,8 @@ static void broker_close(void *self)
 
     while (broker->producers != NULL)
         kafka_producer_free(broker->producers); /* takes itself out of the list; ends on a helper thread */
+    kafka_probing_free(broker->probing);
+    kafka_tokens_free(broker->tokens);
     free(broker);
 }
 
@@ -268,6 +335,7 @@ const struct bailey_connector kafka_connector = {
     .sink = &kafka_sink,
     .url = &url_form,
     .check = kafka_check,
+    .probe = kafka_probe,
 };
 
 __attribute__((visibility("default"))) const struct bailey_connector *bailey_connector_entry(void)

@@ -2,6 +2,9 @@
  *
  * kafka.c         option tables, descriptor
  * kafka_conf.c    settings → librdkafka configuration; validation
+ * kafka_token.c   tokens for OAUTHBEARER; kafka_http.c, kafka_json.c what its server says
+ * kafka_acl.c     who we are to the broker, what we may not do, and what would allow it
+ * kafka_probe.c   `bailey check --connect`
  * kafka_client.c  one librdkafka instance on the worker's loop: wake-ups, errors, logs, requests, end
  * kafka_topics.c  do the topics exist? create them
  * kafka_source.c  consumer of a lane; kafka_assign.c its partitions: assignment, commits, lost offsets
@@ -15,18 +18,37 @@
 
 struct kafka_tls {
     bool enabled;
-    const char *ca, *cert, *key, *key_password; /* PEM files; NULL = none */
+    const char *ca, *cert, *key; /* PEM files; NULL = none */
+    struct bailey_credential key_password;
     bool verify;
 };
 
-enum kafka_mechanism { KAFKA_SASL_NONE, KAFKA_SASL_PLAIN, KAFKA_SASL_SCRAM_256, KAFKA_SASL_SCRAM_512 };
+enum kafka_mechanism {
+    KAFKA_SASL_NONE,
+    KAFKA_SASL_PLAIN,
+    KAFKA_SASL_SCRAM_256,
+    KAFKA_SASL_SCRAM_512,
+    KAFKA_SASL_OAUTHBEARER,
+};
+
+enum kafka_client_auth { KAFKA_CLIENT_BASIC, KAFKA_CLIENT_POST };
+
+/* `sasl.oauth`: where tokens come from (RFC 6749, 4.4: client credentials). */
+struct kafka_oauth {
+    const char *token_url, *client_id, *scope, *ca; /* NULL = none */
+    struct bailey_credential client_secret;
+    int client_auth;              /* enum kafka_client_auth */
+    struct bailey_map parameters; /* of the request: audience, resource */
+    struct bailey_map extensions; /* of SASL, to the broker (RFC 7628, 3.1) */
+};
 
 struct kafka_broker_settings {
     struct bailey_list bootstrap_servers;
     const char *client_id;
     struct kafka_tls tls;
     int sasl_mechanism; /* enum kafka_mechanism */
-    const char *sasl_username, *sasl_password;
+    struct bailey_credential sasl_username, sasl_password;
+    struct kafka_oauth oauth;
     struct bailey_map librdkafka;
 };
 
@@ -68,6 +90,8 @@ struct kafka_sink_settings {
 };
 
 struct kafka_producer;
+struct kafka_probing;
+struct kafka_tokens;
 
 /* One broker of one worker. */
 struct kafka_broker {
@@ -75,6 +99,8 @@ struct kafka_broker {
     const char *name, *instance;
     struct bailey_host *host;
     struct kafka_producer *producers; /* one for each distinct set of producer settings: usually one */
+    struct kafka_tokens *tokens;      /* for OAUTHBEARER, else NULL */
+    struct kafka_probing *probing;    /* check --connect, else NULL */
 };
 
 extern const struct bailey_connector kafka_connector;

@@ -13,19 +13,22 @@
 #include <stdlib.h>
 #include <sys/syslog.h>
 
+#include "kafka_acl.h"
 #include "kafka_conf.h"
+#include "kafka_token.h"
 
-enum { PROBE_EVERY_MS = 500, PROBE_TIMEOUT_MS = 5000 };
+enum { PROBE_EVERY_MS = 500, PROBE_TIMEOUT_MS = 5000, RENEW_EVERY_MS = 2000, TOKEN_END_MS = 500 };
 
 /* librdkafka's words for a connection that failed, without the parts that change each time. */
 static void keep_reason(char *out, size_t size, const char *text)
 {
     const char *behind = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL;
-    const char *varying;
+    const char *varying, *advice;
 
     if (behind != NULL)
         text = behind + 3;
-    varying = strstr(text, " (after ");
+    advice = strstr(text, ", verify that ssl.ca.location"); /* in librdkafka's terms */
+    varying = advice != NULL ? advice : strstr(text, " (after ");
     snprintf(out, size, "%.*s", (int)(varying != NULL ? (size_t)(varying - text) : strlen(text)), text);
 }
 
@@ -43,7 +46,7 @@ static void log_cb(const rd_kafka_t *rk, int level, const char *facility, const 
                kv_str("broker", client->broker), kv_str("facility", facility), kv_str("text", text));
 }
 
-static void fail(struct kafka_client *client, const struct bailey_error *err)
+void kafka_client_refuse(struct kafka_client *client, const struct bailey_error *err)
 {
     if (client->failed)
         return;
@@ -100,6 +103,19 @@ static void probe_now(struct bailey_timer *timer)
     rd_kafka_AdminOptions_destroy(options);
 }
 
+/* librdkafka has no word for it: the broker took the connection and closed it again. */
+static void say_closed(struct kafka_client *client, char *reason, size_t size)
+{
+    struct bailey_error err;
+
+    bailey_fail(&err, BAILEY_ERR_TRANSIENT, "%.200s closed the connection%s", client->servers[0],
+                client->was_up ? "" : "; perhaps it expects tls or sasl");
+    if (!client->was_up)
+        bailey_hint(&err, "check the port, and whether that listener wants `tls` or `sasl`");
+    bailey_log(BAILEY_LOG_WARN, "kafka.broker_down", kv_str("broker", client->broker), kv_error(&err));
+    snprintf(reason, size, "no broker can be reached: %s", err.text);
+}
+
 static void say_away(struct kafka_client *client)
 {
     char reason[300];
@@ -108,8 +124,7 @@ static void say_away(struct kafka_client *client)
         snprintf(reason, sizeof reason, "no broker can be reached: %s",
                  client->trouble[0] != '\0' ? client->trouble : client->disconnected);
     else
-        snprintf(reason, sizeof reason, "no broker can be reached: %s closed the connection%s", client->servers[0],
-                 client->was_up ? "" : "; perhaps it expects tls or sasl");
+        say_closed(client, reason, sizeof reason);
     if (client->ctx != NULL)
         client->ops->reachable(client->ctx, reason);
 }
@@ -124,16 +139,23 @@ static void all_down(struct kafka_client *client)
     say_away(client);
 }
 
-/* One connection failed; librdkafka tells a repeated reason every 30 seconds only. */
-static void connection_failed(struct kafka_client *client, const char *text)
+/* Of a connection that failed in the transport: does TLS stand against it, and would again? */
+static bool is_tls_refusal(const char *text)
 {
-    bool first = client->trouble[0] == '\0';
+    return strstr(text, "SSL alert number") != NULL || strstr(text, "PLAINTEXT broker listener") != NULL;
+}
 
-    keep_reason(client->trouble, sizeof client->trouble, text);
-    if (client->away && first)
-        say_away(client); /* now with the reason */
-    else if (!client->away)
-        bailey_log(BAILEY_LOG_WARN, "kafka.broker_down", kv_str("broker", client->broker), kv_str("reason", text));
+static const char *reason_hint(int code, const char *reason)
+{
+    if (strstr(reason, "SSL alert number") != NULL)
+        return "it refuses our certificate, or wants one: check `tls.cert` and `tls.key`";
+    if (strstr(reason, "nsupported SASL mechanism") != NULL)
+        return "set `sasl.mechanism` to one that the listener on this port offers";
+    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
+        return "check `sasl` and `tls`";
+    if (strstr(reason, "PLAINTEXT broker listener") != NULL || strstr(reason, "wrong version number") != NULL)
+        return "nobody speaks TLS on this port: check the port, or leave `tls` off";
+    return "check `tls`: the certificate authority and the server's name";
 }
 
 static void refused(struct kafka_client *client, int code, const char *text)
@@ -142,12 +164,27 @@ static void refused(struct kafka_client *client, int code, const char *text)
     char reason[200];
 
     keep_reason(reason, sizeof reason, text);
+    if (client->tokens != NULL && code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
+        kafka_tokens_drop(client->tokens);
     bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "%s", reason);
-    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
-        bailey_hint(&err, "check `sasl` and `tls` of broker %s", client->broker);
-    else
-        bailey_hint(&err, "check `tls` of broker %s: the certificate authority and the server's name", client->broker);
-    fail(client, &err);
+    bailey_hint(&err, "broker %.50s: %s", client->broker, reason_hint(code, reason));
+    kafka_client_refuse(client, &err);
+}
+
+/* One connection failed; librdkafka tells a repeated reason every 30 seconds only. */
+static void connection_failed(struct kafka_client *client, const char *text)
+{
+    bool first = client->trouble[0] == '\0';
+
+    if (!client->was_up && is_tls_refusal(text)) {
+        refused(client, RD_KAFKA_RESP_ERR__SSL, text);
+        return;
+    }
+    keep_reason(client->trouble, sizeof client->trouble, text);
+    if (client->away && first)
+        say_away(client); /* now with the reason */
+    else if (!client->away)
+        bailey_log(BAILEY_LOG_WARN, "kafka.broker_down", kv_str("broker", client->broker), kv_str("reason", text));
 }
 
 void kafka_client_fatal(struct kafka_client *client)
@@ -156,12 +193,33 @@ void kafka_client_fatal(struct kafka_client *client)
     rd_kafka_resp_err_t code = rd_kafka_fatal_error(client->rk, text, sizeof text);
     struct bailey_error err;
 
+    if (code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED) { /* no producer id: not one topic may be written to */
+        bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "%.80s may not Write any topic at broker %.60s",
+                           client->principal, client->broker);
+        bailey_hint(&err, "give it Write on the sink's topic: `bailey check --connect` prints the command, but for "
+                          "topics with ${...}");
+        kafka_client_refuse(client, &err);
+        return;
+    }
     bailey_fail_native(&err, BAILEY_ERR_TRANSIENT, "kafka", code, "%s", text);
     /* A member is also fenced by its own join that a frozen broker answered too late: then once. */
     if (code == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID)
         bailey_hint(&err,
                     "if this repeats, another gateway uses the same `instance:` for this route: give each its own");
-    fail(client, &err);
+    kafka_client_refuse(client, &err);
+}
+
+/* Failures of a log-in that say nothing against it: librdkafka goes on by itself.
+ * - no new token: our own word (kafka_token.c), said already; what is connected goes on;
+ * - a broker takes a renewed log-in on an open connection at most once a second: librdkafka connects anew;
+ * - it came with a token that had just ended: the next one is asked for within a second;
+ * - the connection broke in the middle. */
+static bool is_passing(const struct kafka_client *client, const char *text)
+{
+    return (client->token_until_ms > 0 && bailey_wall_ms(client->host) + TOKEN_END_MS >= client->token_until_ms) ||
+           strstr(text, "Failed to acquire SASL OAUTHBEARER token") != NULL ||
+           strstr(text, "not valid in current SASL state") != NULL ||
+           strstr(text, "Local: Broker transport failure") != NULL;
 }
 
 static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
@@ -174,6 +232,9 @@ static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
         kafka_client_fatal(client);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
+        if (!is_passing(client, text))
+            refused(client, code, text);
+        break;
     case RD_KAFKA_RESP_ERR__SSL:
         refused(client, code, text);
         break;
@@ -192,6 +253,48 @@ static void throttle_cb(rd_kafka_t *rk, const char *server, int32_t id, int mill
     (void)rk, (void)id;
     if (client->ctx != NULL && client->ops->throttled != NULL)
         client->ops->throttled(client->ctx, server, milliseconds);
+}
+
+/* ---- Log-in ---- */
+
+static void refresh_cb(rd_kafka_t *rk, const char *config, void *opaque)
+{
+    struct kafka_client *client = opaque;
+
+    (void)rk, (void)config;
+    if (client->tokens != NULL)
+        kafka_tokens_want(client->tokens, client);
+}
+
+static bool has_files(const struct kafka_broker_settings *settings)
+{
+    return settings->sasl_username.file != NULL || settings->sasl_password.file != NULL;
+}
+
+/* True if either is another than at the last call; at the first call the stamps are taken. */
+static bool files_changed(struct kafka_client *client)
+{
+    bool user = bailey_credential_changed(&client->settings->sasl_username, &client->user_stamp);
+    bool password = bailey_credential_changed(&client->settings->sasl_password, &client->password_stamp);
+
+    return user || password;
+}
+
+/* librdkafka logs in with what it has: tell it what is new before it connects the next time. */
+static void renew_now(struct bailey_timer *timer)
+{
+    struct kafka_client *client = timer->ctx;
+    char user[KAFKA_CREDENTIAL_MAX], password[KAFKA_CREDENTIAL_MAX];
+
+    bailey_timer_start(client->host, timer, RENEW_EVERY_MS);
+    if (!files_changed(client))
+        return;
+    if (bailey_credential_read(&client->settings->sasl_username, user, sizeof user, NULL) &&
+        bailey_credential_read(&client->settings->sasl_password, password, sizeof password, NULL)) {
+        rd_kafka_error_destroy(rd_kafka_sasl_set_credentials(client->rk, user, password));
+        bailey_log(BAILEY_LOG_INFO, "kafka.credentials_renewed", kv_str("broker", client->broker));
+    }
+    explicit_bzero(password, sizeof password);
 }
 
 /* ---- Requests ---- */
@@ -332,6 +435,11 @@ void kafka_client_free(struct kafka_client *client, void (*ended)(void *arg), vo
     bailey_waker_close(&client->waker);
     bailey_again_stop(client->host, &client->again);
     bailey_timer_stop(client->host, &client->probe);
+    bailey_timer_stop(client->host, &client->renew);
+    if (client->tokens != NULL)
+        kafka_tokens_forget(client->tokens, client);
+    client->tokens = NULL; /* the client may outlive the broker */
+    client->settings = NULL;
     count_up(client, false);
     bailey_connection_expected(client->host, client->broker, -1);
     end_if_unused(client);
@@ -352,11 +460,17 @@ struct kafka_client *kafka_client_new(const struct kafka_broker *broker, rd_kafk
     client->waker = (struct bailey_waker){.on_wake = on_wake, .ctx = client};
     client->again = (struct bailey_task){.run = on_again, .ctx = client};
     client->probe = (struct bailey_timer){.fire = probe_now, .ctx = client};
+    client->renew = (struct bailey_timer){.fire = renew_now, .ctx = client};
+    client->settings = broker->settings;
+    client->tokens = broker->tokens;
+    kafka_principal(client->settings, client->principal, sizeof client->principal);
     client->end = (struct bailey_job){.work = end_work, .done = end_done, .ctx = client};
     rd_kafka_conf_set_opaque(conf, client);
     rd_kafka_conf_set_log_cb(conf, log_cb);
     rd_kafka_conf_set_error_cb(conf, error_cb);
     rd_kafka_conf_set_throttle_cb(conf, throttle_cb);
+    if (client->tokens != NULL)
+        rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, refresh_cb);
 
     client->rk = rd_kafka_new(type, conf, text, sizeof text);
     if (client->rk == NULL) {
@@ -367,6 +481,10 @@ struct kafka_client *kafka_client_new(const struct kafka_broker *broker, rd_kafk
     if (!open_queues(client, type, err))
         goto destroy;
     bailey_connection_expected(client->host, client->broker, 1);
+    if (has_files(client->settings)) {
+        files_changed(client);
+        bailey_timer_start(client->host, &client->renew, RENEW_EVERY_MS);
+    }
     kafka_client_again(client);
     return client;
 

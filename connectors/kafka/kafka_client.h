@@ -45,10 +45,20 @@ struct kafka_client {
     struct bailey_waker waker;
     struct bailey_task again;
     struct bailey_timer probe; /* while no broker can be reached: ask until one answers */
+    struct bailey_timer renew; /* credentials that came from files: did these change? */
     struct kafka_request *requests;
     bool counted_up, was_up, away, failed;
     char trouble[256];      /* what a broker connection failed of since one worked */
     char disconnected[256]; /* what librdkafka said when it ended: less telling */
+
+    const struct kafka_broker_settings *settings; /* until kafka_client_free() */
+    struct bailey_stamp user_stamp, password_stamp;
+    char principal[320]; /* who we are to the broker: "User:NAME" */
+
+    struct kafka_tokens *tokens; /* NULL: not by OAUTHBEARER, or freed */
+    struct kafka_client *next_waiting;
+    bool waits_for_token;
+    int64_t token_until_ms; /* wall clock: the end of the token that it has */
 
     size_t kept; /* things of the instance that are still in use elsewhere: it ends after the last */
     void (*ended)(void *arg);
@@ -83,6 +93,8 @@ void kafka_request_cancel(struct kafka_request *request);
 
 /* A broker answered a request made after any trouble that we know of: it is up. */
 void kafka_client_alive(struct kafka_client *client);
+/* The instance is of no more use, for the reason in `err`: the owner's failed(). */
+void kafka_client_refuse(struct kafka_client *client, const struct bailey_error *err);
 /* librdkafka says that the instance had a fatal error. */
 void kafka_client_fatal(struct kafka_client *client);
 /* Something came from a broker, perhaps a while ago: it is up, unless we know better. */

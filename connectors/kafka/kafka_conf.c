@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <strings.h>
 
+#include "kafka_http.h"
+
 struct owned {
     const char *name;
     const char *reason;
@@ -57,6 +59,12 @@ static const struct owned owned_properties[] = {
     {"client.id", "use the option client_id"},
     {"sasl.mechanisms", "use the option sasl"},
     {"sasl.mechanism", "use the option sasl"},
+    {"sasl.oauthbearer.config", "use the option sasl"},
+    {"sasl.oauthbearer.method", "use the option sasl"},
+    {"sasl.oauthbearer.token.endpoint.url", "use the option sasl"},
+    {"sasl.oauthbearer.client.id", "use the option sasl"},
+    {"sasl.oauthbearer.client.secret", "use the option sasl"},
+    {"enable.sasl.oauthbearer.unsecure.jwt", "it is for tests of librdkafka"},
     {"sasl.username", "use the option sasl"},
     {"sasl.password", "use the option sasl"},
     {"ssl.ca.location", "use the option tls"},
@@ -225,26 +233,48 @@ static bool tls_wanted(const struct kafka_tls *tls)
     return tls->enabled || tls->ca != NULL || tls->cert != NULL || tls->key != NULL;
 }
 
-static bool set_tls(rd_kafka_conf_t *conf, const struct kafka_tls *tls, struct bailey_error *err)
+/* Whether a credential is read from its file now, or taken as it was when the configuration was read. */
+enum freshness { AS_CONFIGURED, AS_IS_NOW };
+
+static bool set_credential(rd_kafka_conf_t *conf, const char *name, const struct bailey_credential *credential,
+                           enum freshness freshness, struct bailey_error *err)
+{
+    char text[KAFKA_CREDENTIAL_MAX];
+    bool good;
+
+    if (credential->value == NULL && credential->file == NULL)
+        return true;
+    if (freshness == AS_CONFIGURED)
+        return kafka_conf_set(conf, name, credential->value != NULL ? credential->value : "", err);
+    good = bailey_credential_read(credential, text, sizeof text, err) && kafka_conf_set(conf, name, text, err);
+    explicit_bzero(text, sizeof text);
+    return good;
+}
+
+static bool set_tls(rd_kafka_conf_t *conf, const struct kafka_tls *tls, enum freshness freshness,
+                    struct bailey_error *err)
 {
     if (!tls_wanted(tls))
         return true;
     return (tls->ca == NULL || kafka_conf_set(conf, "ssl.ca.location", tls->ca, err)) &&
            (tls->cert == NULL || kafka_conf_set(conf, "ssl.certificate.location", tls->cert, err)) &&
            (tls->key == NULL || kafka_conf_set(conf, "ssl.key.location", tls->key, err)) &&
-           (tls->key_password == NULL || kafka_conf_set(conf, "ssl.key.password", tls->key_password, err)) &&
+           set_credential(conf, "ssl.key.password", &tls->key_password, freshness, err) &&
            kafka_conf_set(conf, "enable.ssl.certificate.verification", tls->verify ? "true" : "false", err);
 }
 
-static bool set_sasl(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings, struct bailey_error *err)
+static bool set_sasl(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings, enum freshness freshness,
+                     struct bailey_error *err)
 {
-    static const char *const names[] = {NULL, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"};
+    static const char *const names[] = {NULL, "PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"};
 
     if (settings->sasl_mechanism == KAFKA_SASL_NONE)
         return true;
-    return kafka_conf_set(conf, "sasl.mechanism", names[settings->sasl_mechanism], err) &&
-           (settings->sasl_username == NULL || kafka_conf_set(conf, "sasl.username", settings->sasl_username, err)) &&
-           (settings->sasl_password == NULL || kafka_conf_set(conf, "sasl.password", settings->sasl_password, err));
+    if (!kafka_conf_set(conf, "sasl.mechanism", names[settings->sasl_mechanism], err))
+        return false;
+    return settings->sasl_mechanism == KAFKA_SASL_OAUTHBEARER ||
+           (set_credential(conf, "sasl.username", &settings->sasl_username, freshness, err) &&
+            set_credential(conf, "sasl.password", &settings->sasl_password, freshness, err));
 }
 
 static bool set_protocol(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings, struct bailey_error *err)
@@ -270,8 +300,8 @@ static bool set_by_name(rd_kafka_conf_t *conf, const char *name, const char *val
 }
 
 /* Everything but `librdkafka:`; `*option` names what is at fault. */
-static bool set_own_options(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings, const char **option,
-                            struct bailey_error *err)
+static bool set_own_options(rd_kafka_conf_t *conf, const struct kafka_broker_settings *settings,
+                            enum freshness freshness, const char **option, struct bailey_error *err)
 {
     *option = "";
     for (size_t i = 0; i < sizeof common_properties / sizeof *common_properties; i++)
@@ -284,10 +314,10 @@ static bool set_own_options(rd_kafka_conf_t *conf, const struct kafka_broker_set
     if (!kafka_conf_set(conf, "client.id", settings->client_id, err))
         return false;
     *option = "tls";
-    if (!set_tls(conf, &settings->tls, err))
+    if (!set_tls(conf, &settings->tls, freshness, err))
         return false;
     *option = "sasl";
-    return set_sasl(conf, settings, err) && set_protocol(conf, settings, err);
+    return set_sasl(conf, settings, freshness, err) && set_protocol(conf, settings, err);
 }
 
 rd_kafka_conf_t *kafka_conf_new(const struct kafka_broker_settings *settings, struct bailey_error *err)
@@ -295,7 +325,7 @@ rd_kafka_conf_t *kafka_conf_new(const struct kafka_broker_settings *settings, st
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     const char *option;
 
-    if (!set_own_options(conf, settings, &option, err))
+    if (!set_own_options(conf, settings, AS_IS_NOW, &option, err))
         goto failed;
     for (size_t i = 0; i < settings->librdkafka.count; i++)
         if (!set_by_name(conf, settings->librdkafka.entries[i].name, settings->librdkafka.entries[i].value, err))
@@ -322,12 +352,61 @@ static void check_properties(const struct kafka_broker_settings *settings, struc
     const char *option;
     struct bailey_error err;
 
-    if (!set_own_options(conf, settings, &option, &err))
+    if (!set_own_options(conf, settings, AS_CONFIGURED, &option, &err))
         report_error(report, option, &err);
     for (size_t i = 0; i < settings->librdkafka.count; i++)
         if (!set_by_name(conf, settings->librdkafka.entries[i].name, settings->librdkafka.entries[i].value, &err))
             report_error(report, "librdkafka", &err);
     rd_kafka_conf_destroy(conf);
+}
+
+static bool is_given(const struct bailey_credential *credential)
+{
+    return credential->value != NULL;
+}
+
+static bool any_oauth(const struct kafka_oauth *oauth)
+{
+    return oauth->token_url != NULL || oauth->client_id != NULL || is_given(&oauth->client_secret) ||
+           oauth->scope != NULL || oauth->parameters.count > 0 || oauth->extensions.count > 0;
+}
+
+static void check_oauth(const struct kafka_broker_settings *settings, struct bailey_report *report)
+{
+    const struct kafka_oauth *oauth = &settings->oauth;
+    struct kafka_url url;
+    struct bailey_error err = {0};
+
+    if (oauth->token_url == NULL || oauth->client_id == NULL || !is_given(&oauth->client_secret)) {
+        bailey_report_error(report, "sasl",
+                            "OAUTHBEARER needs oauth.token_url, oauth.client_id and oauth.client_secret");
+        return;
+    }
+    if (is_given(&settings->sasl_username) || is_given(&settings->sasl_password))
+        bailey_report_error(report, "sasl", "OAUTHBEARER has no username and password, but oauth");
+    if (!kafka_url_parse(oauth->token_url, &url, &err))
+        bailey_report_error(report, "sasl", "oauth.token_url: %s", err.text);
+    else if (!url.tls)
+        bailey_report_warning(report, "sasl", "the client's secret travels unencrypted: oauth.token_url without https");
+    if (!tls_wanted(&settings->tls))
+        bailey_report_warning(report, "sasl", "the token travels unencrypted: mechanism OAUTHBEARER without tls");
+}
+
+static void check_sasl(const struct kafka_broker_settings *settings, struct bailey_report *report)
+{
+    bool none = settings->sasl_mechanism == KAFKA_SASL_NONE, oauth = settings->sasl_mechanism == KAFKA_SASL_OAUTHBEARER;
+
+    if (none && (is_given(&settings->sasl_username) || any_oauth(&settings->oauth)))
+        bailey_report_error(report, "sasl", "%s is given, and mechanism is not",
+                            is_given(&settings->sasl_username) ? "username" : "oauth");
+    else if (oauth)
+        check_oauth(settings, report);
+    else if (!none && (!is_given(&settings->sasl_username) || !is_given(&settings->sasl_password)))
+        bailey_report_error(report, "sasl", "the mechanism needs username and password");
+    else if (!none && any_oauth(&settings->oauth))
+        bailey_report_error(report, "sasl", "oauth is only of use with the mechanism OAUTHBEARER");
+    if (settings->sasl_mechanism == KAFKA_SASL_PLAIN && !tls_wanted(&settings->tls))
+        bailey_report_warning(report, "sasl", "the password travels unencrypted: mechanism PLAIN without tls");
 }
 
 static void check_broker(const struct kafka_broker_settings *settings, struct bailey_report *report)
@@ -337,13 +416,9 @@ static void check_broker(const struct kafka_broker_settings *settings, struct ba
             bailey_report_error(report, "bootstrap_servers", "a server's name is empty");
     if ((settings->tls.cert == NULL) != (settings->tls.key == NULL))
         bailey_report_error(report, "tls", "cert and key are only of use together");
-    if (settings->sasl_mechanism != KAFKA_SASL_NONE &&
-        (settings->sasl_username == NULL || settings->sasl_password == NULL))
-        bailey_report_error(report, "sasl", "the mechanism needs username and password");
-    if (settings->sasl_mechanism == KAFKA_SASL_NONE && settings->sasl_username != NULL)
-        bailey_report_error(report, "sasl", "username is given, and mechanism is not");
-    if (settings->sasl_mechanism == KAFKA_SASL_PLAIN && !tls_wanted(&settings->tls))
-        bailey_report_warning(report, "sasl", "the password travels unencrypted: mechanism PLAIN without tls");
+    if (!settings->tls.verify && tls_wanted(&settings->tls))
+        bailey_report_warning(report, "tls", "verify: false lets anybody pretend to be the broker");
+    check_sasl(settings, report);
     check_properties(settings, report);
 }
 

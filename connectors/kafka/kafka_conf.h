@@ -5,8 +5,10 @@
 #include "kafka.h"
 #include "kafka_lib.h"
 
-/* A configuration with everything of the broker's settings, `librdkafka:` included, for either role. NULL with `err`
- * (kind CONFIG). */
+enum { KAFKA_CREDENTIAL_MAX = 4096 }; /* bytes of a user name, password or secret, with its end */
+
+/* A configuration with everything of the broker's settings, `librdkafka:` included, for either role; credentials as
+ * their files are now. NULL with `err` (kind CONFIG). */
 rd_kafka_conf_t *kafka_conf_new(const struct kafka_broker_settings *settings, struct bailey_error *err);
 
 /* Set one property that the connector itself chose. False with `err` if librdkafka refuses it. */

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kafka_acl.h"
 #include "kafka_conf.h"
 #include "kafka_map.h"
 #include "kafka_producer.h"
@@ -118,10 +119,16 @@ static rd_kafka_topic_t *topic_of(struct kafka_sink *sink, const struct bailey_d
 }
 
 /* A refusal: what the code means for this message. */
-static void explain(struct bailey_error *err, const struct bailey_delivery *delivery, rd_kafka_resp_err_t code,
-                    const char *text, const char *topic)
+static void explain(struct bailey_error *err, const struct kafka_sink *sink, const struct bailey_delivery *delivery,
+                    rd_kafka_resp_err_t code, const char *text, const char *topic)
 {
     enum bailey_error_kind kind = kafka_error_kind(code);
+
+    if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
+        kafka_denied(err, sink->producer->client, code,
+                     &(struct kafka_need){KAFKA_TOPIC, topic, RD_KAFKA_ACL_OPERATION_WRITE});
+        return;
+    }
 
     /* Of a batch that is too large the broker refuses all messages, small ones too: those deserve to be sent alone. */
     if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && delivery->message->size < SIZE_ALONE &&
@@ -177,7 +184,7 @@ static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, 
         rd_kafka_error_destroy(error); /* after a fatal error error_cb takes the sink down */
         return false;
     }
-    explain(&err, delivery, code, rd_kafka_error_string(error), rd_kafka_topic_name(topic));
+    explain(&err, sink, delivery, code, rd_kafka_error_string(error), rd_kafka_topic_name(topic));
     rd_kafka_error_destroy(error);
     bailey_refuse(sink->port, delivery, &err);
     return true;
@@ -228,7 +235,7 @@ static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, c
     default:
         break;
     }
-    explain(&err, delivery, record->err, text != NULL ? text : rd_kafka_err2str(record->err),
+    explain(&err, sink, delivery, record->err, text != NULL ? text : rd_kafka_err2str(record->err),
             rd_kafka_topic_name(record->rkt));
     if (in_doubt && err.kind == BAILEY_ERR_TRANSIENT)
         bailey_hand_back(sink->port, &delivery, 1, true);
@@ -356,6 +363,7 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
         .names = (const char *const *)&sink->constant_name,
         .count = constant ? 1 : 0,
         .declare = &wanted->declare,
+        .operation = RD_KAFKA_ACL_OPERATION_WRITE,
         .ready = topic_ready,
         .missing = topic_missing,
         .ctx = sink,

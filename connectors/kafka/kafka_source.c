@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "kafka_acl.h"
 #include "kafka_conf.h"
 #include "kafka_map.h"
 
@@ -126,6 +127,15 @@ static void consumer_error(struct kafka_source *source, const rd_kafka_message_t
         return;
     default:
         break;
+    }
+    if (kafka_is_denial(record->err)) {
+        bool of_topic = record->err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+
+        kafka_denied(&err, source->client, record->err,
+                     &(struct kafka_need){of_topic ? KAFKA_TOPIC : KAFKA_GROUP, of_topic ? topic : source->group,
+                                          RD_KAFKA_ACL_OPERATION_READ});
+        kafka_source_fail(source, &err);
+        return;
     }
     if (kafka_error_kind(record->err) == BAILEY_ERR_CONFIG &&
         !(record->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART &&
@@ -424,6 +434,7 @@ static void subscribe_when_there(struct kafka_source *source)
         .names = settings->topics.items,
         .count = pattern ? 0 : settings->topics.count, /* a pattern may match nothing yet */
         .declare = &settings->declare,
+        .operation = RD_KAFKA_ACL_OPERATION_READ,
         .ready = subscribe,
         .missing = topic_missing,
         .ctx = source,

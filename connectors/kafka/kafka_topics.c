@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 
+#include "kafka_acl.h"
 #include "kafka_conf.h"
 
 enum { ASK_TIMEOUT_MS = 5000, RETRY_MS = 500, CREATED_RETRY_MS = 100, CREATED_PATIENCE = 100 };
@@ -20,6 +21,15 @@ static void retry_now(struct bailey_timer *timer)
 static void again_later(struct kafka_topics *topics, int64_t delay_ms)
 {
     bailey_timer_start(topics->client->host, &topics->retry, delay_ms);
+}
+
+static void deny(struct kafka_topics *topics, const char *name, rd_kafka_resp_err_t code,
+                 rd_kafka_AclOperation_t operation)
+{
+    struct bailey_error err;
+
+    kafka_denied(&err, topics->client, code, &(struct kafka_need){KAFKA_TOPIC, name, operation});
+    topics->missing(topics->ctx, &err);
 }
 
 static void refuse(struct kafka_topics *topics, const char *name, rd_kafka_resp_err_t code, const char *what)
@@ -60,6 +70,9 @@ static void created(void *ctx, rd_kafka_event_t *event)
                        kv_str("topic", name));
         else if (kafka_error_kind(code) == BAILEY_ERR_TRANSIENT && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
             again_later(topics, RETRY_MS);
+            return;
+        } else if (kafka_is_denial(code)) {
+            deny(topics, name, code, RD_KAFKA_ACL_OPERATION_CREATE);
             return;
         } else if (code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
             refuse(topics, name, code, "cannot be created");
@@ -118,6 +131,9 @@ static void answered_topics(struct kafka_topics *topics, rd_kafka_event_t *event
 
         if (code == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART) {
             names[missing++] = name;
+        } else if (kafka_is_denial(code)) {
+            deny(topics, name, code, topics->operation);
+            goto done;
         } else if (code != RD_KAFKA_RESP_ERR_NO_ERROR && kafka_error_kind(code) != BAILEY_ERR_TRANSIENT) {
             refuse(topics, name, code, "cannot be used");
             goto done;

@@ -10,6 +10,7 @@ struct kafka_topics {
     const char *const *names; /* exact names; none: only find out whether a broker answers */
     size_t count;
     const struct kafka_declare *declare;
+    rd_kafka_AclOperation_t operation; /* what the end does with them: named when that is not allowed */
     void (*ready)(void *ctx);
     void (*missing)(void *ctx, const struct bailey_error *err); /* kind CONFIG */
     void *ctx;

@@ -2,6 +2,7 @@
  * in a queue is gone with the process. Ends can be scripted to fail. Read it from the bottom up. */
 #include "memory.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "queue.h"
@@ -96,6 +97,20 @@ static void broker_close(void *broker)
     free(memory);
 }
 
+/* A queue is made by whoever names it first. */
+static void probe(void *broker, const void *end, struct bailey_probe *asked)
+{
+    const char *queue = asked->role == BAILEY_SOURCE ? ((const struct memory_source_settings *)end)->queue
+                                                     : ((const struct memory_sink_settings *)end)->queue;
+    char what[160];
+
+    (void)broker;
+    snprintf(what, sizeof what, "queue %.150s", queue);
+    asked->found(asked, &(struct bailey_probe_row){
+                            .result = BAILEY_PROBE_OK, .what = what, .detail = "inside the process, made at start"});
+    asked->done(asked);
+}
+
 static const struct bailey_connector memory_connector = {
     .size = sizeof memory_connector,
     .abi_major = BAILEY_ABI_MAJOR,
@@ -107,6 +122,7 @@ static const struct bailey_connector memory_connector = {
     .broker_close = broker_close,
     .source = &memory_source,
     .sink = &memory_sink,
+    .probe = probe,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

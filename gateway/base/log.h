@@ -8,6 +8,9 @@
 void log_set_level(enum bailey_log_level level);
 void log_set_json(bool json);
 
+/* For log_set_level(): no event at all. */
+enum { LOG_LEVEL_NONE = BAILEY_LOG_ERROR + 1 };
+
 /* Write to `fd` instead of standard error, which stays the caller's (tests, `copy`). */
 void log_set_fd(int fd);
 

@@ -11,7 +11,8 @@
  * A source pushes (bailey_receive) while bailey_room() > 0 and is told of each message once how it ended (settle).
  * A sink takes deliveries (send) and gives one verdict for each (bailey_confirm, bailey_refuse, bailey_hand_back).
  *
- * ABI diary: 1.0 first version. Append only; a new field raises the minor number, a new meaning the major.
+ * ABI diary: 1.0 first version. 1.1 bailey_connector.probe. Append only; a new field raises the minor number, a new
+ * meaning the major.
  */
 #ifndef BAILEY_CONNECTOR_H
 #define BAILEY_CONNECTOR_H
@@ -23,7 +24,7 @@
 #include <bailey/message.h>
 #include <bailey/option.h>
 
-enum { BAILEY_ABI_MAJOR = 1, BAILEY_ABI_MINOR = 0 };
+enum { BAILEY_ABI_MAJOR = 1, BAILEY_ABI_MINOR = 1 };
 
 enum bailey_traits {
     BAILEY_KEEPS_ORDER_ON_REFUSAL = 1u << 0, /* sink: what follows a refused message on its partition is refused too */
@@ -103,6 +104,45 @@ struct bailey_url_form {
     const char *example; /* for `bailey help copy` */
 };
 
+/* ---- `bailey check --connect`: is what an end names there, and may we use it? ---- */
+
+enum bailey_probe_result {
+    BAILEY_PROBE_OK,          /* it is there, and all that the end needs is allowed, as far as can be told */
+    BAILEY_PROBE_MISSING,     /* it does not exist */
+    BAILEY_PROBE_DENIED,      /* it may not be used: permissions, ACLs */
+    BAILEY_PROBE_REFUSED,     /* the broker answers, and does not let us in: log-in, TLS, vhost, protocol */
+    BAILEY_PROBE_UNREACHABLE, /* nobody answers */
+    BAILEY_PROBE_UNCHECKED,   /* it cannot be told without changing something */
+};
+
+/* One line of what was found. Strings are copied; NULL counts as "". Never holds a secret. */
+struct bailey_probe_row {
+    enum bailey_probe_result result;
+    const char *address; /* host:port that was asked */
+    const char *what;    /* "topic orders", "queue in" */
+    const char *detail;  /* when ok what was found ("3 partitions, 120 messages waiting"), else the reason */
+    const char *hint;    /* when not ok: one sentence that the operator can act on */
+};
+
+/* One end of a route that is being asked about. The ends of all brokers are asked side by side; those of one broker are
+ * begun in one turn of the loop, so that they can share a connection. */
+struct bailey_probe {
+    struct bailey_host *host;
+    const char *route, *instance; /* names, as in struct bailey_port */
+    enum bailey_role role;
+    unsigned lanes;
+    int64_t timeout_ms; /* done() must be called within it */
+
+    /* One thing that the end names: at least one call before done(). */
+    void (*found)(struct bailey_probe *probe, const struct bailey_probe_row *row);
+    /* A command (a line for a shell) by which somebody who may gives what is missing. Equal ones are shown once. */
+    void (*grant)(struct bailey_probe *probe, const char *command);
+    /* That was all: nothing of `probe` is used afterwards. */
+    void (*done)(struct bailey_probe *probe);
+
+    void *ctx; /* the connector's */
+};
+
 struct bailey_connector {
     uint32_t size;                 /* sizeof(struct bailey_connector) when built */
     uint16_t abi_major, abi_minor; /* BAILEY_ABI_MAJOR, BAILEY_ABI_MINOR when built */
@@ -131,6 +171,11 @@ struct bailey_connector {
      * source's or sink's settings, or NULL when the broker alone is checked. `lanes` of the route. */
     void (*check)(const void *broker, const void *end, enum bailey_role role, unsigned lanes,
                   struct bailey_report *report);
+
+    /* 1.1: Connect, log in and look for what `end` (the source's or sink's settings) names, without creating or
+     * consuming anything. Returns at once; answers to `probe`, perhaps within the call. `broker` is what broker_open
+     * gave; no endpoint is open on it. May be NULL: then the end is shown as not checked. */
+    void (*probe)(void *broker, const void *end, struct bailey_probe *probe);
 };
 
 /* The one symbol that a connector's shared object exports. */

@@ -438,23 +438,35 @@ void *peer_expect(struct peer *peer, uint16_t channel, amqp_method_number_t id)
 
 /* ---- Peer: what brokers say ---- */
 
+static void expect_login(struct peer *peer, const char *password)
+{
+    amqp_connection_start_ok_t *log_in = peer_expect(peer, 0, AMQP_CONNECTION_START_OK_METHOD);
+    char response[256];
+    int len = snprintf(response, sizeof response, "%cuser%c%s", 0, 0, password != NULL ? password : "SECRET");
+
+    assert_memory_equal(log_in->mechanism.bytes, "PLAIN", 5);
+    assert_int_equal(log_in->response.len, len);
+    assert_memory_equal(log_in->response.bytes, response, (size_t)len);
+}
+
 void peer_open(struct bridge *bridge, struct peer *peer, const struct peer_options *options)
 {
-    amqp_connection_start_t start = {
-        .version_minor = 9, .mechanisms = amqp_cstring_bytes("AMQPLAIN PLAIN"), .locales = amqp_cstring_bytes("en_US")};
+    amqp_table_entry_t product = {
+        amqp_cstring_bytes("product"),
+        {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes(options->product ? options->product : "")}};
+    amqp_connection_start_t start = {.version_minor = 9,
+                                     .server_properties = {options->product != NULL, &product},
+                                     .mechanisms = amqp_cstring_bytes("AMQPLAIN PLAIN"),
+                                     .locales = amqp_cstring_bytes("en_US")};
     amqp_connection_tune_t tune = {.channel_max = options->channel_max ? options->channel_max : 2047,
                                    .frame_max = options->frame_max ? options->frame_max : 128 << 10,
                                    .heartbeat = options->heartbeat};
     amqp_connection_open_ok_t ok = {0};
-    amqp_connection_start_ok_t *log_in;
     amqp_connection_open_t *open;
 
     peer_accept(bridge, peer);
     peer_method(peer, 0, AMQP_CONNECTION_START_METHOD, &start);
-    log_in = peer_expect(peer, 0, AMQP_CONNECTION_START_OK_METHOD);
-    assert_memory_equal(log_in->mechanism.bytes, "PLAIN", 5);
-    assert_int_equal(log_in->response.len, 12);
-    assert_memory_equal(log_in->response.bytes, "\0user\0SECRET", 12);
+    expect_login(peer, options->password);
     peer_method(peer, 0, AMQP_CONNECTION_TUNE_METHOD, &tune);
     peer_expect(peer, 0, AMQP_CONNECTION_TUNE_OK_METHOD);
     open = peer_expect(peer, 0, AMQP_CONNECTION_OPEN_METHOD);

@@ -19,6 +19,8 @@ enum { PEER_INPUT = 4 << 20, BRIDGE_MAX = 256 };
 struct peer_options {
     uint16_t channel_max, heartbeat; /* 0: 2,047 channels, no heartbeat */
     uint32_t frame_max;              /* 0: 128 KiB */
+    const char *product;             /* NULL: it does not say */
+    const char *password;            /* that is expected; NULL: SECRET, the URL's */
 };
 
 /* One connection of the peer. */

@@ -30,12 +30,18 @@ static void an_older_minor_has_null_callbacks(void **state)
 
     (void)state;
     memset(&out, 0xff, sizeof out);
-    in.size = offsetof(struct bailey_connector, url); /* built before `url` and `check` were added */
+    in.size = offsetof(struct bailey_connector, url); /* built before `url`, `check` and `probe` were added */
     assert_true(registry_admit(&out, &in, NULL));
     assert_string_equal(out.name, "fake");
     assert_ptr_equal(out.sink, in.sink);
     assert_null(out.url);
     assert_null(out.check);
+    assert_null(out.probe);
+    in.size = offsetof(struct bailey_connector, probe); /* a descriptor of ABI 1.0 */
+    in.abi_minor = 0;
+    assert_true(registry_admit(&out, &in, NULL));
+    assert_ptr_equal(out.check, fake_connector.check);
+    assert_null(out.probe);
 }
 
 static void a_newer_minor_is_cut(void **state)

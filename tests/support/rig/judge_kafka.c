@@ -17,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <time.h>
 
 #include <librdkafka/rdkafka.h>
@@ -462,11 +463,67 @@ static int admin(const struct options *given, bool create)
     return 0;
 }
 
+/* ---- Permissions ---- */
+
+static const char *setting(const struct options *o, const char *name)
+{
+    size_t len = strlen(name);
+
+    for (int i = 0; i < o->setting_count; i++)
+        if (strncmp(o->settings[i], name, len) == 0 && o->settings[i][len] == '=')
+            return o->settings[i] + len + 1;
+    die("missing -c", name);
+    return NULL;
+}
+
+static rd_kafka_AclOperation_t operation_of(const char *name)
+{
+    for (int op = RD_KAFKA_ACL_OPERATION_ALL; op < RD_KAFKA_ACL_OPERATION__CNT; op++)
+        if (strcasecmp(rd_kafka_AclOperation_name(op), name) == 0)
+            return op;
+    die("no such operation", name);
+    return RD_KAFKA_ACL_OPERATION_UNKNOWN;
+}
+
+static rd_kafka_ResourceType_t kind_of(const char *name)
+{
+    if (strcmp(name, "topic") == 0)
+        return RD_KAFKA_RESOURCE_TOPIC;
+    return strcmp(name, "group") == 0 ? RD_KAFKA_RESOURCE_GROUP : RD_KAFKA_RESOURCE_BROKER;
+}
+
+/* Allow a principal an operation on the topic, group or cluster -t. */
+static int allow(const struct options *o)
+{
+    struct options plain = {.brokers = o->brokers, .topic = o->topic};
+    char err[256] = "";
+    rd_kafka_AclBinding_t *acl = rd_kafka_AclBinding_new(
+        kind_of(setting(o, "kind")), o->topic, RD_KAFKA_RESOURCE_PATTERN_LITERAL, setting(o, "principal"), "*",
+        operation_of(setting(o, "operation")), RD_KAFKA_ACL_PERMISSION_TYPE_ALLOW, err, sizeof err);
+    rd_kafka_t *client = client_new(RD_KAFKA_PRODUCER, &plain, rd_kafka_conf_new());
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(client);
+    size_t count;
+
+    if (acl == NULL)
+        die("wrong ACL", err);
+    rd_kafka_CreateAcls(client, &acl, 1, NULL, queue);
+    rd_kafka_event_t *event = admin_result(queue, "cannot create the ACL");
+    const rd_kafka_acl_result_t **made =
+        rd_kafka_CreateAcls_result_acls(rd_kafka_event_CreateAcls_result(event), &count);
+    if (count != 1 || rd_kafka_acl_result_error(made[0]) != NULL)
+        die("cannot create the ACL", count == 1 ? rd_kafka_error_string(rd_kafka_acl_result_error(made[0])) : "");
+    rd_kafka_event_destroy(event);
+    rd_kafka_AclBinding_destroy(acl);
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_destroy(client);
+    return 0;
+}
+
 /* ---- Command line ---- */
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: judge_kafka create|delete|produce|consume|offsets|committed -b BROKERS -t TOPIC\n"
+    fprintf(stderr, "usage: judge_kafka create|delete|allow|produce|consume|offsets|committed -b BROKERS -t TOPIC\n"
                     "  [-c NAME=VALUE]... [-p PARTITIONS] [-n COUNT] [-w WAIT_MS] [-g GROUP]\n");
     return 1;
 }
@@ -515,6 +572,8 @@ int main(int argc, char **argv)
         return admin(&o, true);
     if (strcmp(argv[1], "delete") == 0)
         return admin(&o, false);
+    if (strcmp(argv[1], "allow") == 0)
+        return allow(&o);
     if (strcmp(argv[1], "produce") == 0)
         return produce(&o);
     if (strcmp(argv[1], "consume") == 0)

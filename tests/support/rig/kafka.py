@@ -1,15 +1,21 @@
 """A Kafka broker (KRaft, one node), and a client of it that is not Bailey's: judge_kafka, plain librdkafka."""
+import argparse
 import os
+import shlex
 import shutil
 import struct
 import subprocess
+import zlib
 from dataclasses import dataclass, field
 from typing import List, Optional, Tuple
 
 from .process import Process, until
 
 VERSION = "4.3.1"
-USERS = {"admin": "admin-secret", "alice": "alice-secret"}  # SASL PLAIN; alice may do what ANONYMOUS may
+USERS = {"admin": "admin-secret", "alice": "alice-secret"}  # SASL PLAIN
+SCRAM_USER, SCRAM_PASSWORD = "scram", "scram-secret"        # both SCRAM mechanisms
+# Who may do everything; others (alice) what ACLs allow: Kafka.run_acls(). guest is the client's certificate, bailey a token's subject.
+SUPER_USERS = ["ANONYMOUS", "admin", SCRAM_USER, "guest", "bailey"]
 JVM = ["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
 
 SETTINGS = """\
@@ -17,9 +23,9 @@ process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://127.0.0.1:{ssl},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://localhost:{ssl}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,CONTROLLER:PLAINTEXT
+listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://127.0.0.1:{ssl},SASL_SSL://127.0.0.1:{sasl_ssl},OAUTH://127.0.0.1:{oauth},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port},SASL_PLAINTEXT://127.0.0.1:{sasl},SSL://localhost:{ssl},SASL_SSL://localhost:{sasl_ssl},OAUTH://127.0.0.1:{oauth}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,OAUTH:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
@@ -51,14 +57,26 @@ background.threads=2
 broker.session.timeout.ms=2000
 broker.heartbeat.interval.ms=300
 # log-in and encryption
-sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
 listener.name.sasl_plaintext.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
 listener.name.sasl_plaintext.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_plaintext.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required {users};
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+# any unsigned token is good there, until it expires: its subject is the user
+listener.name.oauth.sasl.enabled.mechanisms=OAUTHBEARER
+listener.name.oauth.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";
 ssl.keystore.type=PEM
 ssl.keystore.location={tls}/server.pem
 ssl.truststore.type=PEM
 ssl.truststore.location={tls}/ca.crt
-listener.name.ssl.ssl.client.auth=requested
+listener.name.ssl.ssl.client.auth=required
+listener.name.sasl_ssl.ssl.client.auth=none
+ssl.principal.mapping.rules=RULE:^CN=([^,]+)$/$1/,DEFAULT
+# permissions
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+super.users={super_users}
 """
 
 LOG4J = """\
@@ -132,6 +150,7 @@ class Kafka:
     def __init__(self, rig, folder, cache):
         self.folder, self.judge, self.cache = folder, rig.judge, cache
         self.port, self.sasl_port, self.ssl_port, self.controller_port = (rig.free_port() for _ in range(4))
+        self.sasl_ssl_port, self.oauth_port = rig.free_port(), rig.free_port()
         self.address = f"127.0.0.1:{self.port}"
         self.data = os.path.join(folder, "data")
         self.tls = rig.certificates()
@@ -142,8 +161,9 @@ class Kafka:
         os.makedirs(self.folder, exist_ok=True)
         users = " ".join(f'user_{name}="{password}"' for name, password in USERS.items())
         with open(os.path.join(self.folder, "server.properties"), "w") as f:
-            f.write(SETTINGS.format(port=self.port, sasl=self.sasl_port, ssl=self.ssl_port,
-                                    controller=self.controller_port, data=self.data, tls=self.tls, users=users))
+            f.write(SETTINGS.format(port=self.port, sasl=self.sasl_port, ssl=self.ssl_port, sasl_ssl=self.sasl_ssl_port,
+                                    oauth=self.oauth_port, controller=self.controller_port, data=self.data, tls=self.tls,
+                                    users=users, super_users=";".join(f"User:{name}" for name in SUPER_USERS)))
         with open(os.path.join(self.folder, "log4j2.properties"), "w") as f:
             f.write(LOG4J)
 
@@ -156,11 +176,12 @@ class Kafka:
 
     def _format(self):
         """Formatting takes a JVM of its own, 1.5 s. Its result knows no ports: make it once and copy it."""
-        template = os.path.join(self.cache, f"kafka-{VERSION}", "formatted")
+        scram = [arg for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512")
+                 for arg in ("--add-scram", f"{mechanism}=[name={SCRAM_USER},password={SCRAM_PASSWORD}]")]
+        template = os.path.join(self.cache, f"kafka-{VERSION}", f"formatted-{zlib.crc32(repr(scram).encode()):08x}")
         if not os.path.isdir(template):
             subprocess.run(self._java("64m", "kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ", "-c",
-                                      f"{self.folder}/server.properties", "--add-scram",
-                                      "SCRAM-SHA-256=[name=scram,password=scram-secret]"),
+                                      f"{self.folder}/server.properties", *scram),
                            check=True, stdout=open(os.path.join(self.folder, "format.log"), "wb"),
                            stderr=subprocess.STDOUT)
             made = f"{template}.{os.getpid()}"
@@ -209,6 +230,22 @@ class Kafka:
 
     def delete(self, *topics):
         self._run("delete", ",".join(topics))
+
+    def run_acls(self, command):
+        """Do what this command of Kafka's own tool would do, to the letter: kafka-acls.sh --bootstrap-server S --add
+        --allow-principal P --operation O --topic T (or --group G, --cluster). The tool itself needs a JVM and 2 s."""
+        words = shlex.split(command)
+        assert words[:2] == ["kafka-acls.sh", "--bootstrap-server"] and words[3] == "--add", command
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        for flag in ("--allow-principal", "--operation", "--topic", "--group"):
+            parser.add_argument(flag)
+        parser.add_argument("--cluster", action="store_true")
+        wanted = parser.parse_args(words[4:])
+        kinds = [(kind, name) for kind, name in (("topic", wanted.topic), ("group", wanted.group),
+                                                 ("cluster", "kafka-cluster" if wanted.cluster else None)) if name]
+        assert wanted.allow_principal and wanted.operation and len(kinds) == 1, command
+        self._run("allow", kinds[0][1], "-c", f"principal={wanted.allow_principal}", "-c", f"operation={wanted.operation}",
+                  "-c", f"kind={kinds[0][0]}")
 
     def produce(self, topic, records, timeout=60):
         self._run("produce", topic, "-w", int(timeout * 1000), data=b"".join(r.encode() for r in records), timeout=timeout)
