@@ -205,7 +205,7 @@ static void request(struct kafka_tokens *tokens)
     kafka_http_request(&tokens->request, &tokens->url, oauth, secret);
     explicit_bzero(secret, sizeof secret);
     bailey_timer_start(host, &tokens->limit, TOKEN_MS);
-    tokens->transport = bailey_transport_open(host, tokens->url.host, tokens->url.port, &tls, &ops, tokens);
+    tokens->transport = bailey_transport_open(host, tokens->url.host, tokens->url.port, &tls, NULL, &ops, tokens);
 }
 
 /* ---- The answer ---- */
