@@ -30,7 +30,7 @@ enum stomp_escapes {
     STOMP_ESCAPES_NONE,    /* 1.0, and CONNECT and CONNECTED of every version */
     STOMP_ESCAPES_11,      /* \n \c \\ ; others are fatal */
     STOMP_ESCAPES_12,      /* and \r ; others are fatal */
-    STOMP_ESCAPES_LENIENT, /* as 1.2, but an unknown escape is left as it stands: ActiveMQ passes such text on */
+    STOMP_ESCAPES_LENIENT, /* as 1.2, but names and unknown escapes are left as they stand: ActiveMQ passes such text on */
 };
 
 struct stomp_header {
@@ -59,7 +59,9 @@ struct stomp_parser {
 
     uint8_t state; /* private from here on */
     uint64_t body_left, body_got;
-    size_t scanned, header_cap;
+    size_t scanned, line; /* of an incomplete head: how far it was searched, and where its last line begins */
+    struct stomp_mark *marks;
+    size_t header_cap;
     uint8_t *scratch;
     size_t scratch_cap;
 };
@@ -70,8 +72,13 @@ void stomp_parser_fini(struct stomp_parser *parser);
 /* Ready for a new connection: forgets a frame that was begun; keeps its memory. */
 void stomp_parser_reset(struct stomp_parser *parser);
 
-/* The next event in data[0..len). `*used` gets how many bytes it took: give the rest again. MORE takes what needs not be
- * given again (0 while a head is incomplete). */
+/* The next event in data[0..len). `*used` gets how many bytes it took: give the rest again. MORE takes nothing: give the same
+ * bytes again with what follows, as often as you like: each byte is looked at once, so a slow peer costs what a quick one does.
+ * HEARTBEAT takes all ends of line that stand there. BODY gives what is there, so an unfinished body needs no buffer.
+ *
+ * A head may end its lines with LF or CR LF in every version; a CR elsewhere in it, or a NUL, is BAD, as are a header without
+ * a colon, a command that is not of [A-Z], and a content-length that is not digits, is repeated with another value or
+ * passes body_max. A value may hold raw colons (RabbitMQ sends them) and keeps its blanks; a name may be empty. */
 enum stomp_event stomp_parse(struct stomp_parser *parser, const uint8_t *data, size_t len, size_t *used);
 
 /* The first header of that name, or null. */

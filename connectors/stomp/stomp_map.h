@@ -15,9 +15,10 @@
 
 /* A MESSAGE's headers → msg, which gets copies of what it keeps (one allocation). Reserved headers of the protocol and of the
  * dialect (destination, message-id, subscription, ack, content-length, receipt ...) become properties or are dropped; all
- * others are the user's, in order, with all repetitions. `*null_body` gets whether the body, when it has come, is null. */
+ * others are the user's, in order, with all repetitions. `wall_ms` is now, for RabbitMQ's relative `expiration`. `*null_body`
+ * gets whether the body is null, if it comes empty: a foreign frame may claim it of any body. */
 void stomp_map_import(struct bailey_message *msg, const struct stomp_parser *frame, enum stomp_dialect dialect,
-                      bool *null_body);
+                      int64_t wall_ms, bool *null_body);
 
 struct stomp_map_options {
     enum stomp_dialect dialect;

@@ -1,0 +1,122 @@
+/* The encoder of frames that go. Every octet of a header passes emit(); nothing else writes into a head. */
+#include "write.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { NAME, VALUE };
+
+static uint8_t *space(struct stomp_writer *w, size_t len)
+{
+    uint8_t *at = w->at;
+
+    if (w->full || (size_t)(w->end - w->at) < len) {
+        w->full = true;
+        return NULL;
+    }
+    w->at += len;
+    return at;
+}
+
+static void put(struct stomp_writer *w, const void *data, size_t len)
+{
+    uint8_t *at = space(w, len);
+
+    if (at != NULL && len > 0)
+        memcpy(at, data, len);
+}
+
+static void put_octet(struct stomp_writer *w, uint8_t octet)
+{
+    put(w, &octet, 1);
+}
+
+/* What may not stand in a header as it is: 1 = never in a 1.0 header, 2 = nor anywhere in 1.1 and 1.2, 4 = in no 1.0 name. */
+static const uint8_t special[256] = {['\0'] = 3, ['\n'] = 3, ['\r'] = 3, [':'] = 6, ['\\'] = 2};
+
+static void put_escape(struct stomp_writer *w, uint8_t octet)
+{
+    switch (octet) {
+    case '\n':
+        put(w, "\\n", 2);
+        break;
+    case ':':
+        put(w, "\\c", 2);
+        break;
+    case '\\':
+        put(w, "\\\\", 2);
+        break;
+    case '\r':
+        put(w, "\\r", 2);
+        w->bad |= w->escapes == STOMP_ESCAPES_11; /* has no escape for it */
+        break;
+    default:
+        w->bad = true; /* NUL: no version can say it */
+    }
+}
+
+static void emit(struct stomp_writer *w, struct bailey_bytes bytes, int part)
+{
+    unsigned mask = w->escapes != STOMP_ESCAPES_NONE ? 2 : part == NAME ? 5 : 1;
+    const uint8_t *at = bytes.data, *end = at + bytes.len;
+
+    while (at < end) {
+        const uint8_t *plain = at;
+
+        while (at < end && !(special[*at] & mask))
+            at++;
+        put(w, plain, (size_t)(at - plain));
+        if (at == end)
+            break;
+        if (w->escapes == STOMP_ESCAPES_NONE)
+            w->bad = true;
+        else
+            put_escape(w, *at);
+        at++;
+    }
+}
+
+void stomp_write_command(struct stomp_writer *w, const char *command)
+{
+    assert(command[0] >= 'A' && command[0] <= 'Z');
+    put(w, command, strlen(command));
+    put_octet(w, '\n');
+}
+
+void stomp_write_header_named(struct stomp_writer *w, struct bailey_bytes name, struct bailey_bytes value)
+{
+    emit(w, name, NAME);
+    put_octet(w, ':');
+    emit(w, value, VALUE);
+    put_octet(w, '\n');
+}
+
+void stomp_write_header(struct stomp_writer *w, const char *name, struct bailey_bytes value)
+{
+    stomp_write_header_named(w, bailey_bytes_of(name), value);
+}
+
+void stomp_write_number(struct stomp_writer *w, const char *name, int64_t value)
+{
+    char text[24];
+    int len = snprintf(text, sizeof text, "%" PRId64, value);
+
+    stomp_write_header(w, name, (struct bailey_bytes){(const uint8_t *)text, (size_t)len});
+}
+
+void stomp_write_end_of_head(struct stomp_writer *w)
+{
+    put_octet(w, '\n');
+}
+
+void stomp_write_body(struct stomp_writer *w, struct bailey_bytes body)
+{
+    put(w, body.data, body.len);
+    put_octet(w, '\0');
+}
+
+size_t stomp_header_room(struct bailey_bytes name, struct bailey_bytes value)
+{
+    return 2 * (name.len + value.len) + 2;
+}
