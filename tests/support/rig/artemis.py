@@ -105,6 +105,6 @@ class Artemis(JavaBroker):
 
     def count(self, queue):
         """Messages in the queue, by a management message. 0 if there is no such queue."""
-        answer = self.stomp.ask("activemq.management", "/queue/answers",
+        answer = self.stomp.ask("activemq.management", "/topic/answers",
                                 {"_AMQ_ResourceName": f"queue.{queue}", "_AMQ_Attribute": "messageCount"})
         return json.loads(answer.body)[0] if answer.headers["_AMQ_OperationSucceeded"] == "true" else 0
