@@ -14,9 +14,10 @@ from .flow import FourDirections, Producer, Publisher, assert_nothing_lost, tall
 from .gateway import Gateway
 from .kafka import Kafka, Record
 from .process import Process, until
+from .proxy import Proxy
 from .rabbitmq import Message, RabbitMQ
 from .rig import Rig
 from .stomp_judge import StompJudge, StompMessage
 
-__all__ = ["ActiveMQ", "Artemis", "FourDirections", "Gateway", "Kafka", "Message", "Process", "Producer", "Publisher", "RabbitMQ",
+__all__ = ["ActiveMQ", "Artemis", "FourDirections", "Gateway", "Kafka", "Message", "Process", "Producer", "Proxy", "Publisher", "RabbitMQ",
            "Record", "Rig", "StompJudge", "StompMessage", "assert_nothing_lost", "tally", "until"]

@@ -11,6 +11,7 @@ from .artemis import Artemis
 from .gateway import Gateway, run_command
 from .kafka import Kafka
 from .ports import free_port
+from .proxy import Proxy
 from .rabbitmq import RabbitMQ
 from .tls import make_certificates
 
@@ -40,7 +41,7 @@ class Rig:
         self.keep = False
         self.running = {}  # name: broker
         self.needs = ()    # of the story that runs
-        self.gateways = []
+        self.gateways, self.proxies = [], []
         self.free_port = free_port
         atexit.register(self.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that atexit is heeded
@@ -109,6 +110,9 @@ class Rig:
             except AssertionError as e:
                 errors.append(e)
         self.gateways.clear()
+        for proxy in self.proxies:
+            proxy.end()
+        self.proxies.clear()
         if errors:
             raise errors[0]
 
@@ -133,6 +137,11 @@ class Rig:
         gateway = Gateway(self, config, name, env)
         self.gateways.append(gateway)
         return gateway.start() if start else gateway
+
+    def proxy(self, port):
+        """A way to 127.0.0.1:port that can be disturbed, until the story ends."""
+        self.proxies.append(Proxy(port))
+        return self.proxies[-1]
 
     def run(self, *args, **kwargs):
         """`bailey ARGS` to its end."""
