@@ -257,7 +257,7 @@ static enum stomp_event parse_head(struct stomp_parser *parser, const uint8_t *d
         fault = finish_head(parser, data, parser->scanned);
     if (fault != NULL)
         return malformed(parser, fault);
-    *used = parser->scanned;
+    *used = parser->head_len = parser->scanned;
     parser->state = parser->has_length ? IN_BODY : IN_UNMEASURED_BODY;
     parser->body_left = parser->length;
     parser->body_got = 0;

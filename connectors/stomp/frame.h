@@ -29,7 +29,7 @@ enum {
 enum stomp_escapes {
     STOMP_ESCAPES_NONE,    /* 1.0, and CONNECT and CONNECTED of every version */
     STOMP_ESCAPES_11,      /* \n \c \\ ; others are fatal */
-    STOMP_ESCAPES_12,      /* and \r ; others are fatal */
+    STOMP_ESCAPES_12,      /* and \r ; others are fatal. RabbitMQ and Artemis send \r in 1.1 too: read them with this */
     STOMP_ESCAPES_LENIENT, /* as 1.2, but names and unknown escapes are left as they stand: ActiveMQ passes such text on */
 };
 
@@ -48,6 +48,7 @@ struct stomp_parser {
     struct bailey_bytes command;
     struct stomp_header *headers;
     size_t header_count;
+    size_t head_len; /* bytes of its head as they came: no fewer than all names and values together */
     bool has_length; /* it had a content-length */
     uint64_t length; /* which said so */
 

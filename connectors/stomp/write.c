@@ -84,12 +84,27 @@ void stomp_write_command(struct stomp_writer *w, const char *command)
     put_octet(w, '\n');
 }
 
-void stomp_write_header_named(struct stomp_writer *w, struct bailey_bytes name, struct bailey_bytes value)
+void stomp_write_open(struct stomp_writer *w, struct bailey_bytes name)
 {
     emit(w, name, NAME);
     put_octet(w, ':');
-    emit(w, value, VALUE);
+}
+
+void stomp_write_part(struct stomp_writer *w, struct bailey_bytes part)
+{
+    emit(w, part, VALUE);
+}
+
+void stomp_write_close(struct stomp_writer *w)
+{
     put_octet(w, '\n');
+}
+
+void stomp_write_header_named(struct stomp_writer *w, struct bailey_bytes name, struct bailey_bytes value)
+{
+    stomp_write_open(w, name);
+    stomp_write_part(w, value);
+    stomp_write_close(w);
 }
 
 void stomp_write_header(struct stomp_writer *w, const char *name, struct bailey_bytes value)

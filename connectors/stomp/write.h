@@ -23,6 +23,11 @@ void stomp_write_header(struct stomp_writer *w, const char *name, struct bailey_
 void stomp_write_header_named(struct stomp_writer *w, struct bailey_bytes name, struct bailey_bytes value);
 void stomp_write_number(struct stomp_writer *w, const char *name, int64_t value);
 
+/* The same in parts: "name:", then parts of the value, escaped, as many as there are, then the line's end. */
+void stomp_write_open(struct stomp_writer *w, struct bailey_bytes name);
+void stomp_write_part(struct stomp_writer *w, struct bailey_bytes part);
+void stomp_write_close(struct stomp_writer *w);
+
 /* The empty line that ends the head; then the body's bytes follow, and then one NUL. */
 void stomp_write_end_of_head(struct stomp_writer *w);
 
