@@ -109,12 +109,14 @@ class StompJudge:
 
     def send(self, destination, messages, timeout=60):
         """Returns when the broker has confirmed all."""
-        connection, listener = self.connect()
-        sender = Sender(self, connection, listener, timeout)
+        sender = self.sender(timeout)
         for message in messages:
             sender.send(destination, message)
         sender.confirm()
-        close(connection, listener)
+        sender.close()
+
+    def sender(self, timeout=60):
+        return Sender(self, *self.connect(), timeout)
 
     def drain(self, destination, count=0, timeout=60, quiet=0.3):
         """Take messages out of a queue, acknowledging each by itself, until `count` came and it is empty. More come back if
@@ -158,9 +160,9 @@ class StompJudge:
 
 
 class Sender:
-    """Sends with receipts, without waiting for each; confirm() waits for all."""
+    """Sends with receipts, without waiting for each; confirm() waits for all. OSError if the connection is lost."""
 
-    def __init__(self, judge, connection, listener, timeout=60):
+    def __init__(self, judge, connection, listener, timeout):
         self.connection, self.listener, self.timeout = connection, listener, timeout
         self.per_transaction = judge.transaction
         self.transaction, self.sent, self.asked = None, 0, 0
@@ -172,7 +174,10 @@ class Sender:
             headers["transaction"] = self.transaction
         else:
             self._ask(headers)
-        self.connection.send(destination, message.body, headers=headers)
+        try:
+            self.connection.send(destination, message.body, headers=headers)
+        except stomp.exception.StompException as e:
+            raise OSError(f"sending: {e!r}") from e
         self.sent += 1
         if self.transaction and self.sent % self.per_transaction == 0:
             self._commit()
@@ -183,6 +188,9 @@ class Sender:
         if self.transaction:
             self._commit()
         self._wait(0)
+
+    def close(self):
+        close(self.connection, self.listener)
 
     def _ask(self, headers):
         self.asked += 1
