@@ -1,4 +1,5 @@
 """Numbered messages that flow while a story does its worst, and the tally of what arrived."""
+import itertools
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from .rabbitmq import Message
 from .stomp_judge import StompMessage
 
 KEYS = 16
+MARK = "bailey-possible-duplicate"
 
 
 def body(number, size=200):
@@ -38,6 +40,7 @@ class Tally:
     arrived: int
     lost: list
     duplicates: int
+    unmarked: int  # of the duplicates: without a word that they may be one (known where arrivals() was asked)
     ordered: bool  # first arrivals are in the order in which they were sent
 
     def __str__(self):
@@ -45,18 +48,21 @@ class Tally:
         return f"{self.sent} sent, {self.arrived} arrived, {lost}, {self.duplicates} duplicates"
 
 
-def tally(count, bodies):
-    """`bodies` in order of arrival."""
-    seen, last, ordered, duplicates = set(), -1, True, 0
-    for data in bodies:
+def tally(count, bodies, marks=None):
+    """`bodies` in order of arrival; `marks` says of each whether it is marked as a possible duplicate."""
+    seen, plain, last, ordered, duplicates, unmarked = set(), set(), -1, True, 0, 0
+    for data, marked in zip(bodies, marks or itertools.repeat(True)):
         number = number_of(data)
+        if not marked:
+            unmarked += number in plain
+            plain.add(number)
         if number in seen:
             duplicates += 1
             continue
         seen.add(number)
         ordered &= number > last
         last = number
-    return Tally(count, len(bodies), [i for i in range(count) if i not in seen], duplicates, ordered)
+    return Tally(count, len(bodies), [i for i in range(count) if i not in seen], duplicates, unmarked, ordered)
 
 
 class Feed(threading.Thread):
@@ -188,8 +194,9 @@ class KafkaEnd:
         """All `count` that were put in have been settled."""
         return self.kafka.committed(f"group-{name}", name).get(0) == count
 
-    def bodies(self, name, timeout):
-        return [r.value for r in self.kafka.consume(name, timeout=timeout)]
+    def arrivals(self, name, timeout):
+        """[(body, whether it is marked as a possible duplicate)]"""
+        return [(r.value, any(h == MARK.encode() for h, _ in r.headers)) for r in self.kafka.consume(name, timeout=timeout)]
 
 
 class AmqpEnd:
@@ -211,8 +218,8 @@ class AmqpEnd:
     def taken(self, name, count):
         return self.rabbit.count(name) == 0
 
-    def bodies(self, name, timeout):
-        return [m.body for m in self.rabbit.drain(name, timeout=timeout)]
+    def arrivals(self, name, timeout):
+        return [(m.body, MARK in m.headers) for m in self.rabbit.drain(name, timeout=timeout)]
 
 
 class StompEnd:
@@ -234,8 +241,8 @@ class StompEnd:
     def taken(self, name, count):
         return self.judge.count(name) == 0
 
-    def bodies(self, name, timeout):
-        return [m.body for m in self.judge.drain(f"/queue/{name}", timeout=timeout)]
+    def arrivals(self, name, timeout):
+        return [(m.body, MARK in m.headers) for m in self.judge.drain(f"/queue/{name}", timeout=timeout)]
 
 
 ENDS = {"k": KafkaEnd, "r": AmqpEnd, "a": StompEnd, "t": StompEnd, "s": StompEnd}
@@ -292,7 +299,11 @@ class Flow:
 
     def tallies(self, timeout=60):
         """{route: Tally}, read by clients that are not ours."""
-        return {name: tally(self.counts[name], self.ends[name[1]].bodies(self.output(name), timeout)) for name in self.names}
+        tallies = {}
+        for name in self.names:
+            arrivals = self.ends[name[1]].arrivals(self.output(name), timeout)
+            tallies[name] = tally(self.counts[name], [data for data, _ in arrivals], [marked for _, marked in arrivals])
+        return tallies
 
     # ---- What the gateway says about it
 
