@@ -660,7 +660,7 @@ static const struct rule {
 #undef RULE
 #undef RULE_IF
 };
-enum { RULES = sizeof rules / sizeof *rules, SUBJECTS_MAX = 4 };
+enum { RULES = sizeof rules / sizeof *rules, SUBJECTS_MAX = 8 };
 
 int conformance_run(const char *group, const struct subject *subjects, unsigned count)
 {

@@ -22,7 +22,7 @@ struct subject {
     int openings;        /* how often it is opened and closed in a row */
 };
 
-/* Run all cases with each of at most 4 subjects, or those whose name matches BAILEY_TEST_FILTER ("amqp: a_source*"). Returns the
+/* Run all cases with each of at most 8 subjects, or those whose name matches BAILEY_TEST_FILTER ("amqp: a_source*"). Returns the
  * number of failures. */
 int conformance_run(const char *group, const struct subject *subjects, unsigned count);
 
