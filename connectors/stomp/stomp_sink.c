@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "connection.h"
+#include "options.h"
 #include "send.h"
 #include "window.h"
 
@@ -508,8 +509,6 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
     stomp_connection_dial(&sink->conn);
     return true;
 }
-
-extern const struct bailey_option stomp_sink_options[];
 
 const struct bailey_sink stomp_sink = {
     .settings_size = sizeof(struct stomp_sink_settings),

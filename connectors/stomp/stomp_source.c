@@ -17,6 +17,7 @@
 #include "acks.h"
 #include "assembly.h"
 #include "connection.h"
+#include "options.h"
 
 enum {
     GROWTH = 4,            /* a window is worth changing if it becomes so many times larger */
@@ -590,8 +591,6 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
     stomp_connection_dial(&source->conn);
     return true;
 }
-
-extern const struct bailey_option stomp_source_options[];
 
 const struct bailey_source stomp_source = {
     .settings_size = sizeof(struct stomp_source_settings),
