@@ -320,7 +320,7 @@ static void error_came(struct stomp_connection *conn)
     stomp_handshake_mask(conn, conn->error->message);
     stomp_handshake_mask(conn, conn->error->body);
     stomp_reply_error(&err, conn->address, conn->error->message, conn->error->body);
-    if (conn->state == STOMP_HANDSHAKE)
+    if (conn->state == STOMP_HANDSHAKE && err.kind == BAILEY_ERR_CONFIG)
         bailey_hint(&err, "The broker refused the log-in: check login, passcode and vhost.");
     lost(conn, &err, bailey_bytes_of(conn->error->receipt));
 }
