@@ -59,11 +59,11 @@ class Pair:
 
 
 class Proxy:
-    def __init__(self, target):
+    def __init__(self, target, address="127.0.0.1"):
         self.target, self.latency, self.bytewise, self.mute = target, 0.0, False, False
         self.pairs = []
         self.accepted = 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.listener = socket.create_server((address, 0), backlog=64)
         self.port = self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

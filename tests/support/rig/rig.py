@@ -138,9 +138,9 @@ class Rig:
         self.gateways.append(gateway)
         return gateway.start() if start else gateway
 
-    def proxy(self, port):
-        """A way to 127.0.0.1:port that can be disturbed, until the story ends."""
-        self.proxies.append(Proxy(port))
+    def proxy(self, port, address="127.0.0.1"):
+        """A way to 127.0.0.1:port that can be disturbed, until the story ends. It listens at `address`, a loopback's."""
+        self.proxies.append(Proxy(port, address))
         return self.proxies[-1]
 
     def run(self, *args, **kwargs):
