@@ -18,7 +18,6 @@ struct importer {
     struct bailey_bytes parts[STOMP_PARTS_MAX]; /* of bailey-h; [0] is in `seen` */
     struct bailey_bytes odd;                    /* bailey-h, decoded */
     uint32_t odd_headers;                       /* in it */
-    bool has_text_mark;                         /* a header bailey-stomp-text */
     size_t user_count, user_bytes;
     uint16_t user[STOMP_HEADERS_MAX]; /* where they stand in the frame */
     uint8_t *room;                    /* what is left of the allocation */
@@ -42,7 +41,6 @@ static void sort_headers(struct importer *in)
                 in->parts[part] = header->value;
             continue;
         }
-        in->has_text_mark |= bailey_bytes_is(header->name, STOMP_TEXT);
         in->user[in->user_count++] = (uint16_t)i;
         in->user_bytes += header->name.len + header->value.len;
     }
@@ -335,7 +333,7 @@ static void arrange(struct importer *in, struct bailey_header *plain, uint32_t c
     struct arrangement a = {in, plain, plain, count, in->odd_headers, 0, {in->odd.data, in->odd.data + in->odd.len}};
 
     if (in->odd_headers > 0)
-        a.out = bailey_message_alloc(in->msg, (count + in->odd_headers) * sizeof *a.out);
+        a.out = bailey_message_alloc(in->msg, (count + in->odd_headers + 1) * sizeof *a.out);
     if (order.data != NULL)
         place_listed(&a, order);
     if (a.plain_left > 0 && a.out + a.count != a.plain)
@@ -392,13 +390,16 @@ static void keep_key(struct importer *in)
 }
 
 /* A body without a length is a TextMessage's on ActiveMQ; one that was forced to be text has both. */
-static bool wants_text_mark(const struct importer *in)
+static void mark_text(struct importer *in)
 {
     struct bailey_bytes forced = in->seen[STOMP_FIELD_TEXT];
+    struct bailey_header *headers = (struct bailey_header *)(uintptr_t)in->msg->headers; /* with room for one more */
 
-    if (in->dialect != STOMP_ACTIVEMQ || in->has_text_mark)
-        return false;
-    return !in->frame->has_length || (forced.data != NULL && bailey_bytes_is(forced, "text"));
+    if (in->dialect != STOMP_ACTIVEMQ || bailey_message_header(in->msg, bailey_bytes_of(STOMP_TEXT)) != NULL)
+        return;
+    if (!in->frame->has_length || (forced.data != NULL && bailey_bytes_is(forced, "text")))
+        headers[in->msg->header_count++] = (struct bailey_header){
+            bailey_bytes_of(STOMP_TEXT), {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of("1")}};
 }
 
 static void keep_headers(struct importer *in, struct bailey_header *headers)
@@ -411,10 +412,8 @@ static void keep_headers(struct importer *in, struct bailey_header *headers)
         headers[count].name = keep(in, header->name);
         headers[count].value = (struct bailey_value){.kind = BAILEY_KIND_STRING, .bytes = keep(in, header->value)};
     }
-    if (wants_text_mark(in))
-        headers[count++] = (struct bailey_header){bailey_bytes_of(STOMP_TEXT),
-                                                  {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of("1")}};
     arrange(in, headers, count);
+    mark_text(in);
 }
 
 static void keep_all(struct importer *in)
