@@ -38,6 +38,7 @@ void stomp_broker_close(void *broker)
     struct stomp_broker *b = broker;
 
     bailey_connection_expected(b->host, b->name, -(int)b->vacant);
+    stomp_lost_free(&b->lost);
     free(b);
 }
 
@@ -56,6 +57,11 @@ uint32_t stomp_broker_next_group(struct stomp_broker *broker)
     if (++broker->last_group == 0)
         broker->last_group = 1;
     return broker->last_group;
+}
+
+struct stomp_lost *stomp_broker_lost(struct stomp_broker *broker)
+{
+    return &broker->lost;
 }
 
 void stomp_broker_receipts_late(struct stomp_broker *broker, bool late)

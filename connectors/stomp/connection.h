@@ -13,6 +13,7 @@
 
 #include "dialect.h"
 #include "frame.h"
+#include "lost.h"
 #include "stomp.h"
 #include "write.h"
 
@@ -93,6 +94,9 @@ const struct stomp_broker_settings *stomp_broker_settings(const struct stomp_bro
 
 /* A number that no other connection's life of this broker and worker had: the `group` of its messages. Never 0. */
 uint32_t stomp_broker_next_group(struct stomp_broker *broker);
+
+/* Ids of messages that were unsettled when an end of this broker's lost its connection. */
+struct stomp_lost *stomp_broker_lost(struct stomp_broker *broker);
 
 /* A RECEIPT did not come in time, or now one came. */
 void stomp_broker_receipts_late(struct stomp_broker *broker, bool late);

@@ -16,6 +16,7 @@ struct stomp_broker {
     bool receipts_late;      /* see stomp_broker_receipts_late() */
     unsigned vacant;         /* connections that count as expected and wait for their end to be opened anew */
     uint32_t last_group;
+    struct stomp_lost lost;
     char last_failure[240]; /* as logged: the same one again is logged only after a while */
     int64_t last_failure_ms;
 };

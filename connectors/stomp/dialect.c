@@ -30,6 +30,8 @@ static const struct stomp_dialect_row rows[] = {
             .selector = "selector",
             .reject =
                 NULL, /* NACK discards: what is rejected stays unacknowledged, and goes its way by delivery attempts */
+            .counts_disconnects = true,
+            .hides_redelivery = true,
             .needs_version = true,
             .receipt_proves_route = true,
         },

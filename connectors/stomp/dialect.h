@@ -23,6 +23,10 @@ struct stomp_dialect_row {
     const char *
         reject; /* header of NACK that makes it a dead letter, as "name:value"; "" = NACK alone does; NULL: never NACK */
 
+    bool
+        counts_disconnects; /* as a failed delivery of the oldest unacknowledged message; UNSUBSCRIBE before it does not */
+    bool hides_redelivery; /* what it gives again is not always marked as redelivered; its ids are those of lost.h */
+
     bool reads_escapes_in_connect; /* a backslash in login or passcode must be doubled */
     bool lenient_escapes;          /* unknown escapes in what it sends are text */
     bool needs_version;            /* 1.0 is refused: it lets a producer forge headers */

@@ -133,6 +133,8 @@ static enum stomp_field jms_field(struct bailey_bytes name, bool is_artemis)
         return SAME(name, "JMSXUserID") ? (enum stomp_field)STOMP_USER_ID : STOMP_FIELD_USER;
     case 12:
         return !is_artemis && SAME(name, "amq-msg-type") ? STOMP_FIELD_TEXT : STOMP_FIELD_USER;
+    case 15: /* Artemis adds it to a large message */
+        return is_artemis && SAME(name, "_AMQ_LARGE_SIZE") ? STOMP_FIELD_DROPPED : STOMP_FIELD_USER;
     case 16:
         return is_artemis && SAME(name, "destination-type") ? STOMP_FIELD_DROPPED : STOMP_FIELD_USER;
     case 17:

@@ -2,7 +2,7 @@
  *
  *     dial → CONNECTED → SUBSCRIBE → its RECEIPT: up → (leaving → DISCONNECT → dial ...) → drain → close
  *
- * UNSUBSCRIBE is never sent: on all three brokers it makes what is unacknowledged unacknowledgeable (docs/stomp.md). So a
+ * UNSUBSCRIBE is no way to drain: on all three brokers it makes what is unacknowledged unacknowledgeable (docs/stomp.md). So a
  * message that came and is not wanted - while draining, or beyond what the lane may hold - is simply dropped: it stays
  * unacknowledged, takes its place of the prefetch window, and returns with the DISCONNECT.
  *
@@ -23,6 +23,7 @@ enum {
     GROWTH = 4,            /* a window is worth changing if it becomes so many times larger */
     GROW_AFTER_MS = 10000, /* and the last change is so long ago */
     OVERHEAD = 512,        /* bytes a message beside key, body and headers */
+    RECENT_ACKS = 4096,    /* whose ACK a lost connection may have swallowed */
     PREFETCH_MAX = 65535,  /* messages: RabbitMQ counts in 16 bits */
     WINDOW_BYTES_MIN = 64 << 10,
     WINDOW_BYTES_EACH = 1 << 10, /* Artemis: bytes of window for a message of the prefetch */
@@ -47,8 +48,11 @@ struct source {
     struct stomp_acks acks;
     int64_t window; /* messages the broker may have unacknowledged; 0: it counts bytes, or has no window */
     int64_t limit;  /* the window is not larger, whatever fits: it has proved too large */
-    uint64_t left;  /* dropped: unacknowledged until the connection ends */
-    int64_t mean;   /* bytes a message; 0: not known */
+    uint64_t
+        *recent; /* ring of RECENT_ACKS: numbers of those acknowledged last; NULL: the broker marks what it repeats */
+    size_t acked;
+    uint64_t left; /* dropped: unacknowledged until the connection ends */
+    int64_t mean;  /* bytes a message; 0: not known */
     int64_t renewed_ms;
 
     struct stomp_assembly assembly;
@@ -60,6 +64,16 @@ struct source {
 static void renew_when_done(struct source *source);
 
 /* ---- Receiving ---- */
+
+static struct bailey_bytes ack_id(const struct source *source, const struct stomp_parser *frame)
+{
+    return stomp_frame_header(frame, source->conn.version == 12 ? "ack" : "message-id");
+}
+
+static const char *subscription_id(const struct source *source)
+{
+    return source->settings->subscription != NULL ? source->settings->subscription : "1";
+}
 
 static int64_t weight(const struct bailey_message *msg)
 {
@@ -139,7 +153,10 @@ static void on_message(struct stomp_connection *conn, const struct stomp_parser 
 {
     struct source *source = (struct source *)conn;
 
-    if (stomp_frame_header(frame, conn->version == 12 ? "ack" : "message-id").len == 0) {
+    struct bailey_bytes id = ack_id(source, frame);
+    struct bailey_message *msg;
+
+    if (id.len == 0) {
         stomp_connection_break(conn, "a MESSAGE that cannot be acknowledged");
         return;
     }
@@ -152,9 +169,12 @@ static void on_message(struct stomp_connection *conn, const struct stomp_parser 
         return;
     }
     stomp_assembly_begin(&source->assembly, source->port, frame, conn->dialect, bailey_wall_ms(source->host));
-    source->assembly.msg->group = source->group;
-    source->assembly.msg->position =
-        stomp_acks_deliver(&source->acks, stomp_frame_header(frame, conn->version == 12 ? "ack" : "message-id"));
+    msg = source->assembly.msg;
+    msg->group = source->group;
+    msg->position = stomp_acks_deliver(&source->acks, id);
+    if (stomp_dialect_row(conn->dialect)->hides_redelivery &&
+        stomp_lost_take(stomp_broker_lost(source->broker), stomp_lost_number(id)))
+        msg->redelivered = true;
 }
 
 static void on_body(struct stomp_connection *conn, struct bailey_bytes part, bool last)
@@ -260,9 +280,7 @@ static void write_answer(struct source *source, const char *command, struct bail
     stomp_write_command(&w, command);
     stomp_write_header(&w, conn->version == 12 ? "id" : "message-id", id);
     if (conn->version == 11)
-        stomp_write_header(
-            &w, "subscription",
-            bailey_bytes_of(source->settings->subscription != NULL ? source->settings->subscription : "1"));
+        stomp_write_header(&w, "subscription", bailey_bytes_of(subscription_id(source)));
     if (header[0] != '\0')
         stomp_write_header_named(&w, (struct bailey_bytes){(const uint8_t *)header, strcspn(header, ":")},
                                  bailey_bytes_of(strchr(header, ':') + 1));
@@ -271,6 +289,17 @@ static void write_answer(struct source *source, const char *command, struct bail
     if (w.full || w.bad)
         w.at = (uint8_t *)(uintptr_t)from;
     stomp_connection_commit(conn, from, &w);
+}
+
+static void note_acked(struct source *source, struct bailey_bytes id)
+{
+    if (!stomp_dialect_row(source->conn.dialect)->hides_redelivery)
+        return;
+    if (source->recent == NULL)
+        source->recent = calloc(RECENT_ACKS, sizeof *source->recent);
+    if (source->recent == NULL)
+        abort();
+    source->recent[source->acked++ % RECENT_ACKS] = stomp_lost_number(id);
 }
 
 /* One frame a message: what is settled between those that are not cannot be told by a cumulative one. */
@@ -283,6 +312,7 @@ static void answer(struct source *source, const struct bailey_settlement *ended)
         return;
     if (ended->outcome == BAILEY_ACCEPTED) {
         write_answer(source, "ACK", id, "");
+        note_acked(source, id);
     } else if (ended->outcome == BAILEY_REJECTED && row->reject != NULL) {
         write_answer(source, "NACK", id, row->reject);
     } else { /* released, modified, or there is no dead letter: it stays unacknowledged, and returns with the disconnect */
@@ -305,9 +335,24 @@ static void source_settle(void *self, const struct bailey_settlement *ended, siz
 
 /* ---- Failing ---- */
 
+/* Those that are out may come again, be it to another lane, and must say so; and those whose ACK was on its way. */
+static void note_lost(struct source *source)
+{
+    struct stomp_lost *lost = stomp_broker_lost(source->broker);
+
+    if (source->conn.dialect == STOMP_AUTO || !stomp_dialect_row(source->conn.dialect)->hides_redelivery)
+        return;
+    for (uint64_t position = source->acks.base; position < source->acks.next; position++)
+        stomp_lost_add(lost, stomp_lost_number(stomp_acks_id(&source->acks, position)));
+    for (size_t i = 0; source->recent != NULL && i < source->acked && i < RECENT_ACKS; i++)
+        stomp_lost_add(lost, source->recent[i]);
+    source->acked = 0;
+}
+
 /* What belongs to this life of the connection. */
 static void forget(struct source *source)
 {
+    note_lost(source);
     stomp_assembly_drop(&source->assembly);
     drop_waiting(source);
     stomp_acks_reset(&source->acks);
@@ -390,7 +435,7 @@ static void write_subscribe(struct source *source, struct stomp_writer *w)
     const struct stomp_dialect_row *row = stomp_dialect_row(source->conn.dialect);
 
     stomp_write_command(w, "SUBSCRIBE");
-    stomp_write_header(w, "id", bailey_bytes_of(s->subscription != NULL ? s->subscription : "1"));
+    stomp_write_header(w, "id", bailey_bytes_of(subscription_id(source)));
     stomp_write_header(w, "destination", bailey_bytes_of(s->destination));
     stomp_write_header(w, "ack", bailey_bytes_of("client-individual"));
     stomp_write_header(w, "receipt", bailey_bytes_of(subscribed));
@@ -457,12 +502,31 @@ static void on_receipt(struct stomp_connection *conn, struct bailey_bytes id)
 
 /* ---- Beginning and end ---- */
 
+static void write_unsubscribe(struct source *source)
+{
+    struct stomp_writer w = stomp_connection_reserve(&source->conn, 512);
+    const uint8_t *from = w.at;
+
+    stomp_write_command(&w, "UNSUBSCRIBE");
+    stomp_write_header(&w, "id", bailey_bytes_of(subscription_id(source)));
+    stomp_write_end_of_head(&w);
+    stomp_write_body(&w, BAILEY_EMPTY_BYTES);
+    stomp_connection_commit(&source->conn, from, &w);
+}
+
+static void leave_in_order(struct source *source)
+{
+    if (source->is_up && stomp_dialect_row(source->conn.dialect)->counts_disconnects)
+        write_unsubscribe(source);
+    stomp_connection_close(&source->conn);
+}
+
 /* Leaving: nothing of this life is out any more. */
 static void renew_when_done(struct source *source)
 {
     if (source->leaving && !source->closing && !source->draining && source->acks.count == 0 &&
         source->conn.state == STOMP_OPEN)
-        stomp_connection_close(&source->conn);
+        leave_in_order(source);
 }
 
 static void on_closed(struct stomp_connection *conn)
@@ -492,6 +556,7 @@ static void source_free(struct source *source)
     stomp_assembly_drop(&source->assembly);
     drop_waiting(source);
     free(source->waiting);
+    free(source->recent);
     stomp_connection_fini(&source->conn, source->failed);
     bailey_again_stop(source->host, &source->later);
     stomp_acks_free(&source->acks);
@@ -535,7 +600,7 @@ static void source_close(void *self)
     stomp_assembly_drop(&source->assembly);
     drop_waiting(source);
     if (source->conn.state == STOMP_OPEN) {
-        stomp_connection_close(&source->conn);
+        leave_in_order(source);
     } else if (source->conn.state != STOMP_CLOSING) {
         stomp_connection_drop(&source->conn);
         finish_close(source);
