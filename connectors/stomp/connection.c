@@ -483,7 +483,7 @@ static void beat(struct stomp_connection *conn)
         struct bailey_error err = {0};
 
         bailey_fail(&err, BAILEY_ERR_TRANSIENT, "%.60s: silent for %lld ms, twice the heart-beat", conn->address,
-                    (long long)(2 * conn->receive_ms));
+                    2 * (long long)conn->receive_ms);
         lost(conn, &err, BAILEY_NULL_BYTES);
         return;
     }
