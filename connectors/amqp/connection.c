@@ -433,7 +433,8 @@ static void conn_dial(struct amq_connection *conn)
     struct bailey_tls tls = {.insecure = !settings->tls_verify,
                              .ca = settings->tls_ca,
                              .cert = settings->tls_cert,
-                             .key = settings->tls_key};
+                             .key = settings->tls_key,
+                             .broker = conn->broker->name};
     struct amq_url url;
 
     assert(conn->state == CONN_DOWN && conn->transport == NULL);
@@ -445,7 +446,7 @@ static void conn_dial(struct amq_connection *conn)
     conn->frame_max = (uint32_t)settings->frame_max;
     conn->appended = 0;
     count_expected(conn, true);
-    conn->transport = bailey_transport_open(host_of(conn), url.host, url.port, &tls, &transport_ops, conn);
+    conn->transport = bailey_transport_open(host_of(conn), url.host, url.port, &tls, NULL, &transport_ops, conn);
     amq_url_wipe(&url);
 }
 

@@ -17,13 +17,13 @@ enum { NAMES_MAX = 256, LIST_LEN = 1024 }; /* LIST_LEN: bytes of the names that 
 typedef bool read_value(struct option_reader *reader, const struct bailey_option *option, const struct yaml_node *node,
                         void *settings);
 static read_value read_string, read_number, read_bool, read_enum, read_list, read_map, read_template, read_group,
-    read_declare;
+    read_declare, read_credential;
 
 static read_value *const readers[] = {
     [BAILEY_OPT_STRING] = read_string,   [BAILEY_OPT_INT] = read_number,      [BAILEY_OPT_BOOL] = read_bool,
     [BAILEY_OPT_DURATION] = read_number, [BAILEY_OPT_SIZE] = read_number,     [BAILEY_OPT_ENUM] = read_enum,
     [BAILEY_OPT_LIST] = read_list,       [BAILEY_OPT_MAP] = read_map,         [BAILEY_OPT_TEMPLATE] = read_template,
-    [BAILEY_OPT_GROUP] = read_group,     [BAILEY_OPT_DECLARE] = read_declare,
+    [BAILEY_OPT_GROUP] = read_group,     [BAILEY_OPT_DECLARE] = read_declare, [BAILEY_OPT_CREDENTIAL] = read_credential,
 };
 enum { TYPES = sizeof readers / sizeof *readers };
 
@@ -113,6 +113,17 @@ static bool read_string(struct option_reader *reader, const struct bailey_option
     if (value == NULL)
         return findings_no_memory(reader->findings);
     *(const char **)field(option, settings) = value;
+    return true;
+}
+
+static bool read_credential(struct option_reader *reader, const struct bailey_option *option,
+                            const struct yaml_node *node, void *settings)
+{
+    const char *value = scalar(reader, option, node);
+
+    if (value == NULL || !check_length(reader, option, node, value))
+        return false;
+    *(struct bailey_credential *)field(option, settings) = (struct bailey_credential){value, node->file};
     return true;
 }
 

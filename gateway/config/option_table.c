@@ -22,6 +22,7 @@ static const struct {
     [BAILEY_OPT_TEMPLATE] = {"template", sizeof(struct bailey_template *)},
     [BAILEY_OPT_GROUP] = {"options", 0},
     [BAILEY_OPT_DECLARE] = {"assert, never or create", sizeof(int)},
+    [BAILEY_OPT_CREDENTIAL] = {"text", sizeof(struct bailey_credential)},
 };
 enum { TYPES = sizeof types / sizeof *types };
 
@@ -53,7 +54,7 @@ void option_add_range(struct text *text, const struct bailey_option *option)
         add_bound(text, option->type, option->min);
         text_add(text, " and ");
         add_bound(text, option->type, option->max);
-        if (option->type == BAILEY_OPT_STRING)
+        if (option->type == BAILEY_OPT_STRING || option->type == BAILEY_OPT_CREDENTIAL)
             text_add(text, " characters");
     }
 }
@@ -85,6 +86,7 @@ static bool check_initial(const struct bailey_option *option, struct bailey_erro
         int64_t i64;
         struct bailey_list list;
         struct bailey_map map;
+        struct bailey_credential credential;
     } settings = {0};
     struct findings findings;
     bool ok;

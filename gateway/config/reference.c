@@ -59,6 +59,8 @@ static void add_facts(struct text *out, const struct bailey_option *option)
         text_printf(out, ", default %s", option_default(option)[0] == '\0' ? "empty" : option_default(option));
     if (option->flags & BAILEY_OPT_SECRET)
         text_add(out, ", secret");
+    if (option->type == BAILEY_OPT_CREDENTIAL)
+        text_add(out, ", a !file is read again for each connection");
     if (option->flags & BAILEY_OPT_PATH)
         text_add(out, ", relative to the folder of the configuration");
 }

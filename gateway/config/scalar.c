@@ -6,13 +6,11 @@
  */
 #include "config/scalar.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
+
+#include "base/file.h"
 
 struct expansion {
     struct yaml_node *node;
@@ -165,38 +163,12 @@ static void file_failed(struct yaml_node *node, struct findings *findings, const
                   "paths are relative to the folder of the configuration");
 }
 
-/* Bytes read, at most SCALAR_FILE_MAX; 0 and an error reported if that is not possible. */
-static bool slurp(int fd, char *data, size_t *len, struct yaml_node *node, struct findings *findings)
-{
-    struct stat status;
-
-    if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode))
-        return file_failed(node, findings, "not a regular file"), false;
-    for (*len = 0; *len <= SCALAR_FILE_MAX;) {
-        ssize_t n = read(fd, data + *len, SCALAR_FILE_MAX + 1 - *len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return file_failed(node, findings, strerror(errno)), false;
-        if (n == 0)
-            break;
-        *len += (size_t)n;
-    }
-    if (*len > SCALAR_FILE_MAX)
-        return file_failed(node, findings, "larger than 1 MiB"), false;
-    if (memchr(data, '\0', *len) != NULL)
-        return file_failed(node, findings, "a zero byte in it"), false;
-    return true;
-}
-
 static bool set_content(struct arena *arena, struct yaml_node *node, const char *data, size_t len,
                         struct findings *findings)
 {
     struct yaml_node content = {.at = node->at};
     struct expansion ex = {.node = &content, .findings = findings};
 
-    if (len > 0 && data[len - 1] == '\n')
-        len -= len > 1 && data[len - 2] == '\r' ? 2 : 1;
     add_protected(&ex, data, len);
     if (!ex.no_memory) {
         node->text = arena_strndup(arena, data, len);
@@ -211,11 +183,27 @@ static bool set_content(struct arena *arena, struct yaml_node *node, const char 
     return ex.no_memory || node->text == NULL || node->pattern == NULL ? findings_no_memory(findings) : true;
 }
 
-bool scalar_read_file(struct arena *arena, struct yaml_node *node, const char *folder, struct findings *findings)
+/* The file's content becomes the node's. False if memory ran out. */
+static bool take_file(struct arena *arena, struct yaml_node *node, struct findings *findings)
 {
+    const char *reason = "larger than 1 MiB";
+    char *data = malloc(SCALAR_FILE_MAX + 1);
     bool done = true;
     size_t len;
 
+    if (data == NULL)
+        return findings_no_memory(findings);
+    if (file_read_text(node->file, data, SCALAR_FILE_MAX + 1, &len, &reason) == FILE_OK)
+        done = set_content(arena, node, data, len, findings);
+    else
+        file_failed(node, findings, reason);
+    explicit_bzero(data, SCALAR_FILE_MAX + 1);
+    free(data);
+    return done;
+}
+
+bool scalar_read_file(struct arena *arena, struct yaml_node *node, const char *folder, struct findings *findings)
+{
     if (!scalar_expand(arena, node, findings))
         return false;
     if (node->bad)
@@ -223,22 +211,13 @@ bool scalar_read_file(struct arena *arena, struct yaml_node *node, const char *f
     if (node->text[0] == '\0')
         return file_failed(node, findings, "no path"), true;
 
-    char *path = NULL, *data = malloc(SCALAR_FILE_MAX + 1);
-    if (asprintf(&path, "%s%s%s", node->text[0] == '/' ? "" : folder, node->text[0] == '/' ? "" : "/", node->text) < 0)
-        path = NULL;
-    if (path == NULL || data == NULL) {
-        done = findings_no_memory(findings);
-    } else {
-        int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-        if (fd < 0)
-            file_failed(node, findings, strerror(errno));
-        else if (slurp(fd, data, &len, node, findings))
-            done = set_content(arena, node, data, len, findings);
-        if (fd >= 0)
-            close(fd);
-        explicit_bzero(data, SCALAR_FILE_MAX + 1);
-    }
-    free(data);
-    free(path);
-    return done;
+    const char *given = node->text, *base = given[0] == '/' ? "" : folder;
+    size_t size = strlen(base) + strlen(given) + 2;
+    char *path = arena_alloc(arena, size);
+
+    if (path == NULL)
+        return findings_no_memory(findings);
+    snprintf(path, size, "%s%s%s", base, given[0] == '/' ? "" : "/", given);
+    node->file = path;
+    return take_file(arena, node, findings);
 }

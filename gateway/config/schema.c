@@ -145,6 +145,7 @@ static void add_type(struct writer *w, const struct bailey_option *option)
     switch (option->type) {
     case BAILEY_OPT_STRING:
     case BAILEY_OPT_TEMPLATE:
+    case BAILEY_OPT_CREDENTIAL:
         member(w, "type", scalar);
         break;
     case BAILEY_OPT_INT:

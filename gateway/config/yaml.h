@@ -21,6 +21,7 @@ struct yaml_node {
     const char *text;    /* YAML_TEXT: its value; what came from ${NAME} and !file is in it, `$${` is `${` */
     const char *pattern; /* YAML_TEXT: the same for template_parse(): placeholders stand, other `$` are protected */
     const char *shown;   /* YAML_TEXT: as it was written: the only one that may be printed */
+    const char *file;    /* YAML_TEXT: absolute path of its !file, or NULL */
     bool null;           /* nothing, ~ or null: no value was given */
     bool bad;            /* an error about it was reported: say no more */
     unsigned exact;      /* `shown` stands on one line without escapes, from `at` (1) or after a quote (2); else 0 */

@@ -3,7 +3,7 @@
  *     turn:  again-tasks → mail → timers → turn-end tasks (flush of output) → wait in libwebsockets' poll(2)
  *                                                                             └→ callbacks of descriptors → turn-end tasks
  *
- * libwebsockets is the poller, and later speaks WebSocket; plain descriptors are adopted in its RAW_FILE role. What is
+ * libwebsockets is the poller; descriptors are adopted in its RAW_FILE role. (WebSocket is our own: websocket.h.) What is
  * known of 4.1.6: lws_service(ctx, 0) sleeps until an event, a negative argument makes one pass without waiting; a
  * writable request made inside the WRITEABLE callback is cleared after it, so it is made from a turn-end task.
  */
@@ -24,6 +24,7 @@
 
 #include "loop/job.h"
 #include "loop/mailbox.h"
+#include "loop/tls.h"
 #include "loop/wheel.h"
 
 enum { TURN_NS = 250000 }; /* see moderate() */
@@ -48,6 +49,7 @@ struct bailey_host {
     unsigned jobs;
     void *user;
     uint8_t *read_buffer;
+    struct tls_store *tls_store; /* NULL: no connection has asked for TLS */
 };
 
 struct loop_watch {
@@ -223,6 +225,12 @@ unsigned loop_jobs(const struct bailey_host *loop)
     return loop->jobs;
 }
 
+void loop_jobs_add(struct bailey_host *loop, int change)
+{
+    assert(loop_is_current(loop));
+    loop->jobs += (unsigned)change;
+}
+
 static void read_mail(struct bailey_host *loop)
 {
     struct bailey_task *task = mailbox_take(&loop->mailbox);
@@ -314,6 +322,12 @@ void loop_watch_writable(struct loop_watch *watch)
         lws_callback_on_writable(watch->wsi);
 }
 
+void loop_watch_hold(struct loop_watch *watch, bool held)
+{
+    if (watch->wsi != NULL)
+        lws_rx_flow_control(watch->wsi, !held);
+}
+
 void loop_watch_close(struct loop_watch *watch)
 {
     assert(!watch->closed);
@@ -331,6 +345,13 @@ uint8_t *loop_read_buffer(struct bailey_host *loop)
     if (loop->read_buffer == NULL && (loop->read_buffer = malloc(LOOP_READ_BUFFER)) == NULL)
         abort();
     return loop->read_buffer;
+}
+
+struct tls_store *loop_tls_store(struct bailey_host *loop)
+{
+    if (loop->tls_store == NULL)
+        loop->tls_store = tls_store_new();
+    return loop->tls_store;
 }
 
 /* ---- Wakers ---- */
@@ -422,6 +443,7 @@ void loop_free(struct bailey_host *loop)
         sched_yield(); /* a helper whose task has run already, between its post and its wake-up */
     if (loop->context != NULL)
         lws_context_destroy(loop->context);
+    tls_store_free(loop->tls_store);
     free(loop->read_buffer);
     free(loop);
 }

@@ -28,8 +28,9 @@ void loop_stop(struct bailey_host *loop);
 /* One turn, waiting at most `wait_ms`: for tests that drive a loop themselves. */
 void loop_turn(struct bailey_host *loop, int64_t wait_ms);
 
-/* Jobs that were started and are not done yet. */
+/* Jobs that were started and are not done yet: those of bailey_job_start(), and what else will come by bailey_post(). */
 unsigned loop_jobs(const struct bailey_host *loop);
+void loop_jobs_add(struct bailey_host *loop, int change);
 
 /* After loop_run returned, with no job left and all watches and transports closed. NULL is allowed. */
 void loop_free(struct bailey_host *loop);
@@ -55,6 +56,9 @@ struct loop_watch *loop_watch_open(struct bailey_host *loop, int fd, void (*on_e
 /* Ask for one LOOP_WRITABLE. Not from within on_event: use bailey_again(). */
 void loop_watch_writable(struct loop_watch *watch);
 
+/* No LOOP_READABLE while held. Also from within on_event. */
+void loop_watch_hold(struct loop_watch *watch, bool held);
+
 /* No event follows. Also from within on_event. */
 void loop_watch_close(struct loop_watch *watch);
 
@@ -65,5 +69,8 @@ void loop_at_turn_end_stop(struct bailey_host *loop, struct bailey_task *task);
 /* A buffer to read into, shared by all of the loop's transports: valid until control returns to the loop. */
 enum { LOOP_READ_BUFFER = 256 << 10 };
 uint8_t *loop_read_buffer(struct bailey_host *loop);
+
+/* What TLS connections of the loop share (loop/tls.h). */
+struct tls_store *loop_tls_store(struct bailey_host *loop);
 
 #endif

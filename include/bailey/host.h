@@ -101,16 +101,27 @@ void bailey_waker_close(struct bailey_waker *waker); /* also on one that is not 
 
 struct bailey_transport;
 
+/* The files are read when a connection is made and they have changed since; a worker's connections with the same settings
+ * share what was read. */
 struct bailey_tls {
     bool enabled;
-    bool insecure;    /* do not verify the peer */
+    bool insecure;    /* do not verify the peer: an event tls.not_verified warns of it, once for each address */
     const char *ca;   /* PEM file; NULL = the system's trust. Replaces it, does not add to it */
-    const char *cert; /* PEM files of the client's certificate and key, or NULL */
+    const char *cert; /* PEM files of the client's certificate and key (unencrypted), or NULL */
     const char *key;
+    const char *broker; /* name in `brokers:`, for that warning; or NULL */
+};
+
+/* A WebSocket (RFC 6455) on the connection: the byte stream travels in its messages. Incoming ones are joined; outgoing
+ * ones end where bailey_transport_end_message() says. Pings are answered, no extension is offered. */
+struct bailey_websocket {
+    const char *path;      /* of the request, with its query: "/ws"; NULL = "/" */
+    const char *protocols; /* sub-protocols to offer, the best first: "v12.stomp, v11.stomp"; NULL = none. The peer must
+                            * choose one of them */
 };
 
 struct bailey_transport_ops {
-    /* TCP (and TLS) is up. */
+    /* TCP (and TLS, and the WebSocket) is up. */
     void (*on_connected)(void *ctx);
     /* Bytes came, valid during the call. Return how many were consumed: the rest is given again with what follows
      * (at most BAILEY_TRANSPORT_INPUT_MAX in all: a protocol's largest indivisible unit must fit). */
@@ -125,16 +136,20 @@ struct bailey_transport_ops {
 enum {
     BAILEY_TRANSPORT_INPUT_MAX = 1 << 20, /* bytes of unconsumed input */
     BAILEY_TRANSPORT_BACKLOG = 1 << 20,   /* bytes of unwritten output at which a sender should stop */
-    BAILEY_TRANSPORT_CONNECT_MS = 10000,  /* name look-up, connect and TLS together */
+    BAILEY_TRANSPORT_CONNECT_MS = 10000,  /* name look-up, connect, TLS and WebSocket handshake together */
 };
 
-/* Begin to connect to host:port; answers by on_connected or on_lost. Name look-up runs on a helper thread. Strings are
- * copied. Never NULL. */
+/* Begin to connect to host:port; answers by on_connected or on_lost, within BAILEY_TRANSPORT_CONNECT_MS. Name look-up runs
+ * on a thread of its own. `tls` and `websocket` may be NULL: without. Strings are copied. Never NULL. */
 struct bailey_transport *bailey_transport_open(struct bailey_host *host, const char *name, uint16_t port,
-                                               const struct bailey_tls *tls, const struct bailey_transport_ops *ops,
-                                               void *ctx);
+                                               const struct bailey_tls *tls, const struct bailey_websocket *websocket,
+                                               const struct bailey_transport_ops *ops, void *ctx);
 
-/* Close at once; unwritten output is lost; no callback follows. Allowed in every callback. NULL is allowed. */
+/* From on_connected on: the sub-protocol that the peer chose; "" if none was offered. */
+const char *bailey_transport_subprotocol(const struct bailey_transport *transport);
+
+/* Close at once; unwritten output is lost; no callback follows. Allowed in every callback. NULL is allowed. (A WebSocket's
+ * close frame is sent if that is possible at once.) */
 void bailey_transport_close(struct bailey_transport *transport);
 
 /* Output is gathered and written at the end of the loop's turn, many frames by one system call.
@@ -146,10 +161,24 @@ void bailey_transport_commit(struct bailey_transport *transport, size_t len);
  * (the body of a delivery does: it is the sink's until the broker's confirm, which comes after the last byte). */
 void bailey_transport_append(struct bailey_transport *transport, const void *data, size_t len);
 
-/* Unwritten bytes. A sender stops at BAILEY_TRANSPORT_BACKLOG and waits for on_writable. */
+/* What was added since the last call is one message of the WebSocket, all of which is added before a byte of it is sent:
+ * without this call nothing is. `text`: it is UTF-8, which a peer may check; else binary. Does nothing where there is no
+ * WebSocket, and if nothing was added. */
+void bailey_transport_end_message(struct bailey_transport *transport, bool text);
+
+/* Unwritten bytes. A sender stops at BAILEY_TRANSPORT_BACKLOG and waits for on_writable. (On a WebSocket up to 64 KiB more may
+ * lie in frames that are ready to be written; they are copied, what was appended by reference is done with.) */
 size_t bailey_transport_backlog(const struct bailey_transport *transport);
 
-/* Monotonic ms of the last byte read and the last byte written: for heart-beats. */
+/* Stop reading, or read on: the back-pressure of protocols that have no credit. Allowed at any time, in every callback, too; what
+ * on_data leaves unconsumed then is given again when reading goes on. While held, nothing that the peer does is noticed but
+ * a reset of the connection, in front of which unread bytes are lost; that it closed in order is told when reading goes on,
+ * and a WebSocket's pings stay unanswered. So the owner must not judge a held peer by its silence (heart-beats lie unread in
+ * the socket), goes on sending its own heart-beats, and holds no longer than the peer's patience. Letting go sets
+ * bailey_transport_last_read_ms() to now. */
+void bailey_transport_hold(struct bailey_transport *transport, bool held);
+
+/* Monotonic ms of the last byte read and the last byte written: for heart-beats. A WebSocket's control frames do not count. */
 int64_t bailey_transport_last_read_ms(const struct bailey_transport *transport);
 int64_t bailey_transport_last_write_ms(const struct bailey_transport *transport);
 

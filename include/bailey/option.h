@@ -6,9 +6,11 @@
 #ifndef BAILEY_OPTION_H
 #define BAILEY_OPTION_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include <bailey/error.h>
 #include <bailey/message.h>
 
 /* Type, and the C type of the settings member that it fills. */
@@ -24,6 +26,7 @@ enum bailey_option_type {
     BAILEY_OPT_TEMPLATE,   /* const struct bailey_template *; NULL when absent and without initial. Sink options only */
     BAILEY_OPT_GROUP,      /* a nested mapping: its rows are `children`, their offsets count from the same settings */
     BAILEY_OPT_DECLARE,    /* int: enum bailey_declare; arguments of `create` are `children`, same settings */
+    BAILEY_OPT_CREDENTIAL, /* struct bailey_credential: a text as STRING, that `!file PATH` renews while Bailey runs */
 };
 
 enum bailey_option_flags {
@@ -38,6 +41,29 @@ struct bailey_list {
     const char *const *items;
     size_t count;
 };
+
+/* A user name, password or token. With `!file PATH` the file is read again for each new connection, so that a secret is
+ * rotated without a restart: not `value` is used to log in, but what bailey_credential_read() gives. */
+struct bailey_credential {
+    const char *value; /* as the configuration was read; NULL when absent and without initial */
+    const char *file;  /* absolute path of the !file; NULL: it came from no file */
+};
+
+/* Any thread; reads a small local file. What the credential is now: the file's content without one newline at its end, or
+ * `value` ("" when absent), into `text` of `size` bytes, ended by a zero byte. False with `err`, which names the file, if
+ * that is missing, or not shorter than `size`. The caller wipes `text` (explicit_bzero) after use. */
+bool bailey_credential_read(const struct bailey_credential *credential, char *text, size_t size,
+                            struct bailey_error *err);
+
+/* What tells one version of a file from another. Zero it to begin. */
+struct bailey_stamp {
+    uint64_t device, inode; /* private */
+    int64_t size, changed_ns, modified_ns;
+};
+
+/* Any thread; one stat(2). True if the credential's file is another than at the last call with this stamp (also at the
+ * first call, if it is there). False for what came from no file. For protocols that can renew a log-in at work. */
+bool bailey_credential_changed(const struct bailey_credential *credential, struct bailey_stamp *stamp);
 
 struct bailey_map {
     const struct bailey_map_entry {
@@ -68,7 +94,7 @@ struct bailey_option {
     size_t offset;              /* offsetof() in the settings struct */
     const char *initial;        /* default as one would write it in YAML; NULL = zero/absent */
     const char *initial_text;   /* how help words a computed default ("credit.messages"); NULL = `initial` */
-    int64_t min, max;           /* INT, DURATION (ms), SIZE (bytes): range if max > 0; STRING: length if max > 0 */
+    int64_t min, max;           /* INT, DURATION (ms), SIZE (bytes): range if max > 0; STRING, CREDENTIAL: length */
     const char *const *choices; /* ENUM: names, ends with NULL */
     const struct bailey_option *children; /* GROUP, DECLARE: ends with {0} */
     const char *unit;                     /* INT: what is counted, "messages" */

@@ -14,7 +14,7 @@ static const struct bailey_option broker_options[] = {
      .flags = BAILEY_OPT_REQUIRED | BAILEY_OPT_URL,
      .summary = "Address of the broker."},
     {.name = "password",
-     .type = BAILEY_OPT_STRING,
+     .type = BAILEY_OPT_CREDENTIAL,
      BROKER(password),
      .flags = BAILEY_OPT_SECRET,
      .min = 0,

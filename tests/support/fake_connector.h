@@ -9,7 +9,7 @@
 
 struct fake_broker {
     const char *url;
-    const char *password;
+    struct bailey_credential password;
     const char *ca;
     int64_t heartbeat_ms;
     struct bailey_map extra;

@@ -558,7 +558,7 @@ static void files_are_read_beside_the_configuration(void **state)
     if (config == NULL)
         fail_msg("%s", report.data);
     const struct fake_broker *broker = config->brokers[0].settings;
-    assert_string_equal(broker->password, "pa$${ss}\r\n"); /* one newline less, and nothing expanded */
+    assert_string_equal(broker->password.value, "pa$${ss}\r\n"); /* one newline less, and nothing expanded */
     assert_int_equal(strcmp(config->instance + strlen(config->instance) - 2, "-b"), 0);
     config_free(config);
 

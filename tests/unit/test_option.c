@@ -145,7 +145,7 @@ static void the_reference_names_every_option(void **state)
         "| `log.level` | one of debug, info, warn, error, default info | ",
         "| `credit.bytes` | size between 4KiB and 64GiB, default 16MiB | ",
         "\n## fake\n\nA connector for tests.\n",
-        "| `password` | text between 0 and 20 characters, secret | ",
+        "| `password` | text between 0 and 20 characters, secret, a !file is read again for each connection | ",
         "| `ca` | text, relative to the folder of the configuration | ",
         "| `declare.create.partitions` | number of partitions between 1 and 100, default 3 | ",
         "\n## drain\n",

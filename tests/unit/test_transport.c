@@ -158,7 +158,7 @@ static void bytes_are_echoed_through_small_and_large_writes(void **state)
     for (size_t i = 0; i < TOTAL; i++)
         data[i] = (uint8_t)(i * 7 + (i >> 11));
     peer_start(&peer, TOTAL);
-    client.transport = bailey_transport_open(loop, "127.0.0.1", peer.port, NULL, &ops, &client);
+    client.transport = bailey_transport_open(loop, "127.0.0.1", peer.port, NULL, NULL, &ops, &client);
     for (size_t done = 0, part = 1; done < TOTAL; done += part, part = part * 3 % 70001 + 1)
         bailey_transport_append(client.transport, data + done, part < TOTAL - done ? part : TOTAL - done);
     assert_int_equal(bailey_transport_backlog(client.transport), TOTAL);
@@ -181,7 +181,7 @@ static void what_is_not_consumed_is_given_again_with_what_follows(void **state)
     for (size_t i = 0; i < sizeof data; i++)
         data[i] = (uint8_t)(i ^ i >> 8);
     peer_start(&peer, sizeof data);
-    client.transport = bailey_transport_open(loop, "localhost", peer.port, NULL, &ops, &client);
+    client.transport = bailey_transport_open(loop, "localhost", peer.port, NULL, NULL, &ops, &client);
     bailey_transport_append(client.transport, data, sizeof data);
     TURN_UNTIL(client.lost);
     /* The peer closed after the last echo; what was left unconsumed is dropped with the connection. */
@@ -201,12 +201,12 @@ static void a_refused_connection_is_told_with_its_address(void **state)
     uint16_t port = peer.port;
     struct client other = {0};
 
-    other.transport = bailey_transport_open(loop, "127.0.0.1", port, NULL, &ops, &other);
+    other.transport = bailey_transport_open(loop, "127.0.0.1", port, NULL, NULL, &ops, &other);
     TURN_UNTIL(other.lost);
     bailey_transport_close(other.transport);
     peer_stop(&peer);
 
-    client.transport = bailey_transport_open(loop, "127.0.0.1", port, NULL, &ops, &client);
+    client.transport = bailey_transport_open(loop, "127.0.0.1", port, NULL, NULL, &ops, &client);
     TURN_UNTIL(client.lost);
     assert_false(client.connected);
     assert_non_null(strstr(client.err.text, "cannot connect to 127.0.0.1"));
@@ -220,7 +220,7 @@ static void a_name_that_does_not_exist_is_told(void **state)
     struct client client = {0};
 
     (void)state;
-    client.transport = bailey_transport_open(loop, "no-such-host.invalid", 5672, NULL, &ops, &client);
+    client.transport = bailey_transport_open(loop, "no-such-host.invalid", 5672, NULL, NULL, &ops, &client);
     TURN_UNTIL(client.lost);
     assert_non_null(strstr(client.err.text, "no-such-host.invalid"));
     bailey_transport_close(client.transport);
@@ -233,12 +233,12 @@ static void closing_inside_a_callback_and_during_a_look_up_is_safe(void **state)
 
     (void)state;
     peer_start(&peer, 10);
-    client.transport = bailey_transport_open(loop, "127.0.0.1", peer.port, NULL, &ops, &client);
+    client.transport = bailey_transport_open(loop, "127.0.0.1", peer.port, NULL, NULL, &ops, &client);
     bailey_transport_append(client.transport, "0123456789", 10);
     TURN_UNTIL(client.lost);
     peer_stop(&peer);
 
-    never.transport = bailey_transport_open(loop, "no-such-host.invalid", 1, NULL, &ops, &never);
+    never.transport = bailey_transport_open(loop, "no-such-host.invalid", 1, NULL, NULL, &ops, &never);
     bailey_transport_close(never.transport);
     TURN_UNTIL(loop_jobs(loop) == 0);
     assert_false(never.lost);
@@ -252,7 +252,7 @@ static void tls_to_a_peer_that_speaks_none_fails_clearly(void **state)
 
     (void)state;
     peer_start(&peer, 1000);
-    client.transport = bailey_transport_open(loop, "127.0.0.1", peer.port, &tls, &ops, &client);
+    client.transport = bailey_transport_open(loop, "127.0.0.1", peer.port, &tls, NULL, &ops, &client);
     TURN_UNTIL(client.lost);
     assert_false(client.connected);
     assert_string_not_equal(client.err.text, "");
