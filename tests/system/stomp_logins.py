@@ -66,7 +66,7 @@ def add_cases(cases, rig, letter, broker, user, refused):
     else:
         asking = f"stomp+ssl://localhost:{broker.mtls_port}"
         cases.works(f"{letter}-certificate", letter, stomp(asking, user, tls=client))
-        cases.fails(f"{letter}-no-certificate", stomp(asking, user, tls=ca), "")
+        cases.fails(f"{letter}-no-certificate", stomp(asking, user, tls=ca), "certificate")
 
 
 def story_stomp_logins(rig):
