@@ -23,18 +23,33 @@ const struct stomp_property stomp_properties[STOMP_PROPERTIES] = {
     [STOMP_USER_ID] = PROPERTY("user-id", user_id),
 };
 
-static const char *const own_names[STOMP_FIELDS - STOMP_OWN_PRIORITY] = {
-    STOMP_PREFIX "priority",       STOMP_PREFIX "durable", STOMP_PREFIX "expires", STOMP_PREFIX "timestamp",
-    STOMP_PREFIX "timestamp-kind", STOMP_PREFIX "key",     STOMP_PREFIX "key-b64", STOMP_PREFIX "null",
-    STOMP_PREFIX "hops",           STOMP_PREFIX "none",    STOMP_PREFIX "order",   STOMP_PREFIX "h",
+struct own {
+    const char *name;
+    size_t len;
+};
+
+#define OWN(text)                                        \
+    {                                                    \
+        STOMP_PREFIX text, sizeof(STOMP_PREFIX text) - 1 \
+    }
+
+static const struct own owns[STOMP_FIELDS - STOMP_OWN_PROPERTY] = {
+    OWN("content-type"),   OWN("content-encoding"),
+    OWN("correlation-id"), OWN("reply-to"),
+    OWN("message-id"),     OWN("type"),
+    OWN("app-id"),         OWN("user-id"),
+    OWN("priority"),       OWN("durable"),
+    OWN("expires"),        OWN("timestamp"),
+    OWN("timestamp-kind"), OWN("key"),
+    OWN("key-b64"),        OWN("null"),
+    OWN("hops"),           OWN("none"),
+    OWN("order"),          OWN("h"),
 };
 
 const char *stomp_own_name(enum stomp_field own)
 {
     assert(own >= STOMP_OWN_PROPERTY && own < STOMP_FIELDS);
-    if (own < STOMP_OWN_PRIORITY)
-        return stomp_properties[own - STOMP_OWN_PROPERTY].own;
-    return own_names[own - STOMP_OWN_PRIORITY];
+    return owns[own - STOMP_OWN_PROPERTY].name;
 }
 
 static bool has_prefix(struct bailey_bytes name, const char *prefix, size_t len)
@@ -44,9 +59,9 @@ static bool has_prefix(struct bailey_bytes name, const char *prefix, size_t len)
 
 static enum stomp_field own_field(struct bailey_bytes name)
 {
-    for (int own = STOMP_OWN_PROPERTY; own < STOMP_FIELDS; own++)
-        if (bailey_bytes_is(name, stomp_own_name((enum stomp_field)own)))
-            return (enum stomp_field)own;
+    for (int i = 0; i < STOMP_FIELDS - STOMP_OWN_PROPERTY; i++)
+        if (name.len == owns[i].len && memcmp(name.data, owns[i].name, name.len) == 0)
+            return (enum stomp_field)(STOMP_OWN_PROPERTY + i);
     return STOMP_FIELD_USER;
 }
 
@@ -179,52 +194,49 @@ struct steering {
         text, sizeof(text) - 1, true \
     }
 
-/* JMS*: setters of ActiveMQ's (JMSDeliveryMode, JMSReplyTo, JMSXGroupID ...). x-*, durable, exclusive, auto-delete: arguments
- * with which RabbitMQ declares the queue of a SEND. destination-type: Artemis's routing. x-deduplication-header: a plug-in. */
-static const struct steering steering[] = {
-    PREFIX("JMS"),
-    PREFIX("AMQ_"),
-    PREFIX("_AMQ_"),
-    PREFIX("__AMQ"),
+/* JMS*: setters of ActiveMQ's (JMSDeliveryMode, JMSReplyTo, JMSXGroupID ...). */
+static const struct steering in_capitals[] = {
+    PREFIX("JMS"), PREFIX("AMQ_"), PREFIX("_AMQ_"), PREFIX("__AMQ"), NAME("CC"), NAME("BCC"), {0},
+};
+
+/* Arguments with which RabbitMQ declares the queue of a SEND, and what its exchanges, streams and plug-ins look at. */
+static const struct steering with_x[] = {
+    PREFIX("x-stream-"), PREFIX("x-max-"),     PREFIX("x-dead-letter-"),       NAME("x-death"),
+    NAME("x-delay"),     NAME("x-expires"),    NAME("x-message-ttl"),          NAME("x-queue-name"),
+    NAME("x-priority"),  NAME("x-queue-type"), NAME("x-deduplication-header"), {0},
+};
+
+/* durable, exclusive, auto-delete: as with_x. destination-type: Artemis's routing. transformation, amq-msg-type: ActiveMQ's. */
+static const struct steering others[] = {
     PREFIX("activemq."),
-    PREFIX("x-stream-"),
-    PREFIX("x-max-"),
-    PREFIX("x-dead-letter-"),
-    NAME("CC"),
-    NAME("BCC"),
-    NAME("x-death"),
-    NAME("x-delay"),
-    NAME("x-expires"),
-    NAME("x-message-ttl"),
-    NAME("x-queue-name"),
-    NAME("x-queue-type"),
-    NAME("x-priority"),
-    NAME("x-deduplication-header"),
-    NAME("auto-delete"),
     NAME("amq-msg-type"),
+    NAME("auto-delete"),
+    NAME("browser"),
+    NAME("consumer-window-size"),
+    NAME("destination-type"),
     NAME("durable"),
     NAME("exclusive"),
-    NAME("destination-type"),
-    NAME("subscription-type"),
-    NAME("selector"),
-    NAME("browser"),
     NAME("prefetch-count"),
-    NAME("consumer-window-size"),
+    NAME("receipt-id"),
+    NAME("scheduledJobId"),
+    NAME("selector"),
+    NAME("subscription-type"),
     NAME("transformation"),
     NAME("transformation-error"),
-    NAME("scheduledJobId"),
-    NAME("receipt-id"),
+    {0},
 };
 
 bool stomp_name_steers(struct bailey_bytes name)
 {
-    for (size_t i = 0; i < sizeof steering / sizeof *steering; i++) {
-        const struct steering *entry = &steering[i];
+    const struct steering *entry;
 
-        if (name.len > 0 && name.data[0] == (uint8_t)entry->name[0] && has_prefix(name, entry->name, entry->len) &&
-            (entry->is_prefix || name.len == entry->len))
+    if (name.len == 0)
+        return false;
+    entry = name.data[0] < 'a' ? in_capitals : name.data[0] == 'x' ? with_x : others;
+    for (; entry->name != NULL; entry++)
+        if ((entry->is_prefix ? name.len >= entry->len : name.len == entry->len) &&
+            memcmp(name.data, entry->name, entry->len) == 0)
             return true;
-    }
     return false;
 }
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base64.h"
+#include "octets.h"
 #include "stomp_fields.h"
 
 enum {
@@ -73,10 +74,13 @@ static bool is_blank(uint8_t octet)
 static bool is_plain_text(struct bailey_bytes text, enum stomp_escapes escapes)
 {
     bool is_ascii = true;
+    size_t i = 0;
 
     if (text.len > VALUE_MAX)
         return false;
-    for (size_t i = 0; i < text.len; i++) {
+    while (i + sizeof(uint64_t) <= text.len && stomp_is_printable(stomp_load(text.data + i)))
+        i += sizeof(uint64_t);
+    for (; i < text.len; i++) {
         uint8_t octet = text.data[i];
 
         if (octet >= ' ' && octet < 0x7f)
@@ -349,10 +353,12 @@ static void write_plain_headers(struct exporter *e)
 static void write_order_gap(struct stomp_writer *w, uint32_t gap)
 {
     char text[16];
-    int len = snprintf(text, sizeof text, gap == 1 ? "*," : "*%" PRIu32 ",", gap);
+    int len;
 
-    if (gap > 0)
-        stomp_write_part(w, (struct bailey_bytes){(const uint8_t *)text, (size_t)len});
+    if (gap == 0)
+        return;
+    len = snprintf(text, sizeof text, gap == 1 ? "*," : "*%" PRIu32 ",", gap);
+    stomp_write_part(w, (struct bailey_bytes){(const uint8_t *)text, (size_t)len});
 }
 
 /* name, name=kind, * for one of bailey-h, *N for N of them: as far as the last that stands under its own name. */
