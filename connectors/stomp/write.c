@@ -8,24 +8,15 @@
 
 enum { NAME, VALUE };
 
-static uint8_t *space(struct stomp_writer *w, size_t len)
-{
-    uint8_t *at = w->at;
-
-    if (w->full || (size_t)(w->end - w->at) < len) {
-        w->full = true;
-        return NULL;
-    }
-    w->at += len;
-    return at;
-}
-
 static void put(struct stomp_writer *w, const void *data, size_t len)
 {
-    uint8_t *at = space(w, len);
-
-    if (at != NULL && len > 0)
-        memcpy(at, data, len);
+    if (w->full || (size_t)(w->end - w->at) < len) {
+        w->full = true;
+        return;
+    }
+    if (len > 0)
+        memcpy(w->at, data, len);
+    w->at += len;
 }
 
 static void put_octet(struct stomp_writer *w, uint8_t octet)
