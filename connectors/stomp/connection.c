@@ -91,6 +91,11 @@ void stomp_connection_commit(struct stomp_connection *conn, const uint8_t *from,
     conn->appended += len;
 }
 
+void stomp_connection_end_frame(struct stomp_connection *conn, bool text)
+{
+    bailey_transport_end_message(conn->transport, text);
+}
+
 void stomp_connection_append(struct stomp_connection *conn, struct bailey_bytes bytes)
 {
     bailey_transport_append(conn->transport, bytes.data, bytes.len);
@@ -141,6 +146,14 @@ static void release_pins(struct stomp_connection *conn)
     }
 }
 
+void stomp_connection_hold(struct stomp_connection *conn, bool held)
+{
+    if (conn->transport == NULL || conn->is_held == held)
+        return;
+    conn->is_held = held;
+    bailey_transport_hold(conn->transport, held);
+}
+
 bool stomp_receipt_number(struct bailey_bytes id, uint64_t *number)
 {
     *number = 0;
@@ -168,6 +181,7 @@ static void drop_transport(struct stomp_connection *conn)
     conn->written_at_loss = stomp_connection_written(conn);
     bailey_transport_close(conn->transport);
     conn->transport = NULL;
+    conn->is_held = false;
     conn->life++;
     release_pins(conn);
     bailey_timer_stop(host_of(conn), &conn->timer);
@@ -274,6 +288,8 @@ void stomp_connection_close(struct stomp_connection *conn)
     stomp_write_end_of_head(&w);
     stomp_write_body(&w, BAILEY_EMPTY_BYTES);
     stomp_connection_commit(conn, from, &w);
+    stomp_connection_end_frame(conn, true);
+    stomp_connection_hold(conn, false);
     bailey_connection_up(host_of(conn), conn->broker->name, -1);
     conn->state = STOMP_CLOSING;
     bailey_timer_start(host_of(conn), &conn->timer, STOMP_CLOSE_MS);
@@ -473,13 +489,14 @@ static int64_t tick_ms(const struct stomp_connection *conn)
     return tick;
 }
 
-/* We send within half of what was agreed, and bear twice of it. */
+/* We send within half of what was agreed, and bear twice of it. A broker that we do not read is not judged. */
 static void beat(struct stomp_connection *conn)
 {
     int64_t now = bailey_now_ms(host_of(conn));
 
     release_pins(conn);
-    if (conn->receive_ms > 0 && now - bailey_transport_last_read_ms(conn->transport) >= 2 * conn->receive_ms) {
+    if (conn->receive_ms > 0 && !conn->is_held &&
+        now - bailey_transport_last_read_ms(conn->transport) >= 2 * conn->receive_ms) {
         struct bailey_error err = {0};
 
         bailey_fail(&err, BAILEY_ERR_TRANSIENT, "%.60s: silent for %lld ms, twice the heart-beat", conn->address,
@@ -488,8 +505,10 @@ static void beat(struct stomp_connection *conn)
         return;
     }
     if (conn->send_ms > 0 && now - bailey_transport_last_write_ms(conn->transport) >= conn->send_ms / 4 &&
-        bailey_transport_backlog(conn->transport) == 0)
+        bailey_transport_backlog(conn->transport) == 0) {
         stomp_connection_append(conn, bailey_bytes_of("\n"));
+        stomp_connection_end_frame(conn, true);
+    }
     bailey_timer_start(host_of(conn), &conn->timer, tick_ms(conn));
 }
 
@@ -538,7 +557,10 @@ static void dial(struct stomp_connection *conn)
     struct bailey_tls tls = {.insecure = !settings->tls_verify,
                              .ca = settings->tls_ca,
                              .cert = settings->tls_cert,
-                             .key = settings->tls_key};
+                             .key = settings->tls_key,
+                             .broker = conn->broker->name};
+    struct bailey_websocket websocket = {
+        .protocols = settings->dialect == STOMP_GENERIC ? "v12.stomp, v11.stomp, v10.stomp" : "v12.stomp, v11.stomp"};
     struct stomp_url url;
 
     assert(conn->state == STOMP_NONE && conn->transport == NULL);
@@ -552,8 +574,10 @@ static void dial(struct stomp_connection *conn)
     conn->parser = (struct stomp_parser){.escapes = STOMP_ESCAPES_NONE, .body_max = conn->body_max};
     conn->frame = STOMP_FRAME_OTHER;
     conn->connect_sent = false;
-    /* url.websocket, url.path: check() has refused ws:// and wss:// as long as the transport cannot speak WebSocket. */
-    conn->transport = bailey_transport_open(host_of(conn), url.host, url.port, &tls, &transport_ops, conn);
+    websocket.path = url.path;
+    conn->is_websocket = url.websocket;
+    conn->transport = bailey_transport_open(host_of(conn), url.host, url.port, &tls, url.websocket ? &websocket : NULL,
+                                            &transport_ops, conn);
     stomp_url_wipe(&url);
 }
 

@@ -53,8 +53,8 @@ struct stomp_error {
 };
 
 struct stomp_connection {
-    const struct stomp_connection_ops
-        *ops; /* set by the end, as are the next three; all else is private, but may be read */
+    /* These five are set by the end; all else is private, but may be read. */
+    const struct stomp_connection_ops *ops;
     struct stomp_broker *broker;
     const char *purpose;   /* for people: "send" or "receive" */
     const char *client_id; /* or NULL */
@@ -68,6 +68,7 @@ struct stomp_connection {
 
     struct bailey_transport *transport;
     struct stomp_parser parser;
+    bool is_websocket, is_held;
     uint8_t frame;                                        /* the kind of the frame whose body comes */
     bool connect_sent, connect_escaped, other_form_tried; /* handshake.c */
     size_t url_index;
@@ -127,8 +128,10 @@ void stomp_connection_break(struct stomp_connection *conn, const char *fmt, ...)
 
 /* As bailey_transport_* of host.h. Offsets count bytes from the connection's begin. */
 struct stomp_writer stomp_connection_reserve(struct stomp_connection *conn, size_t len);
-/* Keep what was written. */
+/* Keep what was written; a frame is whole with stomp_connection_end_frame(). */
 void stomp_connection_commit(struct stomp_connection *conn, const uint8_t *from, const struct stomp_writer *w);
+/* Over WebSocket a frame is a message, of text if it is UTF-8 (ActiveMQ takes no others), else binary. */
+void stomp_connection_end_frame(struct stomp_connection *conn, bool text);
 /* By reference, if long: then follow with stomp_connection_pin() of the message that holds the bytes. */
 void stomp_connection_append(struct stomp_connection *conn, struct bailey_bytes bytes);
 /* Keep `msg` alive until all that was appended so far is written: whatever the peer says meanwhile (a RECEIPT for what it
@@ -137,6 +140,9 @@ void stomp_connection_pin(struct stomp_connection *conn, struct bailey_message *
 bool stomp_connection_full(const struct stomp_connection *conn);
 uint64_t stomp_connection_appended(const struct stomp_connection *conn);
 uint64_t stomp_connection_written(const struct stomp_connection *conn); /* also inside of lost() */
+
+/* Read nothing more for now, or read on: what is sent meanwhile waits in the network and at the broker. */
+void stomp_connection_hold(struct stomp_connection *conn, bool held);
 
 /* A receipt's number. False if it is none that we can have given. */
 bool stomp_receipt_number(struct bailey_bytes id, uint64_t *number);

@@ -15,6 +15,7 @@ static const struct stomp_dialect_row rows[] = {
             .wants_client_id = true,
             .selector = "selector",
             .reject = "", /* to DLQ.<queue> */
+            .text_over_websocket = true,
             .lenient_escapes = true,
             .needs_version = true,
             .receipt_proves_route = true,

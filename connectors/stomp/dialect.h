@@ -27,6 +27,8 @@ struct stomp_dialect_row {
         counts_disconnects; /* as a failed delivery of the oldest unacknowledged message; UNSUBSCRIBE before it does not */
     bool hides_redelivery; /* what it gives again is not always marked as redelivered; its ids are those of lost.h */
 
+    bool text_over_websocket; /* takes no binary messages there, and spoils bodies that are not UTF-8 */
+
     bool reads_escapes_in_connect; /* a backslash in login or passcode must be doubled */
     bool lenient_escapes;          /* unknown escapes in what it sends are text */
     bool needs_version;            /* 1.0 is refused: it lets a producer forge headers */

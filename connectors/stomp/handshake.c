@@ -15,18 +15,23 @@ struct credentials {
     bool given; /* a login, be it an empty one */
 };
 
-/* The one place that reads them: the broker's options first, then the URL's userinfo. Wipe after use. */
-static void read_credentials(const struct stomp_connection *conn, struct credentials *c)
+/* The one place that reads them: the broker's options, from their files as they are now; else the URL's userinfo. Wipe after
+ * use. False with `err` (which may be NULL) if a file cannot be read. */
+static bool read_credentials(const struct stomp_connection *conn, struct credentials *c, struct bailey_error *err)
 {
     const struct stomp_broker_settings *settings = conn->broker->settings;
     struct stomp_url url = {0};
 
-    *c = (struct credentials){0};
+    *c = (struct credentials){.given = true};
+    if (settings->login.value != NULL || settings->passcode.value != NULL)
+        return bailey_credential_read(&settings->login, c->login, sizeof c->login, err) &&
+               bailey_credential_read(&settings->passcode, c->passcode, sizeof c->passcode, err);
     stomp_url_parse(settings->urls.items[conn->url_index], &url, NULL);
-    c->given = settings->login != NULL || settings->passcode != NULL || url.has_login;
-    snprintf(c->login, sizeof c->login, "%s", settings->login != NULL ? settings->login : url.login);
-    snprintf(c->passcode, sizeof c->passcode, "%s", settings->passcode != NULL ? settings->passcode : url.passcode);
+    c->given = url.has_login;
+    memcpy(c->login, url.login, sizeof url.login);
+    memcpy(c->passcode, url.passcode, sizeof url.passcode);
     stomp_url_wipe(&url);
+    return true;
 }
 
 void stomp_handshake_mask(const struct stomp_connection *conn, char *text)
@@ -34,7 +39,7 @@ void stomp_handshake_mask(const struct stomp_connection *conn, char *text)
     struct credentials c;
     size_t len;
 
-    read_credentials(conn, &c);
+    read_credentials(conn, &c, NULL);
     len = strlen(c.passcode);
     for (char *at = text; len > 0 && (at = strstr(at, c.passcode)) != NULL; at += len)
         memset(at, '*', len);
@@ -60,7 +65,7 @@ bool stomp_handshake_other_form(struct stomp_connection *conn)
 
     if (settings->dialect != STOMP_AUTO || !conn->connect_sent || conn->other_form_tried)
         return false;
-    read_credentials(conn, &c);
+    read_credentials(conn, &c, NULL);
     matters =
         strchr(c.login, '\\') != NULL || strchr(c.passcode, '\\') != NULL || strchr(settings->vhost, '\\') != NULL;
     explicit_bzero(&c, sizeof c);
@@ -101,7 +106,10 @@ void stomp_handshake_begin(struct stomp_connection *conn)
     struct stomp_writer w;
     const uint8_t *from;
 
-    read_credentials(conn, &c);
+    if (!read_credentials(conn, &c, &err)) {
+        stomp_connection_give_up(conn, &err);
+        return;
+    }
     conn->escapes = conn->connect_escaped ? STOMP_ESCAPES_12 : STOMP_ESCAPES_NONE;
     w = stomp_connection_reserve(conn, ROOM);
     from = w.at;
@@ -115,6 +123,7 @@ void stomp_handshake_begin(struct stomp_connection *conn)
         stomp_connection_give_up(conn, &err);
     }
     stomp_connection_commit(conn, from, &w);
+    stomp_connection_end_frame(conn, true);
     conn->connect_sent = true;
 }
 

@@ -42,34 +42,50 @@ static void append_body(struct stomp_connection *conn, struct bailey_message *ms
     stomp_connection_pin(conn, msg);
 }
 
+/* Over WebSocket: can it go as text, and must it? False with `err` if it must and cannot. */
+static bool may_go(const struct stomp_connection *conn, struct bailey_bytes head, struct bailey_bytes body, bool *text,
+                   struct bailey_error *err)
+{
+    *text = !conn->is_websocket || (bailey_utf8_valid(head) && bailey_utf8_valid(body));
+    if (*text || !stomp_dialect_row(conn->dialect)->text_over_websocket)
+        return true;
+    bailey_fail(err, BAILEY_ERR_PERMANENT, "it is not UTF-8, and %s takes only that over WebSocket",
+                stomp_dialect_row(conn->dialect)->name);
+    return bailey_hint(err, "Use a stomp:// or stomp+ssl:// URL.");
+}
+
 bool stomp_send(struct stomp_connection *conn, struct bailey_message *msg, const struct stomp_send *send,
                 struct bailey_error *err)
 {
     bool copy = msg->body.len <= STOMP_COPY_MAX;
     size_t body = copy ? msg->body.len + 1 : 0;
+    bool text;
 
     for (size_t room = guess(msg, send);; room = STOMP_HEAD_MAX) {
         struct stomp_writer w = stomp_connection_reserve(conn, room + body);
         uint8_t *from = w.at;
         enum stomp_map_result result = write_head(&w, msg, send);
+        struct bailey_bytes head = {from, (size_t)(w.at - from)};
+        bool fits, goes;
 
         if (copy && !w.full)
             stomp_write_body(&w, msg->body);
-        if (result == STOMP_MAP_OK && !w.full && !w.bad) {
-            stomp_connection_commit(conn, from, &w);
-            if (!copy)
-                append_body(conn, msg);
-            return true;
-        }
-        bool full = w.full, bad = w.bad;
-
-        w.at = from;
+        fits = result == STOMP_MAP_OK && !w.full && !w.bad;
+        goes = fits && may_go(conn, head, msg->body, &text, err);
+        if (!goes)
+            w.at = from;
         stomp_connection_commit(conn, from, &w);
+        if (goes && !copy)
+            append_body(conn, msg);
+        if (goes)
+            stomp_connection_end_frame(conn, text);
+        if (fits)
+            return goes;
         if (result == STOMP_MAP_EXPIRED)
             return bailey_fail(err, BAILEY_ERR_PERMANENT, "expired: its time was over before it could be sent");
-        if (bad)
+        if (w.bad)
             return bailey_fail(err, BAILEY_ERR_PERMANENT, "destination or headers hold what STOMP cannot express");
-        if (full && room >= STOMP_HEAD_MAX)
+        if (room >= STOMP_HEAD_MAX)
             return bailey_fail(err, BAILEY_ERR_PERMANENT, "headers and properties do not fit into %d bytes",
                                STOMP_HEAD_MAX);
     }

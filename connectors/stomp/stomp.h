@@ -18,7 +18,7 @@ enum stomp_unroutable { STOMP_UNROUTABLE_REFUSE, STOMP_UNROUTABLE_ACCEPT };
 
 struct stomp_broker_settings {
     struct bailey_list urls;
-    const char *login, *passcode; /* NULL: those of the URL, or none */
+    struct bailey_credential login, passcode; /* absent: those of the URL, or none */
     const char *vhost;
     int dialect; /* enum stomp_dialect */
     int64_t heartbeat_ms, receipt_timeout_ms;

@@ -45,18 +45,18 @@ const struct bailey_option stomp_broker_options[] = {
      .type = BAILEY_OPT_LIST,
      .flags = BAILEY_OPT_REQUIRED | BAILEY_OPT_URL | BAILEY_OPT_SECRET,
      BROKER(urls),
-     .summary = "stomp:// or stomp+ssl:// URL of the broker; of a list each is tried in turn."},
+     .summary = "stomp://, stomp+ssl://, ws:// or wss:// URL of the broker; of a list each is tried in turn."},
     {.name = "login",
-     .type = BAILEY_OPT_STRING,
+     .type = BAILEY_OPT_CREDENTIAL,
      BROKER(login),
      .max = STOMP_LOGIN_MAX - 1,
-     .summary = "User name; instead of one in the URL."},
+     .summary = "User name; instead of one in the URL. From a !file it is read again for each connection."},
     {.name = "passcode",
-     .type = BAILEY_OPT_STRING,
+     .type = BAILEY_OPT_CREDENTIAL,
      .flags = BAILEY_OPT_SECRET,
      BROKER(passcode),
      .max = STOMP_LOGIN_MAX - 1,
-     .summary = "Password; instead of one in the URL."},
+     .summary = "Password; instead of one in the URL. From a !file it is read again for each connection."},
     {.name = "vhost",
      .type = BAILEY_OPT_STRING,
      BROKER(vhost),
@@ -85,7 +85,10 @@ const struct bailey_option stomp_broker_options[] = {
      .max = 3600000,
      .summary = "A message without a RECEIPT for so long is in doubt: the connection is renewed, and it is sent again, "
                 "marked."},
-    {.name = "tls", .type = BAILEY_OPT_GROUP, .children = tls_options, .summary = "TLS for stomp+ssl:// URLs."},
+    {.name = "tls",
+     .type = BAILEY_OPT_GROUP,
+     .children = tls_options,
+     .summary = "TLS for stomp+ssl:// and wss:// URLs."},
     {.name = "max_message_size",
      .type = BAILEY_OPT_SIZE,
      BROKER(max_message_size),
@@ -199,10 +202,7 @@ static void check_url(const struct stomp_broker_settings *s, const char *text, s
 
     if (!stomp_url_parse(text, &url, &err))
         bailey_report_error(report, "url", "%s%s%s", err.text, err.hint[0] ? ". " : "", err.hint);
-    else if (url.websocket)
-        bailey_report_error(report, "url",
-                            "STOMP over WebSocket (ws://, wss://) is not possible yet: use stomp:// or stomp+ssl://");
-    else if (url.has_login && (s->login != NULL || s->passcode != NULL))
+    else if (url.has_login && (s->login.value != NULL || s->passcode.value != NULL))
         bailey_report_error(report, "url", "login and passcode stand in the URL and as options");
     else if (has_line_end(url.login) || has_line_end(url.passcode))
         bailey_report_error(report, "url", "login and passcode cannot hold an end of line");
@@ -215,9 +215,9 @@ static void check_broker(const struct stomp_broker_settings *s, struct bailey_re
         bailey_report_error(report, "url", "url is an empty list");
     for (size_t i = 0; i < s->urls.count; i++)
         check_url(s, s->urls.items[i], report);
-    if (has_line_end(s->login))
+    if (has_line_end(s->login.value))
         bailey_report_error(report, "login", "login cannot hold an end of line");
-    if (has_line_end(s->passcode))
+    if (has_line_end(s->passcode.value))
         bailey_report_error(report, "passcode", "passcode cannot hold an end of line");
     if ((s->tls_cert == NULL) != (s->tls_key == NULL))
         bailey_report_error(report, "tls", "tls.cert and tls.key belong together");

@@ -1,15 +1,13 @@
 /* A subscriber: one connection, one subscription, ACKs that follow the lane's settlements.
  *
- *     dial → CONNECTED → SUBSCRIBE → its RECEIPT: up → (leaving → DISCONNECT → dial ...) → drain → close
+ *     dial → CONNECTED → SUBSCRIBE → its RECEIPT: up → drain → close
  *
  * UNSUBSCRIBE is no way to drain: on all three brokers it makes what is unacknowledged unacknowledgeable (docs/stomp.md). So a
- * message that came and is not wanted - while draining, or beyond what the lane may hold - is simply dropped: it stays
- * unacknowledged, takes its place of the prefetch window, and returns with the DISCONNECT.
+ * message that comes while draining is simply dropped: it stays unacknowledged, and returns with the DISCONNECT.
  *
- * Brokers bound what is on its way by a number of messages, or of bytes (Artemis), never by both. What the lane has no room for
- * waits here; if it grows beyond the lane's bytes, all that follows is dropped, what was taken is finished and
- * acknowledged, and the source comes back with a window that fits. NACK is no way to have a message again (dead letters,
- * losses): what is not settled is left alone.
+ * Brokers bound what is on its way by a number of messages, or of bytes (Artemis), never by both. So when the lane has no room,
+ * what came waits here, and nothing more is read: it waits in the network, then the broker waits. NACK is no way to have a
+ * message again (dead letters, losses): what is not settled is left alone.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,11 +18,8 @@
 #include "options.h"
 
 enum {
-    GROWTH = 4,            /* a window is worth changing if it becomes so many times larger */
-    GROW_AFTER_MS = 10000, /* and the last change is so long ago */
-    OVERHEAD = 512,        /* bytes a message beside key, body and headers */
-    RECENT_ACKS = 4096,    /* whose ACK a lost connection may have swallowed */
-    PREFETCH_MAX = 65535,  /* messages: RabbitMQ counts in 16 bits */
+    RECENT_ACKS = 4096,   /* whose ACK a lost connection may have swallowed */
+    PREFETCH_MAX = 65535, /* messages: RabbitMQ counts in 16 bits */
     WINDOW_BYTES_MIN = 64 << 10,
     WINDOW_BYTES_EACH = 1 << 10, /* Artemis: bytes of window for a message of the prefetch */
 };
@@ -40,28 +35,18 @@ struct source {
     struct bailey_task later;
     char client_id[256];
 
-    bool is_up;   /* the subscription stands */
-    bool leaving; /* what comes is dropped; when all that was taken is acknowledged, the connection is renewed */
+    bool is_up; /* the subscription stands */
     bool draining, tell_drained, closing, tell_closed, failed;
 
     uint32_t group; /* this connection's life */
     struct stomp_acks acks;
-    int64_t window; /* messages the broker may have unacknowledged; 0: it counts bytes, or has no window */
-    int64_t limit;  /* the window is not larger, whatever fits: it has proved too large */
-    uint64_t
-        *recent; /* ring of RECENT_ACKS: numbers of those acknowledged last; NULL: the broker marks what it repeats */
+    uint64_t *recent; /* ring of RECENT_ACKS: numbers of those acknowledged last, if the broker hides what it repeats */
     size_t acked;
-    uint64_t left; /* dropped: unacknowledged until the connection ends */
-    int64_t mean;  /* bytes a message; 0: not known */
-    int64_t renewed_ms;
 
     struct stomp_assembly assembly;
     struct bailey_message **waiting; /* [first_waiting, waiting_count): for room in the lane */
     size_t first_waiting, waiting_count, waiting_cap;
-    int64_t waiting_bytes;
 };
-
-static void renew_when_done(struct source *source);
 
 /* ---- Receiving ---- */
 
@@ -75,26 +60,21 @@ static const char *subscription_id(const struct source *source)
     return source->settings->subscription != NULL ? source->settings->subscription : "1";
 }
 
-static int64_t weight(const struct bailey_message *msg)
-{
-    return (int64_t)(msg->body.len + msg->key.len) + OVERHEAD;
-}
-
 static void drop_waiting(struct source *source)
 {
     for (size_t i = source->first_waiting; i < source->waiting_count; i++)
         bailey_message_unref(source->waiting[i]);
     source->first_waiting = source->waiting_count = 0;
-    source->waiting_bytes = 0;
 }
 
-/* Those that wait are left to the broker. */
+/* Those that wait, or come just now, are left to the broker. */
 static void leave_waiting(struct source *source)
 {
-    for (size_t i = source->first_waiting; i < source->waiting_count; i++) {
+    for (size_t i = source->first_waiting; i < source->waiting_count; i++)
         stomp_acks_done(&source->acks, source->waiting[i]->position);
-        source->left++;
-    }
+    if (source->assembly.msg != NULL)
+        stomp_acks_done(&source->acks, source->assembly.msg->position);
+    stomp_assembly_drop(&source->assembly);
     drop_waiting(source);
 }
 
@@ -107,29 +87,24 @@ static void add_waiting(struct source *source, struct bailey_message *msg)
             abort();
     }
     source->waiting[source->waiting_count++] = msg;
-    source->waiting_bytes += weight(msg);
 }
 
+/* As much as there is room for; what is left holds the connection. */
 static void hand_over(struct source *source)
 {
-    while (source->first_waiting < source->waiting_count) {
-        size_t room = bailey_room(source->port), count = source->waiting_count - source->first_waiting;
+    size_t room = 1;
+
+    while (source->first_waiting < source->waiting_count && (room = bailey_room(source->port)) > 0) {
         struct bailey_message **batch = source->waiting + source->first_waiting;
+        size_t count = source->waiting_count - source->first_waiting;
 
         count = count < room ? count : room;
-        if (count == 0)
-            return;
-        for (size_t i = 0; i < count; i++)
-            source->waiting_bytes -= weight(batch[i]);
         source->first_waiting += count;
         bailey_receive(source->port, batch, count);
     }
-    source->first_waiting = source->waiting_count = 0;
-}
-
-static bool is_unwanted(const struct source *source)
-{
-    return source->draining || source->closing || source->leaving;
+    if (source->first_waiting == source->waiting_count)
+        source->first_waiting = source->waiting_count = 0;
+    stomp_connection_hold(&source->conn, room == 0);
 }
 
 /* It stays unacknowledged, and does not stop the others. */
@@ -141,7 +116,6 @@ static void refuse_too_large(struct source *source, uint64_t bytes)
                kv_str("destination", source->settings->destination), kv_u64("bytes", bytes), kv_u64("limit", limit),
                kv_str("hint", "It stays at the broker, unacknowledged. Raise max_message_size."));
     stomp_assembly_drop(&source->assembly);
-    source->left++;
 }
 
 static bool is_too_large(const struct source *source, uint64_t bytes)
@@ -160,10 +134,8 @@ static void on_message(struct stomp_connection *conn, const struct stomp_parser 
         stomp_connection_break(conn, "a MESSAGE that cannot be acknowledged");
         return;
     }
-    if (is_unwanted(source)) {
-        source->left++;
-        return;
-    }
+    if (source->draining || source->closing)
+        return; /* it stays unacknowledged */
     if (frame->has_length && is_too_large(source, frame->length)) {
         refuse_too_large(source, frame->length);
         return;
@@ -180,7 +152,6 @@ static void on_message(struct stomp_connection *conn, const struct stomp_parser 
 static void on_body(struct stomp_connection *conn, struct bailey_bytes part, bool last)
 {
     struct source *source = (struct source *)conn;
-    struct bailey_message *msg;
 
     if (source->assembly.msg == NULL)
         return;
@@ -190,77 +161,13 @@ static void on_body(struct stomp_connection *conn, struct bailey_bytes part, boo
         return;
     }
     stomp_assembly_body(&source->assembly, part);
-    if (!last)
-        return;
-    msg = stomp_assembly_finish(&source->assembly);
-    source->mean = source->mean == 0 ? weight(msg) : source->mean + (weight(msg) - source->mean) / 64;
-    add_waiting(source, msg);
-}
-
-/* ---- The window ---- */
-
-static int64_t largest_window(const struct source *source)
-{
-    int64_t limit = source->port->credit_messages;
-
-    if (source->settings->prefetch > 0 && source->settings->prefetch < limit)
-        limit = source->settings->prefetch;
-    return limit < 1 ? 1 : limit > PREFETCH_MAX ? PREFETCH_MAX : limit;
-}
-
-static int64_t fitting_window(const struct source *source)
-{
-    int64_t fits = largest_window(source);
-
-    if (source->mean > 0 && source->port->credit_bytes / source->mean < fits)
-        fits = source->port->credit_bytes / source->mean;
-    return fits < 1 ? 1 : fits;
-}
-
-/* Artemis counts a message with all that it stores of it. */
-static int64_t window_bytes(const struct source *source)
-{
-    int64_t bytes = largest_window(source) * WINDOW_BYTES_EACH;
-
-    if (bytes > source->port->credit_bytes)
-        bytes = source->port->credit_bytes;
-    return bytes < WINDOW_BYTES_MIN ? WINDOW_BYTES_MIN : bytes > INT32_MAX ? INT32_MAX : bytes;
-}
-
-static void leave(struct source *source, int64_t limit)
-{
-    source->leaving = true;
-    source->limit = limit;
-    source->renewed_ms = bailey_now_ms(source->host);
-    bailey_log(BAILEY_LOG_INFO, "stomp.window_changed", kv_str("route", source->port->route),
-               kv_str("destination", source->settings->destination), kv_i64("from", source->window),
-               kv_i64("to", limit), kv_i64("mean_bytes", source->mean));
-    renew_when_done(source);
-}
-
-/* Too much waits here, and more can come; or messages turned out so much smaller than thought that a larger window is worth
- * a new connection, at a moment when the old one is used up. */
-static void check_window(struct source *source)
-{
-    int64_t fits = fitting_window(source), used = (int64_t)(source->acks.count + source->left);
-
-    if (!source->is_up || is_unwanted(source) || source->window == 0)
-        return;
-    if (source->waiting_bytes > source->port->credit_bytes && used < source->window) {
-        leave(source, fits < source->window / 2 ? fits : source->window / 2 > 0 ? source->window / 2 : 1);
-        return;
-    }
-    if (used >= source->window && fits / GROWTH >= source->window &&
-        bailey_now_ms(source->host) - source->renewed_ms >= GROW_AFTER_MS)
-        leave(source, fits);
+    if (last)
+        add_waiting(source, stomp_assembly_finish(&source->assembly));
 }
 
 static void on_input_end(struct stomp_connection *conn)
 {
-    struct source *source = (struct source *)conn;
-
-    hand_over(source);
-    check_window(source);
+    hand_over((struct source *)conn);
 }
 
 static void source_resume(void *self)
@@ -289,6 +196,7 @@ static void write_answer(struct source *source, const char *command, struct bail
     if (w.full || w.bad)
         w.at = (uint8_t *)(uintptr_t)from;
     stomp_connection_commit(conn, from, &w);
+    stomp_connection_end_frame(conn, true);
 }
 
 static void note_acked(struct source *source, struct bailey_bytes id)
@@ -315,9 +223,7 @@ static void answer(struct source *source, const struct bailey_settlement *ended)
         note_acked(source, id);
     } else if (ended->outcome == BAILEY_REJECTED && row->reject != NULL) {
         write_answer(source, "NACK", id, row->reject);
-    } else { /* released, modified, or there is no dead letter: it stays unacknowledged, and returns with the disconnect */
-        source->left++;
-    }
+    } /* else released, modified, or there is no dead letter: it stays unacknowledged, and returns with the disconnect */
     stomp_acks_done(&source->acks, ended->position);
 }
 
@@ -330,7 +236,6 @@ static void source_settle(void *self, const struct bailey_settlement *ended, siz
     for (size_t i = 0; i < count; i++)
         if (ended[i].group == source->group)
             answer(source, &ended[i]);
-    renew_when_done(source);
 }
 
 /* ---- Failing ---- */
@@ -356,7 +261,6 @@ static void forget(struct source *source)
     stomp_assembly_drop(&source->assembly);
     drop_waiting(source);
     stomp_acks_reset(&source->acks);
-    source->left = 0;
     bailey_revoke(source->port, source->group);
     source->group = stomp_broker_next_group(source->broker);
     source->is_up = false;
@@ -406,17 +310,31 @@ static void on_lost(struct stomp_connection *conn, const struct bailey_error *er
 
 /* ---- Subscribing ---- */
 
+static int64_t prefetch(const struct source *source)
+{
+    int64_t limit = source->port->credit_messages;
+
+    if (source->settings->prefetch > 0 && source->settings->prefetch < limit)
+        limit = source->settings->prefetch;
+    return limit < 1 ? 1 : limit > PREFETCH_MAX ? PREFETCH_MAX : limit;
+}
+
+/* Artemis counts a message with all that it stores of it. */
+static int64_t prefetch_bytes(const struct source *source)
+{
+    int64_t bytes = prefetch(source) * WINDOW_BYTES_EACH;
+
+    if (bytes > source->port->credit_bytes)
+        bytes = source->port->credit_bytes;
+    return bytes < WINDOW_BYTES_MIN ? WINDOW_BYTES_MIN : bytes;
+}
+
 static void write_prefetch(struct source *source, struct stomp_writer *w, const struct stomp_dialect_row *row)
 {
-    source->window = 0;
-    if (row->prefetch_unit == STOMP_PREFETCH_MESSAGES) {
-        source->window = fitting_window(source);
-        if (source->limit > 0 && source->limit < source->window)
-            source->window = source->limit;
-        stomp_write_number(w, row->prefetch, source->window);
-    } else if (row->prefetch_unit == STOMP_PREFETCH_BYTES) {
-        stomp_write_number(w, row->prefetch, window_bytes(source));
-    }
+    if (row->prefetch_unit == STOMP_PREFETCH_MESSAGES)
+        stomp_write_number(w, row->prefetch, prefetch(source));
+    else if (row->prefetch_unit == STOMP_PREFETCH_BYTES)
+        stomp_write_number(w, row->prefetch, prefetch_bytes(source));
 }
 
 static void write_durable(struct stomp_writer *w, const struct stomp_dialect_row *row, const char *name)
@@ -486,6 +404,7 @@ static void on_opened(struct stomp_connection *conn)
         return;
     }
     stomp_connection_commit(conn, from, &w);
+    stomp_connection_end_frame(conn, true);
 }
 
 static void on_receipt(struct stomp_connection *conn, struct bailey_bytes id)
@@ -512,6 +431,7 @@ static void write_unsubscribe(struct source *source)
     stomp_write_end_of_head(&w);
     stomp_write_body(&w, BAILEY_EMPTY_BYTES);
     stomp_connection_commit(&source->conn, from, &w);
+    stomp_connection_end_frame(&source->conn, true);
 }
 
 static void leave_in_order(struct source *source)
@@ -521,29 +441,12 @@ static void leave_in_order(struct source *source)
     stomp_connection_close(&source->conn);
 }
 
-/* Leaving: nothing of this life is out any more. */
-static void renew_when_done(struct source *source)
-{
-    if (source->leaving && !source->closing && !source->draining && source->acks.count == 0 &&
-        source->conn.state == STOMP_OPEN)
-        leave_in_order(source);
-}
-
 static void on_closed(struct stomp_connection *conn)
 {
     struct source *source = (struct source *)conn;
 
-    if (source->closing || source->draining) {
-        forget(source);
-        if (source->closing)
-            finish_close(source);
-        else
-            tell_drained_soon(source);
-        return;
-    }
-    source->leaving = false;
     forget(source);
-    stomp_connection_dial(conn);
+    finish_close(source);
 }
 
 static void on_writable(struct stomp_connection *conn)
@@ -583,12 +486,8 @@ static void source_drain(void *self)
     struct source *source = self;
 
     source->draining = true;
-    if (source->assembly.msg != NULL) {
-        stomp_acks_done(&source->acks, source->assembly.msg->position);
-        source->left++;
-    }
-    stomp_assembly_drop(&source->assembly);
     leave_waiting(source);
+    stomp_connection_hold(&source->conn, false); /* what comes is dropped, and what the broker says is heard */
     tell_drained_soon(source);
 }
 
@@ -647,7 +546,6 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
     source->port = port;
     source->settings = settings;
     source->group = stomp_broker_next_group(broker);
-    source->renewed_ms = bailey_now_ms(source->host);
     source->later = (struct bailey_task){.run = tell_later, .ctx = source};
     stomp_acks_reset(&source->acks);
     name_client(source);

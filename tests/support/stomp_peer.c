@@ -130,8 +130,8 @@ void stomp_rig_init(struct stomp_rig *rig)
     snprintf(rig->url, sizeof rig->url, "stomp://127.0.0.1:%u", ntohs(at.sin_port));
     rig->urls[0] = rig->url;
     rig->broker_settings = (struct stomp_broker_settings){.urls = {rig->urls, 1},
-                                                          .login = "user",
-                                                          .passcode = "SECRET",
+                                                          .login = {.value = "user"},
+                                                          .passcode = {.value = "SECRET"},
                                                           .vhost = "/",
                                                           .receipt_timeout_ms = 30000,
                                                           .max_message_size = 1 << 20};

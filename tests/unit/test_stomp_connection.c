@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -64,7 +65,7 @@ static void without_a_login_none_is_sent(void **state)
 {
     (void)state;
     stomp_rig_init(&rig);
-    rig.broker_settings.login = rig.broker_settings.passcode = NULL;
+    rig.broker_settings.login.value = rig.broker_settings.passcode.value = NULL;
     start();
     stomp_peer_has(&peer, "login", NULL);
     stomp_peer_has(&peer, "passcode", NULL);
@@ -77,13 +78,46 @@ static void the_login_may_stand_in_the_url(void **state)
 
     (void)state;
     stomp_rig_init(&rig);
-    rig.broker_settings.login = rig.broker_settings.passcode = NULL;
+    rig.broker_settings.login.value = rig.broker_settings.passcode.value = NULL;
     snprintf(url, sizeof url, "stomp://me:s%%3acret@%.90s", rig.url + strlen("stomp://"));
     rig.urls[0] = url;
     start();
     stomp_peer_has(&peer, "login", "me");
     stomp_peer_has(&peer, "passcode", "s:cret");
     finish();
+}
+
+static const char *expected;
+
+static bool is_told(struct stomp_rig *r)
+{
+    return strstr(r->status.reason, expected) != NULL;
+}
+
+/* A secret that is rotated serves the next connection; one that is gone is told. */
+static void the_passcode_is_read_again_for_each_connection(void **state)
+{
+    char path[] = "/tmp/bailey-passcode-XXXXXX";
+    int fd = mkstemp(path);
+
+    (void)state;
+    assert_true(fd >= 0 && write(fd, "first\n", 6) == 6);
+    stomp_rig_init(&rig);
+    rig.broker_settings.passcode = (struct bailey_credential){.value = "first", .file = path};
+    start();
+    stomp_peer_has(&peer, "passcode", "first");
+    assert_true(pwrite(fd, "other\n", 6, 0) == 6);
+    stomp_peer_close(&peer);
+    stomp_peer_accept(&rig, &peer);
+    stomp_peer_expect(&peer, "CONNECT");
+    stomp_peer_has(&peer, "passcode", "other");
+    unlink(path);
+    stomp_peer_close(&peer);
+    stomp_peer_accept(&rig, &peer);
+    expected = path;
+    stomp_rig_until(&rig, is_told);
+    finish();
+    close(fd);
 }
 
 static void a_refused_login_is_told_and_shows_no_secret(void **state)
@@ -119,7 +153,7 @@ static void a_backslash_in_the_passcode_is_sent_in_two_forms(void **state)
 {
     (void)state;
     stomp_rig_init(&rig);
-    rig.broker_settings.passcode = "a\\b:c";
+    rig.broker_settings.passcode.value = "a\\b:c";
     start();
     stomp_peer_has(&peer, "passcode", "a\\b:c");
     stomp_peer_close(&peer); /* as RabbitMQ does: no ERROR */
@@ -140,7 +174,7 @@ static void a_passcode_that_is_wrong_in_both_forms_is_refused(void **state)
 {
     (void)state;
     stomp_rig_init(&rig);
-    rig.broker_settings.passcode = "a\\b";
+    rig.broker_settings.passcode.value = "a\\b";
     start();
     stomp_peer_say(&peer, "ERROR\nmessage:password is invalid\n\n");
     stomp_peer_gone(&peer);
@@ -155,13 +189,13 @@ static void a_configured_dialect_knows_the_form(void **state)
 {
     (void)state;
     stomp_rig_init(&rig);
-    rig.broker_settings.passcode = "a\\b";
+    rig.broker_settings.passcode.value = "a\\b";
     rig.broker_settings.dialect = STOMP_RABBITMQ;
     start();
     stomp_peer_has(&peer, "passcode", "a\\\\b");
     finish();
     stomp_rig_init(&rig);
-    rig.broker_settings.passcode = "a\\b";
+    rig.broker_settings.passcode.value = "a\\b";
     rig.broker_settings.dialect = STOMP_ACTIVEMQ;
     start();
     stomp_peer_has(&peer, "passcode", "a\\b");
@@ -388,6 +422,7 @@ int main(void)
         cmocka_unit_test(says_who_it_is_and_what_it_wants),
         cmocka_unit_test(without_a_login_none_is_sent),
         cmocka_unit_test(the_login_may_stand_in_the_url),
+        cmocka_unit_test(the_passcode_is_read_again_for_each_connection),
         cmocka_unit_test(a_refused_login_is_told_and_shows_no_secret),
         cmocka_unit_test(an_error_that_is_cut_off_is_told),
         cmocka_unit_test(a_backslash_in_the_passcode_is_sent_in_two_forms),
