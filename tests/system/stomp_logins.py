@@ -3,6 +3,7 @@ the broker, its address and the reason, readiness false, no secret anywhere, and
 import json
 import os
 import re
+from urllib.parse import urlsplit
 
 from rig import StompMessage, until
 from rig.jvm import LIMITED, USER
@@ -29,8 +30,7 @@ class Cases:
 
     def fails(self, name, broker, *words, source="/queue/login.none", sink="/queue/login.none-out"):
         self._add(name, broker, source, sink)
-        url = broker["url"]
-        self.bad[name] = (url.rpartition("/")[2].rpartition("@")[2], words)
+        self.bad[name] = (urlsplit(broker["url"]).netloc.rpartition("@")[2], words)
 
 
 def stomp(url, user=None, **options):
@@ -60,6 +60,12 @@ def add_cases(cases, rig, letter, broker, user, refused):
     cases.fails(f"{letter}-source", stomp(plain, LIMITED), "forbidden", source="/queue/forbidden", sink="/queue/limited.none")
     cases.fails(f"{letter}-sink", stomp(plain, LIMITED), "forbidden", source=f"/queue/limited.{letter}", sink="/queue/forbidden")
     rig.stomp(letter).send(f"/queue/limited.{letter}", [StompMessage(b"for nobody")])
+    path = "/ws" if letter == "s" else ""  # RabbitMQ's; the others take any
+    ws, wss = f"ws://127.0.0.1:{broker.ws_port}{path}", f"wss://localhost:{broker.wss_port}{path}"
+    cases.works(f"{letter}-ws", letter, stomp(ws, user))
+    cases.works(f"{letter}-wss", letter, stomp(wss, user, tls=ca))
+    cases.fails(f"{letter}-ws-password", stomp(ws, (user[0], SECRET)), refused)
+    cases.fails(f"{letter}-wss-authority", stomp(wss, user, tls=stranger), "certificate")
     if letter == "s":  # its certificate is also its log-in
         cases.works("s-certificate", letter, stomp(encrypted, tls=client))
         cases.fails("s-vhost", stomp(plain, user, vhost="nowhere"), "nowhere")
