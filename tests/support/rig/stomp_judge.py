@@ -24,7 +24,8 @@ WINDOW = 4000  # receipts that are outstanding at most
 
 @dataclass
 class StompMessage:
-    """A message as STOMP has it: headers are text, and the first of a name counts."""
+    """A message as STOMP has it: headers are text, and the first of a name counts. One that is None is left out of what send()
+    adds: persistent:true and content-length."""
     body: bytes = b""
     headers: Dict[str, str] = field(default_factory=dict)
 
@@ -88,7 +89,8 @@ class StompJudge:
     def connect(self, login=None, passcode=None):
         """(connection, its listener); OSError if the broker does not take us."""
         connection = stomp.StompConnection12([("127.0.0.1", self.port)], reconnect_attempts_max=1, timeout=60,
-                                             vhost=self.vhost, auto_decode=False, try_loopback_connect=False)
+                                             vhost=self.vhost, auto_decode=False, auto_content_length=False,
+                                             try_loopback_connect=False)
         connection.transport._Transport__recv_bytes = 1 << 18  # 1024 by default: 1 MiB would take seconds
         listener = Listener()
         connection.set_listener("rig", listener)
@@ -169,6 +171,7 @@ class Sender:
 
     def send(self, destination, message):
         headers = {"persistent": "true", "content-length": str(len(message.body)), **message.headers}
+        headers = {name: value for name, value in headers.items() if value is not None}
         if self.per_transaction:
             self.transaction = self.transaction or self.connection.begin()
             headers["transaction"] = self.transaction
