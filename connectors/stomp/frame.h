@@ -25,11 +25,12 @@ enum {
     STOMP_HEADERS_MAX = 1024,    /* headers of one frame */
 };
 
-/* How names and values are escaped on this connection. */
+/* How names and values are escaped on this connection. RabbitMQ and Artemis send \r in 1.1 too: read them as 1.2; but write 1.1
+ * as such, because Artemis refuses \r there. */
 enum stomp_escapes {
     STOMP_ESCAPES_NONE,    /* 1.0, and CONNECT and CONNECTED of every version */
     STOMP_ESCAPES_11,      /* \n \c \\ ; others are fatal */
-    STOMP_ESCAPES_12,      /* and \r ; others are fatal. RabbitMQ and Artemis send \r in 1.1 too: read them with this */
+    STOMP_ESCAPES_12,      /* and \r ; others are fatal */
     STOMP_ESCAPES_LENIENT, /* as 1.2, but names and unknown escapes are left as they stand: ActiveMQ passes such text on */
 };
 
@@ -77,9 +78,11 @@ void stomp_parser_reset(struct stomp_parser *parser);
  * bytes again with what follows, as often as you like: each byte is looked at once, so a slow peer costs what a quick one does.
  * HEARTBEAT takes all ends of line that stand there. BODY gives what is there, so an unfinished body needs no buffer.
  *
- * A head may end its lines with LF or CR LF in every version; a CR elsewhere in it, or a NUL, is BAD, as are a header without
- * a colon, a command that is not of [A-Z], and a content-length that is not digits, is repeated with another value or
- * passes body_max. A value may hold raw colons (RabbitMQ sends them) and keeps its blanks; a name may be empty. */
+ * A head may end its lines with LF or CR LF in every version; a CR elsewhere in it is BAD, as are a header without a colon, a
+ * command that is not of [A-Z], and a content-length that is not digits, is repeated with another value or passes
+ * body_max. A NUL in a head is BAD, but for headers of a MESSAGE: what a producer put there, ActiveMQ, Artemis and RabbitMQ
+ * hand on as it is, and one such message must not stop a queue. (What follows a head that ends too early has no
+ * colon in its first line.) A value may hold raw colons (RabbitMQ) and keeps its blanks; a name may be empty (RabbitMQ). */
 enum stomp_event stomp_parse(struct stomp_parser *parser, const uint8_t *data, size_t len, size_t *used);
 
 /* The first header of that name, or null. */

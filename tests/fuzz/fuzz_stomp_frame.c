@@ -105,7 +105,16 @@ static void assert_views(const struct stomp_parser *parser, enum stomp_event eve
     }
 }
 
-/* Whatever stood in a head can be written, and is read as the same. */
+static bool has_nul(const struct stomp_parser *parser)
+{
+    for (size_t i = 0; i < parser->header_count; i++)
+        if (memchr(parser->headers[i].name.data, '\0', parser->headers[i].name.len) != NULL ||
+            memchr(parser->headers[i].value.data, '\0', parser->headers[i].value.len) != NULL)
+            return true;
+    return false;
+}
+
+/* Whatever stood in a head can be written, but for a NUL, and is read as the same. */
 static void assert_comes_back(const struct stomp_parser *parser)
 {
     static uint8_t space[4 * STOMP_HEAD_MAX];
@@ -124,7 +133,9 @@ static void assert_comes_back(const struct stomp_parser *parser)
     for (size_t i = 0; i < parser->header_count; i++)
         stomp_write_header_named(&w, parser->headers[i].name, parser->headers[i].value);
     stomp_write_end_of_head(&w);
-    assert(!w.bad && !w.full);
+    assert(!w.full && w.bad == has_nul(parser));
+    if (w.bad)
+        return;
     assert(memchr(space, '\0', (size_t)(w.at - space)) == NULL && memchr(space, '\r', (size_t)(w.at - space)) == NULL);
     if ((size_t)(w.at - space) > STOMP_HEAD_MAX)
         return;

@@ -271,6 +271,15 @@ static void takes_lf_and_crlf_as_ends_of_line(void **state)
     }
 }
 
+/* Any producer can put a NUL there; ActiveMQ 5.18, Artemis 2.40 and RabbitMQ 3.10 hand it on as it is. */
+static void takes_a_nul_in_a_header_of_a_message(void **state)
+{
+    (void)state;
+    assert_trace_bytes(BYTES("MESSAGE\nk:a\0b\ncontent-length:1\n\nx\0\nMESSAGE\r\n\0:\0\r\n\r\n\0"), STOMP_ESCAPES_12,
+                       BYTES("MESSAGE{k=a\0b;content-length=1;}[x]HBMESSAGE{\0=\0;}[]"));
+    assert_trace(BYTES("MESSAGE\ncontent-length:1\0\n\nx\0"), STOMP_ESCAPES_12, "BAD");
+}
+
 static void takes_any_number_of_heartbeats(void **state)
 {
     struct stomp_parser parser = {.escapes = STOMP_ESCAPES_12, .body_max = BODY_MAX};
@@ -535,6 +544,7 @@ int main(void)
         cmocka_unit_test(never_unescapes_connected),
         cmocka_unit_test(keeps_repeated_headers_and_counts_the_first),
         cmocka_unit_test(takes_lf_and_crlf_as_ends_of_line),
+        cmocka_unit_test(takes_a_nul_in_a_header_of_a_message),
         cmocka_unit_test(takes_any_number_of_heartbeats),
         cmocka_unit_test(ends_a_body_as_its_head_says),
         cmocka_unit_test(bounds_a_body),
