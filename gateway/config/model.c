@@ -187,6 +187,22 @@ static bool keep_templates(struct loader *ld, struct config_end *end)
     return true;
 }
 
+/* The texts of the warnings that came after `before` (NULL: of all). */
+static const char *keep_warnings(struct loader *ld, const struct finding *before)
+{
+    const struct finding *first = before != NULL ? before->next : ld->findings->first;
+    size_t len = 0;
+    char *text;
+
+    for (const struct finding *f = first; f != NULL; f = f->next)
+        len += f->warning ? strlen(f->text) + 2 : 0;
+    text = len > 0 ? loader_alloc(ld, len + 1) : NULL;
+    for (const struct finding *f = first; f != NULL && text != NULL; f = f->next)
+        if (f->warning)
+            strcat(strcat(text, text[0] != '\0' ? "; " : ""), f->text);
+    return text;
+}
+
 /* The part of an end that source and sink share. */
 static void load_settings(struct loader *ld, const struct yaml_node *node, struct config_end *end,
                           const struct bailey_option *table, size_t size, enum bailey_role role, int64_t lanes,
@@ -204,7 +220,10 @@ static void load_settings(struct loader *ld, const struct yaml_node *node, struc
         return;
     struct bailey_report report = {
         .findings = ld->findings, .end = node, .broker = ld->broker_nodes[end->broker->index]};
+    const struct finding *before = ld->findings->last;
+
     connector->check(end->broker->settings, settings, role, (unsigned)lanes, &report);
+    end->warnings = keep_warnings(ld, before);
 }
 
 static void load_end(struct loader *ld, const struct yaml_node *route, enum bailey_role role, const char *route_name,
