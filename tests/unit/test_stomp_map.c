@@ -194,6 +194,44 @@ static void hands_replies_only_to_addresses_that_the_broker_can_read(void **stat
     }
 }
 
+static void keeps_properties_within_what_rabbitmq_can_hold(void **state)
+{
+    char id[257];
+
+    (void)state;
+    for (size_t len = 255; len <= 256; len++) {
+        struct bailey_message *msg = plain_message();
+
+        memset(id, 'i', len);
+        id[len] = '\0';
+        msg->correlation_id = text(id);
+        assert_true(sends_header(msg, way_of(STOMP_RABBITMQ), "correlation-id", len == 255 ? id : NULL));
+        assert_true(sends_header(msg, way_of(STOMP_RABBITMQ), "bailey-correlation-id", len == 255 ? NULL : id));
+        assert_true(sends_header(msg, way_of(STOMP_ARTEMIS), "correlation-id", id));
+        bailey_message_unref(msg);
+    }
+}
+
+/* At each place of a longer value, for octets are looked at eight at a time. */
+static void lets_no_control_character_stand_under_its_name(void **state)
+{
+    (void)state;
+    for (int octet = 0; octet < 128; octet++)
+        for (size_t at = 0; at < 20; at++) {
+            struct bailey_message *msg = message_new(stomp_pool);
+            struct bailey_header header = text_header("h", NULL);
+            uint8_t value[] = "twenty plain octets.";
+            bool is_control = (octet < ' ' && octet != '\t' && octet != '\n') || octet == 0x7f;
+
+            value[at] = (uint8_t)octet;
+            header.value.bytes = (struct bailey_bytes){value, 20};
+            msg->headers = &header;
+            msg->header_count = 1;
+            assert_int_equal(sends_header(msg, way_of(STOMP_ACTIVEMQ), "h", NULL), is_control);
+            bailey_message_unref(msg);
+        }
+}
+
 static void lets_steering_headers_pass_only_if_listed(void **state)
 {
     static const char *const names[] = {"JMSXGroupID",
@@ -629,6 +667,8 @@ int main(void)
         cmocka_unit_test(gives_properties_to_the_brokers_own_headers),
         cmocka_unit_test(never_asks_rabbitmq_for_a_transient_queue),
         cmocka_unit_test(hands_replies_only_to_addresses_that_the_broker_can_read),
+        cmocka_unit_test(keeps_properties_within_what_rabbitmq_can_hold),
+        cmocka_unit_test(lets_no_control_character_stand_under_its_name),
         cmocka_unit_test(lets_steering_headers_pass_only_if_listed),
         cmocka_unit_test(lets_no_header_stand_for_the_protocols),
         cmocka_unit_test(marks_a_possible_duplicate_once),
