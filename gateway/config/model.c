@@ -190,17 +190,17 @@ static bool keep_templates(struct loader *ld, struct config_end *end)
 /* The texts of the warnings that came after `before` (NULL: of all). */
 static const char *keep_warnings(struct loader *ld, const struct finding *before)
 {
-    const struct finding *first = before != NULL ? before->next : ld->findings->first;
-    size_t len = 0;
-    char *text;
+    struct text text = {0};
+    char *kept;
 
-    for (const struct finding *f = first; f != NULL; f = f->next)
-        len += f->warning ? strlen(f->text) + 2 : 0;
-    text = len > 0 ? loader_alloc(ld, len + 1) : NULL;
-    for (const struct finding *f = first; f != NULL && text != NULL; f = f->next)
+    for (const struct finding *f = before != NULL ? before->next : ld->findings->first; f != NULL; f = f->next)
         if (f->warning)
-            strcat(strcat(text, text[0] != '\0' ? "; " : ""), f->text);
-    return text;
+            text_printf(&text, "%s%s", text.len > 0 ? "; " : "", f->text);
+    kept = text.len > 0 ? loader_alloc(ld, text.len + 1) : NULL;
+    if (kept != NULL)
+        memcpy(kept, text.data, text.len + 1);
+    text_free(&text);
+    return kept;
 }
 
 /* The part of an end that source and sink share. */
