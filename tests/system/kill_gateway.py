@@ -15,9 +15,9 @@ def resume(flow, gateway):
     return time.monotonic() - began
 
 
-def killed_three_times(rig, flow, rate, warm=500):
+def killed_three_times(rig, flow, rate, warm=500, brokers=None):
     """In full flow, after `warm` messages on each route, with at least one in doubt on each. What it did, in words."""
-    gateway = rig.gateway({"routes": flow.routes}).wait_ready()
+    gateway = rig.gateway({"brokers": brokers or {}, "routes": flow.routes}).wait_ready()
     flow.start_flow(rate)
     doubts, resumed = [], []
     for _ in range(3):

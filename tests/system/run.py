@@ -75,7 +75,6 @@ def run_story(rig, name, function):
             rig.finish()
         except AssertionError:
             pass
-        rig.heal()
 
 
 def run_track(track, names, build, logs, results):
@@ -90,6 +89,7 @@ def run_track(track, names, build, logs, results):
                 if not passed:
                     keep_logs(rig, name, logs)
                 results.put((name, passed, time.monotonic() - began, text))
+                rig.heal()
             if not passed_all:
                 for broker in rig.running.values():
                     shutil.copy(broker.process.log, os.path.join(logs, f"{track}-{broker.process.name}.log"))

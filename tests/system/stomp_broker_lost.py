@@ -11,12 +11,8 @@ RATE, HEARTBEAT = 400, 2  # messages a second on each route; seconds
 
 
 def through_proxies(rig):
-    """{letter: proxy} and the `brokers:` that lead through them."""
-    ports = {"a": rig.activemq.stomp_port, "t": rig.artemis.stomp_port, "s": rig.rabbit.stomp_port}
-    proxies = {letter: rig.proxy(port) for letter, port in ports.items()}
-    brokers = {letter: dict(rig.brokers()[letter], url=f"stomp://127.0.0.1:{proxy.port}", heartbeat=f"{HEARTBEAT}s")
-               for letter, proxy in proxies.items()}
-    return proxies, brokers
+    proxies, brokers = rig.through_proxies("ats")
+    return proxies, {letter: dict(broker, heartbeat=f"{HEARTBEAT}s") for letter, broker in brokers.items()}
 
 
 def story_killed_and_restarted(rig):

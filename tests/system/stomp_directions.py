@@ -32,7 +32,9 @@ def directions(rig, letter):
             "rx": (r("r-in"), x("rx")), "rxr": (x("rx"), r("rxr")), "rlook": (r("look-in"), x("rlook")),
             "xk": (x("xk-in"), k("xk")), "xkx": (k("xk"), x("xkx")),
             "xr": (x("xr-in"), r("xr")), "xx": (x("x-in"), x("xx"))}
-    gateway = rig.gateway({"routes": [{"name": f"{p}-{name}", "from": source, "to": sink} for name, (source, sink) in ways.items()]})
+    gateway = rig.gateway({"routes": [
+        {"name": f"{p}-{name}", "credit": {"messages": 1000}, "from": source, "to": sink}
+        for name, (source, sink) in ways.items()]})
     records, messages, frames = kafka_records(COUNT), amqp_messages(COUNT), stomp_messages(COUNT, judge.dialect)
     if letter == "t":
         for message in messages:

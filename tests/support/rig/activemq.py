@@ -8,7 +8,8 @@ from .stomp_judge import StompJudge
 VERSION = "5.18.3"
 SIZE = re.compile(rb"<string>size</string>\s*<long>(\d+)</long>")
 
-# Without journalDiskSyncStrategy="always" a message waits in the broker's memory for a while after its RECEIPT.
+# Without journalDiskSyncStrategy="always" a message waits in the broker's memory for a while after its RECEIPT. Queues do not
+# stop their producers: what does not fit into memory stays on the disk alone, and no queue takes it all.
 SETTINGS = """\
 <beans xmlns="http://www.springframework.org/schema/beans" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"
   xsi:schemaLocation="http://www.springframework.org/schema/beans http://www.springframework.org/schema/beans/spring-beans.xsd
@@ -16,7 +17,7 @@ SETTINGS = """\
   <broker xmlns="http://activemq.apache.org/schema/core" brokerName="rig" dataDirectory="{folder}/data" schedulerSupport="true"
           useShutdownHook="true" advisorySupport="true">
     <destinationPolicy><policyMap><policyEntries>
-      <policyEntry queue=">">
+      <policyEntry queue=">" producerFlowControl="false" memoryLimit="4mb">
         <deadLetterStrategy>
           <individualDeadLetterStrategy queuePrefix="DLQ." useQueueForQueueMessages="true" processNonPersistent="true"/>
         </deadLetterStrategy>

@@ -26,6 +26,7 @@ SETTINGS = """\
     <journal-pool-files>4</journal-pool-files>
     <journal-file-size>10M</journal-file-size>
     <journal-buffer-timeout>200000</journal-buffer-timeout>
+    <global-max-size>48M</global-max-size>
     <critical-analyzer>false</critical-analyzer>
     <page-sync-timeout>200000</page-sync-timeout>
     <acceptors>
@@ -44,7 +45,7 @@ SETTINGS = """\
         <auto-create-dead-letter-resources>true</auto-create-dead-letter-resources>
         <redelivery-delay>0</redelivery-delay>
         <max-delivery-attempts>10</max-delivery-attempts>
-        <max-size-bytes>64M</max-size-bytes>
+        <max-size-bytes>16M</max-size-bytes>
         <page-size-bytes>2M</page-size-bytes>
         <address-full-policy>PAGE</address-full-policy>
         <auto-create-queues>true</auto-create-queues>

@@ -99,6 +99,10 @@ class Feed(threading.Thread):
         assert not self.is_alive(), f"{self} does not end"
         return self.count
 
+    def abandon(self):
+        """No more: its story is over, and may have failed."""
+        self.ending.set()
+
 
 class Publisher(Feed):
     """Feeds a queue, by transactions: also across restarts of the broker, and then some messages twice."""
@@ -139,6 +143,10 @@ class Producer(Feed):
         data = b"".join(r.encode() for r in records(count, self.size, self.first + first, self.partitions))
         self.judge.stdin.write(data)
         self.judge.stdin.flush()
+
+    def abandon(self):
+        super().abandon()
+        self.judge.kill()
 
     def finish(self):
         err = self.judge.communicate(timeout=60)[1]
@@ -256,7 +264,7 @@ class Flow:
     finish_flow() ends that, wait_settled() waits for the last message, tallies() counts what arrived."""
 
     def __init__(self, rig, prefix, names=FOUR, durable_sinks="classic", **route):
-        self.prefix, self.names = prefix, tuple(names)
+        self.rig, self.prefix, self.names = rig, prefix, tuple(names)
         self.ends = {letter: ENDS[letter](rig, letter) for letter in sorted(set("".join(names)))}
         for letter, end in self.ends.items():
             end.create([self.input(n) for n in names if n[0] == letter], [self.output(n) for n in names if n[1] == letter],
@@ -273,6 +281,7 @@ class Flow:
 
     def start_flow(self, rate):
         self.feeds = {name: self.ends[name[0]].feed(self.input(name), rate) for name in self.names}
+        self.rig.feeds += self.feeds.values()
         return self
 
     def finish_flow(self):

@@ -57,12 +57,12 @@ class JavaBroker:
         """Begin to start; ready() waits."""
         if not os.path.isdir(self.home):
             raise AssertionError(f"no {self.name} in {self.home}: make setup")
-        self.process.start(["java", "-Xmx192m", "-Xms48m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+        self.process.start(["java", "-Xmx256m", "-Xms48m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
                             "-Djava.awt.headless=true", f"-Djava.io.tmpdir={self.folder}/tmp",
                             f"-Dlog4j2.configurationFile=file:{self.folder}/etc/log4j2.properties", *self.arguments()],
                            cwd=self.folder)
 
-    def ready(self, timeout=60):
+    def ready(self, timeout=120):
         def answers():
             self.process.require()
             return self.stomp.answers()

@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 import tempfile
+from urllib.parse import urlsplit
 
 from .activemq import ActiveMQ
 from .artemis import Artemis
@@ -41,7 +42,7 @@ class Rig:
         self.keep = False
         self.running = {}  # name: broker
         self.needs = ()    # of the story that runs
-        self.gateways, self.proxies = [], []
+        self.gateways, self.proxies, self.feeds = [], [], []
         self.free_port = free_port
         atexit.register(self.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that atexit is heeded
@@ -110,6 +111,9 @@ class Rig:
             except AssertionError as e:
                 errors.append(e)
         self.gateways.clear()
+        for feed in self.feeds:
+            feed.abandon()
+        self.feeds.clear()
         for proxy in self.proxies:
             proxy.end()
         self.proxies.clear()
@@ -142,6 +146,16 @@ class Rig:
         """A way to 127.0.0.1:port that can be disturbed, until the story ends. It listens at `address`, a loopback's."""
         self.proxies.append(Proxy(port, address))
         return self.proxies[-1]
+
+    def through_proxies(self, letters):
+        """{letter: proxy}, and those `brokers:` with the proxies' addresses."""
+        proxies, brokers = {}, {}
+        for letter, broker in self.brokers().items():
+            if letter in letters:
+                port = urlsplit(broker["url"]).port
+                proxies[letter] = self.proxy(port)
+                brokers[letter] = dict(broker, url=broker["url"].replace(f":{port}", f":{proxies[letter].port}"))
+        return proxies, brokers
 
     def run(self, *args, **kwargs):
         """`bailey ARGS` to its end."""
