@@ -500,6 +500,25 @@ static void what_is_out_is_finished_at_a_drain_and_the_rest_left(void **state)
     stomp_rig_close(&rig);
 }
 
+/* There is room, and yet it is not taken: the lane would have to finish it. */
+static void what_comes_during_a_drain_is_left(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    deliver_numbers(1, 3);
+    stomp_rig_taken(&rig, 3);
+    lane_drain(rig.lane);
+    deliver_numbers(4, 5);
+    for (int i = 0; i < 3; i++)
+        stomp_rig_turn(&rig);
+    assert_int_equal(rig.taken_in_all, 3);
+    stomp_rig_confirm(&rig, 3);
+    for (int i = 0; i < 3; i++)
+        stomp_peer_expect(&peer, "ACK");
+    expect_end(false);
+    stomp_rig_close(&rig);
+}
+
 /* UNSUBSCRIBE before DISCONNECT: else Artemis counts a failed delivery of what is left. */
 static void artemis_is_left_with_unsubscribe(void **state)
 {
@@ -550,6 +569,7 @@ int main(void)
         cmocka_unit_test(what_the_lane_has_no_room_for_waits),
         cmocka_unit_test(without_room_nothing_is_read),
         cmocka_unit_test(what_is_out_is_finished_at_a_drain_and_the_rest_left),
+        cmocka_unit_test(what_comes_during_a_drain_is_left),
         cmocka_unit_test(artemis_is_left_with_unsubscribe),
         cmocka_unit_test(a_broker_that_does_not_answer_is_left),
     };
