@@ -18,7 +18,7 @@ struct fact {
     const char *settings; /* what decides it, or "" */
 };
 
-enum { FACTS = 6 };
+enum { FACTS = 8 };
 
 struct explanation {
     const struct config_route *route;
@@ -114,6 +114,15 @@ static void say_disk(struct explanation *ex)
         "nothing: what is in flight is still at the source's broker, so that losing this machine loses no message");
 }
 
+/* What the connectors say that these settings give away. */
+static void say_warnings(struct explanation *ex)
+{
+    if (ex->route->from.warnings != NULL)
+        text_add(say(ex, "warning", "from"), ex->route->from.warnings);
+    if (ex->route->to.warnings != NULL)
+        text_add(say(ex, "warning", "to"), ex->route->to.warnings);
+}
+
 static void explain(struct explanation *ex, const struct config_route *route)
 {
     const struct bailey_option *source = route->from.broker->connector->source->options;
@@ -133,6 +142,7 @@ static void explain(struct explanation *ex, const struct config_route *route)
     say_failures(ex);
     say_memory(ex);
     say_disk(ex);
+    say_warnings(ex);
 }
 
 static void add_text(struct text *out, const struct explanation *ex)

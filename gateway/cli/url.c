@@ -60,6 +60,26 @@ static bool parse_query(struct url *url, char *query, struct bailey_error *err)
     return true;
 }
 
+/* The URL without its query is for the broker; its path is cut off, with its "/", if an option of the end gets it. */
+static bool parse_whole(struct url *url, char *whole, char *authority, const char *path_option,
+                        struct bailey_error *err)
+{
+    const struct bailey_url_form *form = url->connector->url;
+    char *path = path_option != NULL ? strchr(authority, '/') : NULL;
+
+    if (path != NULL && path[1] != '\0') {
+        url->path = strdup(path);
+        if (url->path == NULL)
+            return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
+        if (!decode(url->path))
+            return bailey_fail(err, BAILEY_ERR_CONFIG, "the path of the URL has a %% without two digits");
+        *path = '\0';
+        if (!add(url, path_option, url->path, err))
+            return false;
+    }
+    return form->broker_option == NULL || add(url, form->broker_option, whole, err);
+}
+
 /* Authority and path, by the connector's form. `whole` is the URL without its query. */
 static bool parse_place(struct url *url, char *whole, char *authority, enum bailey_role role, struct bailey_error *err)
 {
@@ -67,7 +87,7 @@ static bool parse_place(struct url *url, char *whole, char *authority, enum bail
     const char *path_option = role == BAILEY_SOURCE ? form->source_path_option : form->sink_path_option;
 
     if (form->whole_url)
-        return form->broker_option == NULL || add(url, form->broker_option, whole, err);
+        return parse_whole(url, whole, authority, path_option, err);
     char *path = strchr(authority, '/');
     if (path != NULL)
         *path++ = '\0';
@@ -111,7 +131,8 @@ bool url_parse(struct url *url, const char *str, enum bailey_role role, url_find
 void url_fini(struct url *url)
 {
     free(url->storage);
-    url->storage = NULL;
+    free(url->path);
+    url->storage = url->path = NULL;
 }
 
 static void add_value(struct text *yaml, const char *value)

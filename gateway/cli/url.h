@@ -22,7 +22,7 @@ struct url {
     const struct bailey_connector *connector;
     struct url_option options[URL_OPTIONS_MAX]; /* those of the query, then those that authority and path give */
     size_t count;
-    char *storage;
+    char *storage, *path; /* `path`: a copy, where it keeps its "/" */
 };
 
 /* Finds the connector whose form has `scheme`; NULL with `err`. */

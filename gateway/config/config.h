@@ -30,6 +30,7 @@ struct config_end {
     const void *settings;              /* source->settings_size or sink->settings_size bytes */
     struct template *const *templates; /* sink: those that are not constant, by slot */
     size_t template_count;
+    const char *warnings; /* what the connector warned of, as sentences' parts joined by "; "; NULL: of nothing */
     struct config_position at;
 };
 

@@ -187,6 +187,22 @@ static bool keep_templates(struct loader *ld, struct config_end *end)
     return true;
 }
 
+/* The texts of the warnings that came after `before` (NULL: of all). */
+static const char *keep_warnings(struct loader *ld, const struct finding *before)
+{
+    struct text text = {0};
+    char *kept;
+
+    for (const struct finding *f = before != NULL ? before->next : ld->findings->first; f != NULL; f = f->next)
+        if (f->warning)
+            text_printf(&text, "%s%s", text.len > 0 ? "; " : "", f->text);
+    kept = text.len > 0 ? loader_alloc(ld, text.len + 1) : NULL;
+    if (kept != NULL)
+        memcpy(kept, text.data, text.len + 1);
+    text_free(&text);
+    return kept;
+}
+
 /* The part of an end that source and sink share. */
 static void load_settings(struct loader *ld, const struct yaml_node *node, struct config_end *end,
                           const struct bailey_option *table, size_t size, enum bailey_role role, int64_t lanes,
@@ -204,7 +220,10 @@ static void load_settings(struct loader *ld, const struct yaml_node *node, struc
         return;
     struct bailey_report report = {
         .findings = ld->findings, .end = node, .broker = ld->broker_nodes[end->broker->index]};
+    const struct finding *before = ld->findings->last;
+
     connector->check(end->broker->settings, settings, role, (unsigned)lanes, &report);
+    end->warnings = keep_warnings(ld, before);
 }
 
 static void load_end(struct loader *ld, const struct yaml_node *route, enum bailey_role role, const char *route_name,

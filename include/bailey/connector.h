@@ -96,12 +96,12 @@ void bailey_report_warning(struct bailey_report *report, const char *option, con
 /* How `bailey copy` reads a URL of this connector: SCHEME://... ?OPTION=VALUE&... where the query gives options of
  * the end, and of the broker where the end has no such option. */
 struct bailey_url_form {
-    const char *const *schemes;     /* ends with NULL */
-    const char *broker_option;      /* gets the authority ("host:port"), or the URL without its query; NULL: none */
-    bool whole_url;                 /* true: the URL without its query */
-    const char *source_path_option; /* option of the end that gets the path without its "/", if there is one */
-    const char *sink_path_option;
-    const char *example; /* for `bailey help copy` */
+    const char *const *schemes; /* ends with NULL */
+    const char *broker_option;  /* gets the authority ("host:port"), or the whole URL; NULL: none */
+    bool whole_url;             /* true: the URL without its query, and without its path if an end's option gets it */
+    const char *source_path_option; /* option of the end that gets the path, if there is one: without its first "/", */
+    const char *sink_path_option;   /* but with it if `whole_url` */
+    const char *example;            /* for `bailey help copy` */
 };
 
 /* ---- `bailey check --connect`: is what an end names there, and may we use it? ---- */

@@ -1,13 +1,13 @@
 """SIGTERM in full flow: what is in flight is finished and settled, nothing comes twice."""
 import time
 
-from rig import FourDirections, assert_nothing_lost, until
+from rig import Flow, assert_nothing_lost, until
 
 RATE, STOPS = 1500, 3
 
 
 def story_sigterm_without_a_duplicate(rig):
-    flow = FourDirections(rig, "drain")
+    flow = Flow(rig, "drain")
     gateway = rig.gateway({"routes": flow.routes}).wait_ready()
     flow.start_flow(RATE)
     longest = 0

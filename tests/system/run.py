@@ -4,7 +4,8 @@
     run.py --build build/release [STORY...]     a story is a file of this folder, or FILE.FUNCTION
 
 Each file's functions story_*() take a Rig. Two tracks run side by side, each with brokers of its own: files with
-BREAKS = True kill and stop brokers, the others do not. A file with ON_DEMAND = True runs only when it is named.
+BREAKS = True kill and stop brokers, the others do not. Kafka and RabbitMQ run always; NEEDS = ("activemq", "artemis",
+"rabbitmq") names those whose STOMP a file uses, and they are `brokers:` a, t and s of its configurations then. A file with ON_DEMAND = True runs only when it is named.
 """
 import argparse
 import importlib
@@ -58,10 +59,10 @@ def chosen(wanted):
 
 def run_story(rig, name, function):
     """(passed, what to say)"""
-    rig.begin(name)
     signal.signal(signal.SIGALRM, too_long)
     signal.alarm(STORY_SECONDS)
     try:
+        rig.begin(name, getattr(sys.modules[function.__module__], "NEEDS", ()))
         figures = function(rig)
         rig.finish()
         return True, figures or ""
@@ -74,7 +75,6 @@ def run_story(rig, name, function):
             rig.finish()
         except AssertionError:
             pass
-        rig.heal()
 
 
 def run_track(track, names, build, logs, results):
@@ -89,8 +89,9 @@ def run_track(track, names, build, logs, results):
                 if not passed:
                     keep_logs(rig, name, logs)
                 results.put((name, passed, time.monotonic() - began, text))
+                rig.heal()
             if not passed_all:
-                for broker in (rig.kafka, rig.rabbit):
+                for broker in rig.running.values():
                     shutil.copy(broker.process.log, os.path.join(logs, f"{track}-{broker.process.name}.log"))
     except Exception as e:
         results.put((f"brokers of the {track} track", False, 0, f"{e}\n{traceback.format_exc()}"))

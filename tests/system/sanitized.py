@@ -1,12 +1,12 @@
 """A real pair with a kill and a drain, short enough for a sanitized binary: make asan, make tsan."""
-from rig import FourDirections, assert_nothing_lost, until
+from rig import Flow, assert_nothing_lost, until
 
 ON_DEMAND = True
 RATE = 1000
 
 
 def story_kill_and_drain(rig):
-    flow = FourDirections(rig, "san")
+    flow = Flow(rig, "san")
     gateway = rig.gateway({"routes": flow.routes}).wait_ready(60)
     flow.start_flow(RATE)
 

@@ -229,8 +229,11 @@ static void urls_become_options(void **state)
               ", declare: { create: { \"queue_type\": \"classic\", \"partitions\": \"5\" } }", ", url: \"h\"", NULL);
     url_gives("fake://h?nope=1&extra=", BAILEY_SINK, "", ", url: \"h\", extra: \"\"", "nope");
     form.whole_url = true;
-    url_gives("fake://u:p%40@h:5/%2f?topic=t", BAILEY_SOURCE, ", topic: \"t\"", ", url: \"fake://u:p%40@h:5/%2f\"",
+    url_gives("fake://u:p%40@h:5/%2f?exchange=e", BAILEY_SINK, ", exchange: \"e\"", ", url: \"fake://u:p%40@h:5/%2f\"",
               NULL);
+    url_gives("fake://u:p%40@h:5/a/b%20c?start=latest", BAILEY_SOURCE, ", topic: \"/a/b c\", start: \"latest\"",
+              ", url: \"fake://u:p%40@h:5\"", NULL);
+    url_gives("fake://h/?topic=t", BAILEY_SOURCE, ", topic: \"t\"", ", url: \"fake://h/\"", NULL);
     form.whole_url = false;
 }
 
@@ -262,6 +265,9 @@ static void wrong_urls_are_refused(void **state)
     url_fails("fake://h?x=%zz", BAILEY_SINK, "% without two digits");
     url_fails("fake://h?x=%00", BAILEY_SINK, "% without two digits");
     url_fails("fake://h/%", BAILEY_SOURCE, "% without two digits");
+    form.whole_url = true;
+    url_fails("fake://h/%", BAILEY_SOURCE, "% without two digits");
+    form.whole_url = false;
     url_fails("fake://h/t", BAILEY_SINK, "has no path");
     text_add(&many, "fake://h?a=1");
     for (int i = 0; i < URL_OPTIONS_MAX; i++)

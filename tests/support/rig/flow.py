@@ -1,4 +1,5 @@
 """Numbered messages that flow while a story does its worst, and the tally of what arrived."""
+import itertools
 import threading
 import time
 from dataclasses import dataclass
@@ -8,8 +9,10 @@ import pika
 from .kafka import Record
 from .process import until
 from .rabbitmq import Message
+from .stomp_judge import StompMessage
 
 KEYS = 16
+MARK = "bailey-possible-duplicate"
 
 
 def body(number, size=200):
@@ -37,6 +40,7 @@ class Tally:
     arrived: int
     lost: list
     duplicates: int
+    unmarked: int  # of the duplicates: without a word that they may be one (known where arrivals() was asked)
     ordered: bool  # first arrivals are in the order in which they were sent
 
     def __str__(self):
@@ -44,18 +48,21 @@ class Tally:
         return f"{self.sent} sent, {self.arrived} arrived, {lost}, {self.duplicates} duplicates"
 
 
-def tally(count, bodies):
-    """`bodies` in order of arrival."""
-    seen, last, ordered, duplicates = set(), -1, True, 0
-    for data in bodies:
+def tally(count, bodies, marks=None):
+    """`bodies` in order of arrival; `marks` says of each whether it is marked as a possible duplicate."""
+    seen, plain, last, ordered, duplicates, unmarked = set(), set(), -1, True, 0, 0
+    for data, marked in zip(bodies, marks or itertools.repeat(True)):
         number = number_of(data)
+        if not marked:
+            unmarked += number in plain
+            plain.add(number)
         if number in seen:
             duplicates += 1
             continue
         seen.add(number)
         ordered &= number > last
         last = number
-    return Tally(count, len(bodies), [i for i in range(count) if i not in seen], duplicates, ordered)
+    return Tally(count, len(bodies), [i for i in range(count) if i not in seen], duplicates, unmarked, ordered)
 
 
 class Feed(threading.Thread):
@@ -91,6 +98,10 @@ class Feed(threading.Thread):
             raise self.error
         assert not self.is_alive(), f"{self} does not end"
         return self.count
+
+    def abandon(self):
+        """No more: its story is over, and may have failed."""
+        self.ending.set()
 
 
 class Publisher(Feed):
@@ -133,49 +144,148 @@ class Producer(Feed):
         self.judge.stdin.write(data)
         self.judge.stdin.flush()
 
+    def abandon(self):
+        super().abandon()
+        self.judge.kill()
+
     def finish(self):
         err = self.judge.communicate(timeout=60)[1]
         assert self.judge.returncode == 0, err.decode()
 
 
-class FourDirections:
-    """The four routes kk, ka, ak, aa of one process, each with a source and a sink of its own, and a steady flow.
+class StompFeed(Feed):
+    """Feeds a queue of a STOMP broker, also across its restarts, and then some messages twice."""
 
-    start_flow(rate) feeds all four sources; finish_flow() ends that, wait_settled() waits for the last message, tallies()
-    counts what arrived."""
+    def __init__(self, judge, queue, rate, size=200):
+        self.judge, self.destination, self.sender = judge, f"/queue/{queue}", None
+        super().__init__(rate, size)
 
-    def __init__(self, rig, prefix, durable_sinks="classic", **route):
-        self.rig, self.prefix = rig, prefix
-        kafka, rabbit = rig.kafka, rig.rabbit
-        name = self.name
-        kafka.create(name("kk-in"), name("kk-out"), name("ka-in"), name("ak-out"))
-        rabbit.declare(name("aa-in"), name("ak-in"))
-        rabbit.declare(name("aa-out"), name("ka-out"), quorum=durable_sinks == "quorum")
+    def put(self, first, count):
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                if self.sender is None:
+                    self.sender = self.judge.sender()
+                for i in range(first, first + count):
+                    self.sender.send(self.destination, StompMessage(body(i, self.size)))
+                self.sender.confirm()
+                return
+            except OSError:
+                self.sender = None
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
 
-        def kafka_source(topic):
-            return {"broker": "k", "topic": name(topic), "group": name("group-" + topic)}
+    def finish(self):
+        self.sender.close()
 
-        self.routes = [
-            dict(route, name="kk", **{"from": kafka_source("kk-in"), "to": {"broker": "k", "topic": name("kk-out")}}),
-            dict(route, name="ka", **{"from": kafka_source("ka-in"), "to": {"broker": "r", "queue": name("ka-out")}}),
-            dict(route, name="ak", **{"from": {"broker": "r", "queue": name("ak-in")},
-                                      "to": {"broker": "k", "topic": name("ak-out")}}),
-            dict(route, name="aa", **{"from": {"broker": "r", "queue": name("aa-in")},
-                                      "to": {"broker": "r", "queue": name("aa-out")}}),
-        ]
+
+# ---- Where messages come from and go to: the same few questions to each kind of broker
+
+class KafkaEnd:
+    def __init__(self, rig, letter):
+        self.kafka, self.letter = rig.kafka, letter
+
+    def create(self, sources, sinks, quorum):
+        self.kafka.create(*sources, *sinks)
+
+    def source(self, name):
+        return {"broker": self.letter, "topic": name, "group": f"group-{name}"}
+
+    def sink(self, name):
+        return {"broker": self.letter, "topic": name}
+
+    def feed(self, name, rate):
+        return Producer(self.kafka, name, rate)
+
+    def taken(self, name, count):
+        """All `count` that were put in have been settled."""
+        return self.kafka.committed(f"group-{name}", name).get(0) == count
+
+    def arrivals(self, name, timeout):
+        """[(body, whether it is marked as a possible duplicate)]"""
+        return [(r.value, any(h == MARK.encode() for h, _ in r.headers)) for r in self.kafka.consume(name, timeout=timeout)]
+
+
+class AmqpEnd:
+    def __init__(self, rig, letter):
+        self.rabbit, self.letter = rig.rabbit, letter
+
+    def create(self, sources, sinks, quorum):
+        self.rabbit.declare(*sources)
+        self.rabbit.declare(*sinks, quorum=quorum)
+
+    def source(self, name):
+        return {"broker": self.letter, "queue": name}
+
+    sink = source
+
+    def feed(self, name, rate):
+        return Publisher(self.rabbit, name, rate)
+
+    def taken(self, name, count):
+        return self.rabbit.count(name) == 0
+
+    def arrivals(self, name, timeout):
+        return [(m.body, MARK in m.headers) for m in self.rabbit.drain(name, timeout=timeout)]
+
+
+class StompEnd:
+    def __init__(self, rig, letter):
+        self.rig, self.letter, self.judge = rig, letter, rig.stomp(letter)
+
+    def create(self, sources, sinks, quorum):
+        if self.letter == "s":  # the others make a queue when somebody asks for it
+            self.rig.rabbit.declare(*sources, *sinks)
+
+    def source(self, name):
+        return {"broker": self.letter, "destination": f"/queue/{name}"}
+
+    sink = source
+
+    def feed(self, name, rate):
+        return StompFeed(self.judge, name, rate)
+
+    def taken(self, name, count):
+        return self.judge.count(name) == 0
+
+    def arrivals(self, name, timeout):
+        return [(m.body, MARK in m.headers) for m in self.judge.drain(f"/queue/{name}", timeout=timeout)]
+
+
+ENDS = {"k": KafkaEnd, "r": AmqpEnd, "a": StompEnd, "t": StompEnd, "s": StompEnd}
+FOUR = ("kk", "kr", "rk", "rr")
+
+
+class Flow:
+    """Routes of one process, each with a source and a sink of its own, and a steady flow.
+
+    A route is named by the letters of its brokers: "kr" goes from Kafka to RabbitMQ. start_flow(rate) feeds all sources;
+    finish_flow() ends that, wait_settled() waits for the last message, tallies() counts what arrived."""
+
+    def __init__(self, rig, prefix, names=FOUR, durable_sinks="classic", **route):
+        self.rig, self.prefix, self.names = rig, prefix, tuple(names)
+        self.ends = {letter: ENDS[letter](rig, letter) for letter in sorted(set("".join(names)))}
+        for letter, end in self.ends.items():
+            end.create([self.input(n) for n in names if n[0] == letter], [self.output(n) for n in names if n[1] == letter],
+                       durable_sinks == "quorum")
+        self.routes = [dict(route, name=n, **{"from": self.ends[n[0]].source(self.input(n)),
+                                              "to": self.ends[n[1]].sink(self.output(n))}) for n in names]
         self.feeds, self.counts = {}, {}
 
-    def name(self, what):
-        return f"{self.prefix}-{what}"
+    def input(self, name):
+        return f"{self.prefix}-{name}-in"
+
+    def output(self, name):
+        return f"{self.prefix}-{name}-out"
 
     def start_flow(self, rate):
-        kafka, rabbit, name = self.rig.kafka, self.rig.rabbit, self.name
-        self.feeds = {route: Producer(kafka, name(route + "-in"), rate) if route[0] == "k" else
-                      Publisher(rabbit, name(route + "-in"), rate) for route in ("kk", "ka", "ak", "aa")}
+        self.feeds = {name: self.ends[name[0]].feed(self.input(name), rate) for name in self.names}
+        self.rig.feeds += self.feeds.values()
         return self
 
     def finish_flow(self):
-        self.counts = {route: feed.stop() for route, feed in self.feeds.items()}
+        self.counts = {name: feed.stop() for name, feed in self.feeds.items()}
 
     @property
     def count(self):
@@ -183,28 +293,41 @@ class FourDirections:
 
     def wait_settled(self, gateway, timeout=60):
         """Until everything that was put in has been taken, confirmed and settled."""
-        kafka, rabbit, name = self.rig.kafka, self.rig.rabbit, self.name
+        left = set(self.names)
 
         def settled():
             gateway.process.require()
             values = gateway.values("bailey_unsettled")
-            return (len(values) == 4 and not any(values.values())
-                    and all(kafka.committed(name(f"group-{r}-in"), name(f"{r}-in")).get(0) == self.counts[r]
-                            for r in ("kk", "ka"))
-                    and all(rabbit.count(name(r + "-in")) == 0 for r in ("ak", "aa")))
-        until(settled, timeout, lambda: f"not all is settled: {gateway.values('bailey_unsettled')}, "
+            for name in sorted(left):
+                if self.ends[name[0]].taken(self.input(name), self.counts[name]):
+                    left.discard(name)  # nothing is put in any more
+            return len(values) == len(self.names) and not any(values.values()) and not left
+        until(settled, timeout, lambda: f"not all is settled: {sorted(left)}, {gateway.values('bailey_unsettled')}, "
               f"{[r for r in (gateway.ready_report() or {}).get('routes', []) if r['state'] != 'running']}\n"
               f"{gateway.process.tail()}", every=0.1)
 
     def tallies(self, timeout=60):
         """{route: Tally}, read by clients that are not ours."""
-        kafka, rabbit, name = self.rig.kafka, self.rig.rabbit, self.name
-        bodies = {}
-        for route in ("kk", "ak"):
-            bodies[route] = [r.value for r in kafka.consume(name(route + "-out"), timeout=timeout)]
-        for route in ("ka", "aa"):
-            bodies[route] = [m.body for m in rabbit.drain(name(route + "-out"), timeout=timeout)]
-        return {route: tally(self.counts[route], data) for route, data in bodies.items()}
+        tallies = {}
+        for name in self.names:
+            arrivals = self.ends[name[1]].arrivals(self.output(name), timeout)
+            tallies[name] = tally(self.counts[name], [data for data, _ in arrivals], [marked for _, marked in arrivals])
+        return tallies
+
+    # ---- What the gateway says about it
+
+    def delivered(self, gateway):
+        return gateway.values("bailey_messages_delivered_total")
+
+    def all_deliver(self, gateway, more_than):
+        """Each route has delivered more than so many in this life of the process."""
+        values = self.delivered(gateway)
+        return len(values) == len(self.names) and all(v > more_than for v in values.values())
+
+    def all_in_doubt(self, gateway):
+        """{route: messages sent and unconfirmed}, if that is one at least in each."""
+        values = gateway.values("bailey_unconfirmed")
+        return values if len(values) == len(self.names) and all(v >= 1 for v in values.values()) else None
 
 
 def assert_nothing_lost(tallies):

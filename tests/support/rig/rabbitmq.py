@@ -1,4 +1,4 @@
-"""A RabbitMQ node with an epmd of its own, and a client that is not Bailey's: pika."""
+"""A RabbitMQ node with an epmd of its own, and clients that are not Bailey's: pika, and stomp.py for its STOMP."""
 import glob
 import os
 import secrets
@@ -10,6 +10,10 @@ from typing import Any, Optional
 import pika
 
 from .process import Process, until
+from .stomp_judge import StompJudge
+
+USER = ("guest", "guest")
+LIMITED = ("limited", "limited-secret")  # may use only queues that begin with "limited."; exists after admit_limited()
 
 SETTINGS = """\
 listeners.tcp.1 = 127.0.0.1:{port}
@@ -22,6 +26,16 @@ ssl_options.fail_if_no_peer_cert = false
 ssl_cert_login_from = common_name
 auth_mechanisms.1 = PLAIN
 auth_mechanisms.2 = EXTERNAL
+stomp.listeners.tcp.1 = 127.0.0.1:{stomp}
+stomp.listeners.ssl.1 = 127.0.0.1:{stomps}
+stomp.ssl_cert_login = true
+web_stomp.tcp.ip = 127.0.0.1
+web_stomp.tcp.port = {ws}
+web_stomp.ssl.ip = 127.0.0.1
+web_stomp.ssl.port = {wss}
+web_stomp.ssl.cacertfile = {tls}/ca.crt
+web_stomp.ssl.certfile = {tls}/server.crt
+web_stomp.ssl.keyfile = {tls}/server.key
 disk_free_limit.absolute = 50MB
 vm_memory_high_watermark.absolute = 1GB
 raft.wal_max_size_bytes = 16000000
@@ -57,6 +71,9 @@ class RabbitMQ:
     def __init__(self, rig, folder):
         self.folder = folder
         self.port, self.ssl_port, self.dist_port, self.epmd_port = (rig.free_port() for _ in range(4))
+        self.stomp_port, self.stomps_port, self.ws_port, self.wss_port = (rig.free_port() for _ in range(4))
+        self.stomp_url = f"stomp://127.0.0.1:{self.stomp_port}"
+        self.stomp = StompJudge("rabbitmq", self.stomp_port, *USER, counter=self.count)
         self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2f"
         self.node = f"rig{self.port}@localhost"
         self.tls = rig.certificates()
@@ -69,8 +86,9 @@ class RabbitMQ:
         for sub in ("mnesia", "log"):
             os.makedirs(os.path.join(self.folder, sub), exist_ok=True)
         files = {".erlang.cookie": self.cookie, "env.conf": "", "advanced.config": "[].\n",
-                 "enabled_plugins": "[rabbitmq_auth_mechanism_ssl].\n",
-                 "rabbitmq.conf": SETTINGS.format(port=self.port, ssl=self.ssl_port, tls=self.tls)}
+                 "enabled_plugins": "[rabbitmq_auth_mechanism_ssl,rabbitmq_stomp,rabbitmq_web_stomp].\n",
+                 "rabbitmq.conf": SETTINGS.format(port=self.port, ssl=self.ssl_port, tls=self.tls, stomp=self.stomp_port,
+                                                  stomps=self.stomps_port, ws=self.ws_port, wss=self.wss_port)}
         for name, text in files.items():
             path = os.path.join(self.folder, name)
             with open(path, "w") as f:
@@ -87,6 +105,10 @@ class RabbitMQ:
                     RUNNING_UNDER_SYSTEMD="true",  # the script becomes the node instead of waiting for it as a child
                     RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS="-kernel inet_dist_use_interface {127,0,0,1} +S 2:2 "
                                                         "+sbwt none +sbwtdcpu none +sbwtdio none")
+
+    def broker(self):
+        """Its STOMP, as a configuration of ours has it."""
+        return {"connector": "stomp", "url": self.stomp_url, "login": USER[0], "passcode": USER[1]}
 
     def launch(self):
         """Begin to start; ready() waits."""
@@ -125,6 +147,14 @@ class RabbitMQ:
         if not answer.startswith("{ok, "):
             raise AssertionError(f"erl_call: {answer or done.stderr.decode().strip()}")
         return answer[len("{ok, "):-1]
+
+    def admit_limited(self):
+        """Add the user LIMITED, unless it is there. Returns it as (name, password)."""
+        name, password = (f'<<"{word}">>' for word in LIMITED)
+        auth, by, own = "rabbit_auth_backend_internal", '<<"rig">>', '<<"^(limited[.].*|amq[.]default)$">>'
+        self.eval(f"case {auth}:lookup_user({name}) of {{ok, _}} -> ok; _ -> {auth}:add_user({name}, {password}, {by}) end, "
+                  f'{auth}:set_permissions({name}, <<"/">>, {own}, {own}, {own}, {by})')
+        return LIMITED
 
     def memory_alarm(self, on):
         """Raise or clear the memory alarm: while it is on, who publishes is blocked."""

@@ -5,10 +5,14 @@ import shutil
 import signal
 import sys
 import tempfile
+from urllib.parse import urlsplit
 
+from .activemq import ActiveMQ
+from .artemis import Artemis
 from .gateway import Gateway, run_command
 from .kafka import Kafka
 from .ports import free_port
+from .proxy import Proxy
 from .rabbitmq import RabbitMQ
 from .tls import make_certificates
 
@@ -16,6 +20,16 @@ from .tls import make_certificates
 def cache_folder():
     """Where tools/setup puts what is not in apt."""
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "bailey")
+
+
+# name: how to make it, in a folder of its own. The first two run under every story, the others where it NEEDS them.
+BROKERS = {
+    "kafka": lambda rig, folder: Kafka(rig, folder, cache_folder()),
+    "rabbitmq": RabbitMQ,
+    "activemq": lambda rig, folder: ActiveMQ(rig, folder, cache_folder()),
+    "artemis": lambda rig, folder: Artemis(rig, folder, cache_folder()),
+}
+STOMP = {"a": "activemq", "t": "artemis", "s": "rabbitmq"}  # letter in configurations: broker
 
 
 class Rig:
@@ -26,8 +40,9 @@ class Rig:
         self.root = tempfile.mkdtemp(prefix=f"bailey-{name}-")
         self.folder = self.root  # of the story that runs
         self.keep = False
-        self._kafka = self._rabbit = None
-        self.gateways = []
+        self.running = {}  # name: broker
+        self.needs = ()    # of the story that runs
+        self.gateways, self.proxies, self.feeds = [], [], []
         self.free_port = free_port
         atexit.register(self.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that atexit is heeded
@@ -44,49 +59,46 @@ class Rig:
 
     # ---- Brokers: started when first asked for
 
-    def start(self):
-        """Both, side by side."""
-        if self._kafka is None:
-            self._kafka = Kafka(self, os.path.join(self.root, "kafka"), cache_folder())
-            self._kafka.launch()
-        if self._rabbit is None:
-            self._rabbit = RabbitMQ(self, os.path.join(self.root, "rabbitmq"))
-            self._rabbit.launch()
-        self._kafka.ready()
-        self._rabbit.ready()
+    def start(self, *names):
+        """Those brokers, side by side; without a name Kafka and RabbitMQ."""
+        names = names or ("kafka", "rabbitmq")
+        for name in names:
+            if name not in self.running:
+                self.running[name] = BROKERS[name](self, os.path.join(self.root, name))
+                self.running[name].launch()
+        for name in names:
+            self.running[name].ready()
         return self
 
-    @property
-    def kafka(self):
-        if self._kafka is None:
-            self.start()
-        return self._kafka
+    def _broker(self, name):
+        if name not in self.running:
+            self.start(name)
+        return self.running[name]
 
-    @property
-    def rabbit(self):
-        if self._rabbit is None:
-            self.start()
-        return self._rabbit
+    kafka = property(lambda self: self._broker("kafka"))
+    rabbit = property(lambda self: self._broker("rabbitmq"))
+    activemq = property(lambda self: self._broker("activemq"))
+    artemis = property(lambda self: self._broker("artemis"))
 
     def heal(self):
-        """After a story: both brokers run again, whatever it did to them."""
-        for broker in (self._kafka, self._rabbit):
-            if broker is None:
-                continue
+        """After a story: all brokers run again, whatever it did to them."""
+        for broker in self.running.values():
             if broker.process.stopped:
                 broker.process.cont()
             if not broker.process.alive():
                 broker.launch()
-        for broker in (self._kafka, self._rabbit):
-            if broker is not None:
-                broker.ready()
-        if self._rabbit is not None and self._rabbit.eval("rabbit_alarm:get_alarms()") != "[]":
-            self._rabbit.memory_alarm(False)
+        for broker in self.running.values():
+            broker.ready()
+        if "rabbitmq" in self.running and self.rabbit.eval("rabbit_alarm:get_alarms()") != "[]":
+            self.rabbit.memory_alarm(False)
 
     # ---- Stories
 
-    def begin(self, name):
-        """A folder of its own for the story's configuration and logs."""
+    def begin(self, name, needs=()):
+        """A folder of its own for the story's configuration and logs, and the brokers whose STOMP it NEEDS."""
+        self.needs = needs
+        if needs:
+            self.start(*needs)
         self.folder = os.path.join(self.root, name)
         os.makedirs(self.folder, exist_ok=True)
 
@@ -99,23 +111,51 @@ class Rig:
             except AssertionError as e:
                 errors.append(e)
         self.gateways.clear()
+        for feed in self.feeds:
+            feed.abandon()
+        self.feeds.clear()
+        for proxy in self.proxies:
+            proxy.end()
+        self.proxies.clear()
         if errors:
             raise errors[0]
 
     def brokers(self):
-        """The `brokers:` that every configuration gets."""
+        """The `brokers:` that every configuration gets: k and r, and of STOMP those that the story needs: a, t and s."""
         brokers = {}
-        if self._kafka is not None:
-            brokers["k"] = {"connector": "kafka", "bootstrap_servers": self._kafka.address,
+        if "kafka" in self.running:
+            brokers["k"] = {"connector": "kafka", "bootstrap_servers": self.kafka.address,
                             "librdkafka": {"fetch.wait.max.ms": 20}}
-        if self._rabbit is not None:
-            brokers["r"] = {"connector": "amqp", "url": self._rabbit.url}
+        if "rabbitmq" in self.running:
+            brokers["r"] = {"connector": "amqp", "url": self.rabbit.url}
+        for letter, name in STOMP.items():
+            if name in self.needs:
+                brokers[letter] = self.running[name].broker()
         return brokers
+
+    def stomp(self, letter):
+        """The judge of broker a, t or s."""
+        return self._broker(STOMP[letter]).stomp
 
     def gateway(self, config, name="bailey", env=None, start=True):
         gateway = Gateway(self, config, name, env)
         self.gateways.append(gateway)
         return gateway.start() if start else gateway
+
+    def proxy(self, port, address="127.0.0.1"):
+        """A way to 127.0.0.1:port that can be disturbed, until the story ends. It listens at `address`, a loopback's."""
+        self.proxies.append(Proxy(port, address))
+        return self.proxies[-1]
+
+    def through_proxies(self, letters):
+        """{letter: proxy}, and those `brokers:` with the proxies' addresses."""
+        proxies, brokers = {}, {}
+        for letter, broker in self.brokers().items():
+            if letter in letters:
+                port = urlsplit(broker["url"]).port
+                proxies[letter] = self.proxy(port)
+                brokers[letter] = dict(broker, url=broker["url"].replace(f":{port}", f":{proxies[letter].port}"))
+        return proxies, brokers
 
     def run(self, *args, **kwargs):
         """`bailey ARGS` to its end."""
@@ -127,11 +167,10 @@ class Rig:
         atexit.unregister(self.close)
         for gateway in self.gateways:
             gateway.process.kill()
-        for broker in (self._kafka, self._rabbit):
-            if broker is not None:
-                broker.end()
+        for broker in self.running.values():
+            broker.end()
         if not self.keep:
             shutil.rmtree(self.root, ignore_errors=True)
             return
-        for data in ("kafka/data", "rabbitmq/mnesia"):
+        for data in ("kafka/data", "rabbitmq/mnesia", "activemq/data", "artemis/data"):
             shutil.rmtree(os.path.join(self.root, data), ignore_errors=True)

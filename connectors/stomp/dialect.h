@@ -1,0 +1,50 @@
+/* dialect.h: the one table of what brokers do differently. docs/stomp.md says each line in prose, with its test. */
+#ifndef STOMP_DIALECT_H
+#define STOMP_DIALECT_H
+
+#include "frame.h"
+#include "stomp.h"
+
+enum stomp_prefetch_unit { STOMP_PREFETCH_NONE, STOMP_PREFETCH_MESSAGES, STOMP_PREFETCH_BYTES };
+
+struct stomp_dialect_row {
+    const char *name;   /* as in the option `dialect` */
+    const char *server; /* how the `server` header of CONNECTED begins; NULL: any */
+
+    const char *prefetch; /* header of SUBSCRIBE that bounds what is unacknowledged; NULL: none */
+    enum stomp_prefetch_unit prefetch_unit;
+
+    const char *durable;     /* header of SUBSCRIBE that names a durable subscription; NULL: its id is the name ... */
+    bool durable_by_headers; /* ... with durable:true and auto-delete:false */
+    bool wants_client_id;    /* in CONNECT, for a durable subscription */
+
+    const char *selector; /* header of SUBSCRIBE; NULL: it would be ignored silently, so we refuse it */
+
+    const char *
+        reject; /* header of NACK that makes it a dead letter, as "name:value"; "" = NACK alone does; NULL: never NACK */
+
+    bool
+        counts_disconnects; /* as a failed delivery of the oldest unacknowledged message; UNSUBSCRIBE before it does not */
+    bool hides_redelivery; /* what it gives again is not always marked as redelivered; its ids are those of lost.h */
+
+    bool text_over_websocket; /* takes no binary messages there, and spoils bodies that are not UTF-8 */
+
+    bool reads_escapes_in_connect; /* a backslash in login or passcode must be doubled */
+    bool lenient_escapes;          /* unknown escapes in what it sends are text */
+    bool needs_version;            /* 1.0 is refused: it lets a producer forge headers */
+    bool receipt_proves_route;     /* else a RECEIPT comes for what went nowhere, but for queues by /queue/NAME */
+};
+
+/* `dialect` must not be STOMP_AUTO. */
+const struct stomp_dialect_row *stomp_dialect_row(enum stomp_dialect dialect);
+
+/* By the `server` header (may be null). */
+enum stomp_dialect stomp_dialect_guess(struct bailey_bytes server);
+
+/* How headers are escaped in both directions once a version is agreed (10, 11, 12). */
+enum stomp_escapes stomp_dialect_escapes(enum stomp_dialect dialect, int version);
+
+/* Can a sink use this destination, so that a RECEIPT means that a queue has the message? False with `err`. */
+bool stomp_dialect_takes(enum stomp_dialect dialect, struct bailey_bytes destination, struct bailey_error *err);
+
+#endif

@@ -1,0 +1,237 @@
+"""Where the three brokers differ from each other: what they do, frame by frame, and what Bailey does about it. docs/stomp.md
+names the functions of this file; when a newer broker behaves differently, one of the first kind fails."""
+import os
+import re
+import socket
+
+from rig import StompMessage, until
+from rig.jvm import LIMITED, USER
+
+NEEDS = ("activemq", "artemis", "rabbitmq")
+LETTERS = ("a", "t", "s")
+
+
+class Wire:
+    """A connection that sends what it is given, byte by byte, and reads frames without unescaping anything."""
+
+    def __init__(self, rig, letter):
+        broker = {"a": lambda: rig.activemq, "t": lambda: rig.artemis, "s": lambda: rig.rabbit}[letter]()
+        user = ("guest", "guest") if letter == "s" else USER
+        self.socket = socket.create_connection(("127.0.0.1", broker.stomp_port), timeout=10)
+        self.input = b""
+        self.send(f"CONNECT\naccept-version:1.2\nhost:/\nlogin:{user[0]}\npasscode:{user[1]}\n\n")
+        assert self.frame()[0] == "CONNECTED"
+
+    def send(self, frame):
+        self.socket.sendall(frame.encode() + b"\0")
+
+    def frame(self, timeout=10):
+        """(command, {header: first value}, body), or None if nothing comes, or ("", {}, b"") at the end."""
+        self.socket.settimeout(timeout)
+        try:
+            while True:
+                self.input = self.input.lstrip(b"\r\n")
+                head, found, rest = self.input.partition(b"\n\n")
+                if found:
+                    command, *lines = head.decode().split("\n")
+                    headers = {name: value for name, _, value in (line.partition(":") for line in reversed(lines))}
+                    length = int(headers["content-length"]) if "content-length" in headers else rest.find(b"\0")
+                    if 0 <= length < len(rest):
+                        self.input = rest[length + 1:]
+                        return command, headers, rest[:length]
+                data = self.socket.recv(1 << 16)
+                if not data:
+                    return "", {}, b""
+                self.input += data
+        except socket.timeout:
+            return None
+        except ConnectionError:
+            return "", {}, b""
+
+    def until(self, command):
+        """The next frame of that kind."""
+        while True:
+            frame = self.frame()
+            assert frame is not None and frame[0] in (command, "MESSAGE", "RECEIPT"), f"{command} wanted, {frame} came"
+            if frame[0] == command:
+                return frame
+
+    def subscribe(self, queue, count, **headers):
+        """That many of its messages."""
+        more = "".join(f"{name}:{value}\n" for name, value in headers.items())
+        self.send(f"SUBSCRIBE\nid:1\ndestination:{queue}\nack:client-individual\n{more}\n")
+        return [self.until("MESSAGE") for _ in range(count)]
+
+    def leave(self):
+        self.send("DISCONNECT\nreceipt:end\n\n")
+        while self.frame(timeout=1) not in (None, ("", {}, b"")):
+            pass
+        self.socket.close()
+
+
+# ---- What they do
+
+def story_acks_after_unsubscribe_mean_nothing(rig):
+    """So a source that drains does not unsubscribe."""
+    for letter in LETTERS:
+        queue = f"/queue/dialects.unsubscribe-{letter}"
+        rig.stomp(letter).send(queue, [StompMessage(b"x")])
+        wire = Wire(rig, letter)
+        message = wire.subscribe(queue, 1)[0]
+        wire.send("UNSUBSCRIBE\nid:1\nreceipt:u\n\n")
+        wire.until("RECEIPT")
+        wire.send(f"ACK\nid:{message[1]['ack']}\nreceipt:a\n\n")
+        assert wire.frame()[0] == ("RECEIPT" if letter == "a" else "ERROR"), letter
+        wire.leave()
+        assert len(rig.stomp(letter).drain(queue, 1)) == 1
+
+
+def story_artemis_counts_disconnects(rig):
+    """Ten make a dead letter of the oldest message; UNSUBSCRIBE first costs nothing."""
+    queue = "/queue/dialects.attempts"
+    rig.stomp("t").send(queue, [StompMessage(b"x")])
+    for _ in range(15):
+        wire = Wire(rig, "t")
+        wire.subscribe(queue, 1)
+        wire.send("UNSUBSCRIBE\nid:1\n\n")
+        wire.leave()
+    for _ in range(10):
+        wire = Wire(rig, "t")
+        wire.subscribe(queue, 1)
+        wire.leave()
+    wire = Wire(rig, "t")
+    wire.subscribe(queue, 0)
+    assert wire.frame(timeout=1) is None
+    wire.leave()
+
+
+def story_artemis_hides_what_it_repeats(rig):
+    """The second of two messages comes again as if it were new."""
+    queue = "/queue/dialects.hidden"
+    rig.stomp("t").send(queue, [StompMessage(b"x")] * 2)
+    seen = []
+    for _ in range(2):
+        wire = Wire(rig, "t")
+        seen.append([(m[1]["message-id"].partition(",")[2], m[1]["redelivered"]) for m in wire.subscribe(queue, 2)])
+        wire.leave()
+    assert [number for number, _ in seen[0]] == [number for number, _ in seen[1]]
+    assert seen[1][1][1] == "false", seen
+
+
+def story_rabbitmq_gives_receipts_for_what_it_loses(rig):
+    wire = Wire(rig, "s")
+    for destination in ("/topic/nobody", "/amq/queue/nowhere", "/exchange/amq.direct/nobody"):
+        wire.send(f"SEND\ndestination:{destination}\nreceipt:r\n\nx")
+        assert wire.frame()[0] == "RECEIPT"
+    wire.leave()
+
+
+def story_rabbitmq_ignores_selectors(rig):
+    queue = "/queue/dialects.selector"
+    rig.stomp("s").send(queue, [StompMessage(b"x", {"color": "blue"})])
+    wire = Wire(rig, "s")
+    assert wire.subscribe(queue, 1, selector="color = 'red'")[0][1]["color"] == "blue"
+    wire.leave()
+
+
+def story_which_errors_name_the_message(rig):
+    for letter, frame, named in (("a", "SEND\nreceipt:7\n\nx", True), ("t", "SEND\nreceipt:7\n\nx", True),
+                                 ("s", "SEND\nreceipt:7\n\nx", False)):
+        wire = Wire(rig, letter)
+        wire.send(frame)
+        assert (wire.until("ERROR")[1].get("receipt-id") == "7") is named, letter
+        wire.socket.close()
+
+
+# ---- What Bailey does about it
+
+def route(name, letter, source, sink, **options):
+    return {"name": name, "from": {"broker": letter, "destination": source},
+            "to": dict({"broker": letter, "destination": sink}, **options)}
+
+
+def story_a_message_that_the_broker_hates(rig):
+    """An ERROR ends the connection: only the culprit is refused, and all others arrive, whether the ERROR names it or not."""
+    rig.rabbit.admit_limited()
+    brokers, routes = {}, []
+    for letter in LETTERS:
+        good = f"/queue/limited.hated-{letter}"
+        rig.stomp(letter).send(f"/queue/dialects.hated-{letter}", [
+            StompMessage(b"%d" % i, {"where": "/queue/forbidden" if i == 50 else good}) for i in range(100)])
+        brokers[f"{letter}-limited"] = dict(rig.brokers()[letter], login=LIMITED[0], passcode=LIMITED[1])
+        routes.append({"name": letter, "from": {"broker": letter, "destination": f"/queue/dialects.hated-{letter}"},
+                       "to": {"broker": f"{letter}-limited", "destination": "${header.where}"}})
+    gateway = rig.gateway({"brokers": brokers, "routes": routes})
+    for letter in LETTERS:
+        until(lambda: gateway.metric("bailey_messages_delivered_total", route=letter) == 99, 30,
+              lambda: f"{gateway.route(letter)}\n{gateway.process.tail()}")
+    gateway.term()
+    for letter in LETTERS:
+        bodies = {m.body for m in rig.stomp(letter).drain(f"/queue/limited.hated-{letter}", 99)}
+        assert bodies == {b"%d" % i for i in range(100) if i != 50}
+        assert [m.body for m in rig.stomp(letter).drain(f"/queue/dialects.hated-{letter}", 1)] == [b"50"]
+    assert "stomp.culprit_wanted" in gateway.output()
+
+
+def story_no_route_no_receipt(rig):
+    """On RabbitMQ a sink takes /queue/NAME only, and a selector is refused, in the words of docs/stomp.md."""
+    rig.stomp("s").send("/queue/dialects.noroute", [StompMessage(b"x", {"where": "/topic/nobody"}),
+                                                    StompMessage(b"y", {"where": "/queue/dialects.noroute-out"})])
+    selecting = route("selects", "s", "/queue/dialects.noroute-2", "/queue/dialects.noroute-3")
+    selecting["from"]["selector"] = "color = 'red'"
+    gateway = rig.gateway({"routes": [route("by-header", "s", "/queue/dialects.noroute", "${header.where}"),
+                                      route("to-topic", "s", "/queue/dialects.noroute-2", "/topic/nobody"), selecting,
+                                      route("accepts", "s", "/queue/dialects.noroute-4", "/topic/nobody", unroutable="accept")]})
+    until(lambda: gateway.metric("bailey_messages_delivered_total", route="by-header") == 1, 20, gateway.process.tail)
+    until(lambda: "proves no route for /topic/nobody" in gateway.output(), 10, gateway.process.tail)
+    for name, words in (("to-topic", "proves no route for /topic/nobody"), ("selects", "has no selectors")):
+        gateway.wait_route(name, lambda r: r["state"] == "down" and words in r["reason"], 10, name)
+    gateway.wait_route("accepts", lambda r: r["state"] == "running", 10, "accepts")
+    gateway.kill()
+    assert re.search(r"accepts.*\n(  .*\n)*  warning: unroutable: accept", rig.run("explain", gateway.file).stdout)
+    assert [m.body for m in rig.stomp("s").drain("/queue/dialects.noroute-out", 1)] == [b"y"]
+
+
+def story_a_backslash_in_a_passcode(rig):
+    """RabbitMQ reads escapes in CONNECT, against the specification: both forms are tried."""
+    passcode = "back\\slash:colon"
+    rig.rabbit.eval(f'rabbit_auth_backend_internal:add_user(<<"backslash">>, <<"{passcode.replace(chr(92), chr(92) * 2)}">>, '
+                    '<<"rig">>), rabbit_auth_backend_internal:set_permissions(<<"backslash">>, <<"/">>, <<".*">>, <<".*">>, '
+                    '<<".*">>, <<"rig">>)')
+    broker = {"connector": "stomp", "url": f"stomp://127.0.0.1:{rig.rabbit.stomp_port}", "login": "backslash",
+              "passcode": passcode}
+    rig.stomp("s").send("/queue/dialects.backslash", [StompMessage(b"x")])
+    gateway = rig.gateway({"brokers": {"b": broker}, "routes": [route("b", "b", "/queue/dialects.backslash", "/queue/dialects.b")]})
+    until(lambda: gateway.metric("bailey_messages_delivered_total", route="b") == 1, 20, gateway.process.tail)
+    gateway.term()
+    assert "stomp.connection_failed" not in gateway.output()
+
+
+def story_attempts_are_not_used_up(rig):
+    """Twelve orderly ends with an unsettled message: Artemis would have made a dead letter of it after ten."""
+    rig.stomp("t").send("/queue/dialects.stuck", [StompMessage(b"x", {"where": ""})])
+    for i in range(12):
+        gateway = rig.gateway({"routes": [route("stuck", "t", "/queue/dialects.stuck", "${header.where}")]}, name=f"stuck-{i}")
+        until(lambda: "the destination is empty" in gateway.output(), 20, gateway.process.tail)
+        gateway.term()
+    assert [m.body for m in rig.stomp("t").drain("/queue/dialects.stuck", 1)] == [b"x"]
+
+
+def story_large_bodies_are_held_back(rig):
+    """150 MiB wait at each broker, and no prefetch of messages bounds them: the connection is not read while there is no room."""
+    peak = {}
+    for letter in LETTERS:
+        queue = f"/queue/dialects.large-{letter}"
+        rig.stomp(letter).send(queue, [StompMessage(os.urandom(1 << 20)) for _ in range(60)], timeout=120)
+        closed = rig.free_port()
+        gateway = rig.gateway({"brokers": {"away": {"connector": "stomp", "url": f"stomp://127.0.0.1:{closed}"}, "m": {"connector": "memory"}},
+                               "routes": [{"name": "held", "credit": {"bytes": "4MiB"}, "from": {"broker": letter, "destination": queue},
+                                           "to": {"broker": "m", "queue": "x", "capacity": 2}}]}, name=f"large-{letter}")
+        until(lambda: (gateway.metric("bailey_unsettled_bytes", route="held") or 0) > 2 << 20, 20, gateway.process.tail)
+        until(lambda: gateway.metric("bailey_messages_delivered_total", route="held") == 2, 20, gateway.process.tail)
+        with open(f"/proc/{gateway.process.pid}/status") as f:
+            peak[letter] = int(re.search(r"VmHWM:\s+(\d+)", f.read()).group(1)) / 1024
+        gateway.kill()
+        assert len(rig.stomp(letter).drain(queue, 58, timeout=120)) >= 58
+        assert peak[letter] < 40, f"{letter}: {peak[letter]:.0f} MiB for 4 MiB of credit"
+    return "at most " + ", ".join(f"{letter} {mib:.0f} MiB" for letter, mib in peak.items())

@@ -1,0 +1,577 @@
+/* Sending to a broker that does as the test says: receipts, time-outs, refusals with and without a receipt-id, the search for
+ * a culprit, destinations that cannot be proved, lies. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#include "stomp_peer.h"
+
+static const struct bailey_template queue = {.constant = {(const uint8_t *)"/queue/q", 8}, .slot = -1};
+static const struct bailey_template topic = {.constant = {(const uint8_t *)"/topic/t", 8}, .slot = -1};
+static const struct stomp_sink_settings settings = {.destination = &queue, .max_unconfirmed = 1000};
+
+enum { BIG = 200 << 10 };
+
+static struct stomp_rig rig;
+static struct stomp_peer peer;
+
+static void start_with(const struct stomp_sink_settings *s, const char *server)
+{
+    stomp_rig_open_sink(&rig, s);
+    stomp_peer_open(&rig, &peer, server);
+    stomp_rig_state(&rig, LANE_RUNNING);
+}
+
+static void start(const char *server)
+{
+    stomp_rig_init(&rig);
+    start_with(&settings, server);
+}
+
+static void finish(void)
+{
+    stomp_peer_close(&peer);
+    stomp_rig_close(&rig);
+}
+
+static void push(const char *text)
+{
+    stomp_rig_push(&rig, stomp_rig_message(&rig, text));
+}
+
+static const char *expect(const char *text)
+{
+    return stomp_peer_expect_send(&peer, text);
+}
+
+static bool was_settled(uint64_t position)
+{
+    for (size_t i = 0; i < rig.settled_count; i++)
+        if (rig.settled[i].position == position)
+            return rig.settled[i].outcome == BAILEY_ACCEPTED;
+    return false;
+}
+
+static void a_send_has_all_that_it_must(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    push("a\nb");
+    stomp_peer_expect(&peer, "SEND");
+    stomp_peer_has(&peer, "destination", "/queue/q");
+    stomp_peer_has(&peer, "content-length", "3");
+    stomp_peer_has(&peer, "persistent", "true");
+    stomp_peer_has(&peer, "receipt", "1");
+    stomp_peer_has(&peer, "bailey-possible-duplicate", NULL);
+    assert_memory_equal(peer.body, "a\nb", 3);
+    push("");
+    stomp_peer_expect(&peer, "SEND");
+    stomp_peer_has(&peer, "content-length", "0");
+    finish();
+}
+
+static void settled_only_when_the_receipt_came_in_any_order(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    for (int i = 0; i < 5; i++)
+        push("m");
+    for (int i = 0; i < 5; i++)
+        expect("m");
+    stomp_peer_silent(&peer);
+    assert_int_equal(rig.settled_count, 0);
+    stomp_peer_receipt(&peer, "4");
+    stomp_rig_settled(&rig, 1);
+    assert_true(was_settled(4));
+    stomp_peer_receipt(&peer, "1");
+    stomp_peer_receipt(&peer, "5");
+    stomp_rig_settled(&rig, 3);
+    assert_true(was_settled(1) && was_settled(5) && !was_settled(2));
+    finish();
+}
+
+/* A RECEIPT that cannot be meant is a protocol error: nothing is settled by it. */
+static void receipts_for_what_was_not_sent_end_the_connection(void **state)
+{
+    static const char *const lies[] = {"2", "0", "-1", "1 ", "", "18446744073709551617"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof lies / sizeof *lies; i++) {
+        start("ActiveMQ/5");
+        push("a");
+        expect("a");
+        stomp_peer_receipt(&peer, lies[i]);
+        stomp_peer_gone(&peer);
+        assert_int_equal(rig.settled_count, 0);
+        stomp_rig_close(&rig);
+    }
+}
+
+static void a_receipt_counts_once(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    push("a");
+    push("b");
+    expect("a");
+    expect("b");
+    stomp_peer_receipt(&peer, "1");
+    stomp_peer_receipt(&peer, "1");
+    stomp_peer_gone(&peer);
+    assert_int_equal(rig.settled_count, 1);
+    stomp_rig_close(&rig);
+}
+
+static void a_lost_connection_sends_again_marked(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    push("a");
+    expect("a");
+    stomp_peer_close(&peer);
+    stomp_rig_state(&rig, LANE_DOWN);
+    assert_int_equal(rig.settled_count, 0);
+    stomp_peer_open(&rig, &peer, "ActiveMQ/5");
+    expect("a");
+    stomp_peer_has(&peer, "bailey-possible-duplicate", "1");
+    stomp_peer_has(&peer, "receipt", "1"); /* receipts count anew */
+    stomp_peer_receipt(&peer, "1");
+    stomp_rig_settled(&rig, 1);
+    assert_int_equal(rig.status.in_doubt, 1);
+    finish();
+}
+
+static int64_t clock_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* The connection is given up, and the next one begins with a single message until there is a RECEIPT. */
+static void without_a_receipt_it_is_in_doubt(void **state)
+{
+    int64_t began;
+
+    (void)state;
+    stomp_rig_init(&rig);
+    rig.broker_settings.receipt_timeout_ms = 300;
+    start_with(&settings, "RabbitMQ/3");
+    began = clock_ms();
+    push("a");
+    push("b");
+    push("c");
+    expect("a");
+    expect("b");
+    expect("c");
+    stomp_peer_receipt(&peer, "1");
+    stomp_rig_settled(&rig, 1);
+    stomp_rig_down(&rig, "no RECEIPT within 300 ms");
+    assert_in_range(clock_ms() - began, 290, 3000);
+    assert_int_equal(rig.status.in_doubt, 2);
+    stomp_peer_gone(&peer);
+    stomp_peer_open(&rig, &peer, "RabbitMQ/3");
+    expect("b");
+    stomp_peer_has(&peer, "bailey-possible-duplicate", "1");
+    stomp_peer_silent(&peer);
+    stomp_peer_receipt(&peer, "1");
+    expect("c");
+    push("d");
+    expect("d"); /* it trusts again */
+    finish();
+}
+
+/* Each receipt that comes gives the next oldest its own time. */
+static void receipts_that_come_slowly_are_in_time(void **state)
+{
+    (void)state;
+    stomp_rig_init(&rig);
+    rig.broker_settings.receipt_timeout_ms = 400;
+    start_with(&settings, "ActiveMQ/5");
+    for (int i = 1; i <= 4; i++) {
+        int64_t began = clock_ms();
+        char number[8];
+
+        push("a");
+        expect("a");
+        while (clock_ms() - began < 250)
+            stomp_rig_turn(&rig);
+        snprintf(number, sizeof number, "%d", i);
+        stomp_peer_receipt(&peer, number);
+        stomp_rig_settled(&rig, (size_t)i);
+    }
+    assert_int_equal(rig.status.state, LANE_RUNNING);
+    finish();
+}
+
+/* ActiveMQ and Artemis say which one: the others go on. */
+static void an_error_with_a_receipt_refuses_that_message(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    push("a");
+    push("bad");
+    push("c");
+    expect("a");
+    expect("bad");
+    expect("c");
+    stomp_peer_say(&peer, "ERROR\nreceipt-id:2\nmessage:no such thing\n\njava.lang.Exception: no such thing\n\tat x");
+    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 1);
+    stomp_peer_gone(&peer);
+    stomp_peer_open(&rig, &peer, "ActiveMQ/5");
+    expect("a");
+    stomp_peer_has(&peer, "bailey-possible-duplicate", "1");
+    expect("c");
+    stomp_peer_has(&peer, "bailey-possible-duplicate", "1");
+    stomp_peer_receipt(&peer, "1");
+    stomp_peer_receipt(&peer, "2");
+    stomp_rig_settled(&rig, 2);
+    assert_true(was_settled(1) && was_settled(3));
+    stomp_rig_state(&rig, LANE_RUNNING);
+
+    /* The lane tries it again after a second: alone, while what is new waits for its verdict. */
+    expect("bad");
+    push("d");
+    stomp_peer_silent(&peer);
+    stomp_peer_receipt(&peer, "3");
+    expect("d");
+    stomp_rig_settled(&rig, 3);
+    finish();
+}
+
+static void next_life(const char *server)
+{
+    stomp_peer_gone(&peer);
+    stomp_peer_open(&rig, &peer, server);
+}
+
+static bool is_retried(struct stomp_rig *r)
+{
+    return r->status.retried > 0;
+}
+
+/* RabbitMQ does not say which one. */
+static void without_a_receipt_the_culprit_is_found(void **state)
+{
+    (void)state;
+    start("RabbitMQ/3");
+    push("a");
+    push("bad");
+    push("c");
+    expect("a");
+    expect("bad");
+    expect("c");
+    stomp_peer_say(&peer, "ERROR\nmessage:Invalid header\n\nno\n");
+    next_life("RabbitMQ/3");
+    expect("a"); /* alone */
+    stomp_peer_silent(&peer);
+    assert_int_equal(rig.status.state, LANE_HELD);
+    stomp_peer_receipt(&peer, "1");
+    stomp_rig_settled(&rig, 1);
+    expect("bad");
+    stomp_peer_say(&peer, "ERROR\nmessage:Invalid header\n\nno\n");
+    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 1);
+    next_life("RabbitMQ/3");
+    expect("c");
+    stomp_peer_receipt(&peer, "1");
+    stomp_rig_settled(&rig, 2);
+    stomp_rig_state(&rig, LANE_RUNNING);
+    assert_true(was_settled(1) && !was_settled(2) && was_settled(3));
+
+    /* The lane tries it again after a second: it waits until nothing else is unconfirmed. */
+    push("d");
+    expect("d");
+    stomp_rig_until(&rig, is_retried);
+    stomp_peer_silent(&peer);
+    stomp_peer_receipt(&peer, "2");
+    expect("bad");
+    finish();
+}
+
+/* Suspects of whom the connection is lost in the middle are in doubt like others. */
+static void a_loss_while_suspects_are_probed_loses_none(void **state)
+{
+    (void)state;
+    start("RabbitMQ/3");
+    push("a");
+    push("b");
+    expect("a");
+    expect("b");
+    stomp_peer_say(&peer, "ERROR\nmessage:Invalid header\n\n");
+    next_life("RabbitMQ/3");
+    expect("a");
+    stomp_peer_close(&peer);
+    stomp_rig_state(&rig, LANE_DOWN);
+    stomp_peer_open(&rig, &peer, "RabbitMQ/3");
+    expect("a");
+    expect("b");
+    stomp_peer_receipt(&peer, "1");
+    stomp_peer_receipt(&peer, "2");
+    stomp_rig_settled(&rig, 2);
+    finish();
+}
+
+/* What would meet every message alike takes the sink down, with the reason. */
+static void a_refusal_that_is_the_operators_takes_the_sink_down(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    push("a");
+    expect("a");
+    stomp_peer_say(&peer, "ERROR\nreceipt-id:1\nmessage:User bob is not authorized to write to: queue://q\n\n");
+    stomp_rig_down(&rig, "User bob is not authorized to write to");
+    assert_int_equal(rig.status.refused[BAILEY_ERR_PERMANENT], 0);
+    stomp_peer_gone(&peer);
+    stomp_peer_open(&rig, &peer, "ActiveMQ/5");
+    expect("a");
+    stomp_peer_receipt(&peer, "1");
+    stomp_rig_settled(&rig, 1);
+    finish();
+}
+
+static void an_error_while_nothing_is_out_takes_the_sink_down(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    stomp_peer_say(&peer, "ERROR\nmessage:broker is stopping\n\n");
+    stomp_rig_down(&rig, "broker is stopping");
+    finish();
+}
+
+/* ---- Destinations ---- */
+
+static void on_rabbitmq_only_a_queue_is_taken(void **state)
+{
+    struct stomp_sink_settings to_topic = {.destination = &topic, .max_unconfirmed = 10};
+
+    (void)state;
+    stomp_rig_init(&rig);
+    stomp_rig_open_sink(&rig, &to_topic);
+    stomp_peer_open(&rig, &peer, "RabbitMQ/3");
+    stomp_rig_down(&rig, "proves no route for /topic/t");
+    finish();
+    stomp_rig_init(&rig);
+    to_topic.unroutable = STOMP_UNROUTABLE_ACCEPT;
+    start_with(&to_topic, "RabbitMQ/3");
+    push("a");
+    expect("a");
+    stomp_peer_has(&peer, "destination", "/topic/t");
+    finish();
+    stomp_rig_init(&rig);
+    to_topic.unroutable = STOMP_UNROUTABLE_REFUSE;
+    start_with(&to_topic, "ActiveMQ/5"); /* a topic is what was asked for */
+    finish();
+}
+
+static void which_destinations_prove_a_route(void **state)
+{
+    static const struct {
+        enum stomp_dialect dialect;
+        const char *destination;
+        bool taken;
+    } cases[] = {
+        {STOMP_RABBITMQ, "/queue/a", true},
+        {STOMP_RABBITMQ, "/queue/a%2Fb", true},
+        {STOMP_RABBITMQ, "/queue/", false},
+        {STOMP_RABBITMQ, "/queue/a/b", false},
+        {STOMP_RABBITMQ, "/queue", false},
+        {STOMP_RABBITMQ, "/amq/queue/a", false},
+        {STOMP_RABBITMQ, "/exchange/x/k", false},
+        {STOMP_RABBITMQ, "/topic/a", false},
+        {STOMP_RABBITMQ, "/temp-queue/a", false},
+        {STOMP_RABBITMQ, "", false},
+        {STOMP_ACTIVEMQ, "", false},
+        {STOMP_ACTIVEMQ, "/topic/a", true},
+        {STOMP_ARTEMIS, "anything", true},
+        {STOMP_ARTEMIS, "", false},
+        {STOMP_GENERIC, "x", true},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bailey_error err = {0};
+
+        if (stomp_dialect_takes(cases[i].dialect, bailey_bytes_of(cases[i].destination), &err) != cases[i].taken)
+            fail_msg("%s", cases[i].destination);
+        assert_int_equal(err.kind, cases[i].taken ? BAILEY_ERR_NONE : BAILEY_ERR_PERMANENT);
+    }
+}
+
+/* ---- What cannot be sent ---- */
+
+static void what_cannot_be_sent_is_refused_before(void **state)
+{
+    struct bailey_message *msg;
+
+    (void)state;
+    start("ActiveMQ/5");
+    msg = stomp_rig_message(&rig, "expired");
+    msg->expires_at_ms = 1;
+    stomp_rig_push(&rig, msg);
+    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 1);
+    msg = stomp_rig_message(&rig, "too much header");
+    msg->key = (struct bailey_bytes){bailey_message_alloc(msg, 300 << 10), 300 << 10};
+    memset((uint8_t *)(uintptr_t)msg->key.data, 'k', msg->key.len);
+    stomp_rig_push(&rig, msg);
+    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 2);
+    push("good");
+    expect("good");
+    stomp_peer_has(&peer, "receipt", "1"); /* those have used none */
+    stomp_peer_receipt(&peer, "1");
+    stomp_rig_settled(&rig, 1);
+    finish();
+}
+
+static void no_more_than_the_window_is_out(void **state)
+{
+    static const struct stomp_sink_settings three = {.destination = &queue, .max_unconfirmed = 3};
+
+    (void)state;
+    stomp_rig_init(&rig);
+    start_with(&three, "ActiveMQ/5");
+    for (int i = 0; i < 5; i++)
+        push("m");
+    for (int i = 0; i < 3; i++)
+        expect("m");
+    stomp_peer_silent(&peer);
+    stomp_peer_receipt(&peer, "2");
+    expect("m");
+    stomp_peer_silent(&peer);
+    finish();
+}
+
+/* ---- Long bodies ---- */
+
+enum { BODIES = 60 };
+
+static void push_big(int number)
+{
+    static uint8_t big[BIG];
+    struct bailey_message *msg = stomp_rig_message(&rig, "");
+
+    memset(big, number, sizeof big);
+    msg->body = bailey_message_copy(msg, big, sizeof big);
+    stomp_rig_push(&rig, msg);
+}
+
+/* Push many, of which the peer reads none: the network is full, and some wait here. Returns how many the sink has. */
+static int push_until_stuck(void)
+{
+    int small = 16 << 10;
+    int64_t out = -1;
+
+    setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+    for (int i = 0; i < BODIES; i++)
+        push_big(i + 1);
+    while (out != rig.status.unconfirmed) {
+        out = rig.status.unconfirmed;
+        for (int i = 0; i < 20; i++)
+            stomp_rig_turn(&rig);
+    }
+    assert_in_range(out, 3, BODIES - 1);
+    return (int)out;
+}
+
+static void start_with_room(void)
+{
+    stomp_rig_init(&rig);
+    rig.options.credit_bytes = 256 << 20;
+    start_with(&settings, "ActiveMQ/5");
+}
+
+/* A long body is written by reference. The peer lies that it has what still waits here to be written. */
+static void a_body_outlives_a_lying_receipt(void **state)
+{
+    int out, large = 4 << 20;
+
+    (void)state;
+    start_with_room();
+    out = push_until_stuck();
+    for (int i = 1; i <= out; i++) {
+        char number[16];
+
+        snprintf(number, sizeof number, "%d", i);
+        stomp_peer_receipt(&peer, number);
+    }
+    for (int i = 0; i < 4; i++)
+        stomp_rig_turn(&rig);
+    assert_int_equal(rig.settled_count, out);
+    for (int i = BODIES; i < BODIES + out; i++)
+        push_big(i + 1); /* takes the memory, if it was given back */
+    setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &large, sizeof large);
+    for (int i = 0; i < BODIES + out; i++) {
+        stomp_peer_expect(&peer, "SEND");
+        assert_int_equal(peer.body_len, BIG);
+        for (size_t at = 0; at < BIG; at += 97)
+            assert_int_equal(peer.body[at], (char)(i + 1));
+    }
+    finish();
+}
+
+/* Of those that the sink had when the connection went, the last were not written. */
+static void those_not_written_are_handed_back_unmarked(void **state)
+{
+    int out, marked = 0;
+
+    (void)state;
+    start_with_room();
+    out = push_until_stuck();
+    stomp_peer_close(&peer);
+    stomp_rig_state(&rig, LANE_DOWN);
+    assert_in_range(rig.status.in_doubt, 1, out - 1);
+    stomp_peer_open(&rig, &peer, "ActiveMQ/5");
+    for (int i = 0; i < BODIES; i++) {
+        stomp_peer_expect(&peer, "SEND");
+        assert_int_equal(peer.body[0], i + 1);
+        assert_int_equal(stomp_peer_header(&peer, "bailey-possible-duplicate") != NULL, i < rig.status.in_doubt);
+        marked += stomp_peer_header(&peer, "bailey-possible-duplicate") != NULL;
+    }
+    assert_int_equal(marked, rig.status.in_doubt);
+    finish();
+}
+
+static void an_idle_end_leaves_in_order(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    lane_stop(rig.lane);
+    stomp_peer_expect(&peer, "DISCONNECT");
+    stomp_peer_receipt(&peer, stomp_peer_header(&peer, "receipt"));
+    stomp_peer_gone(&peer);
+    stomp_rig_close(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_send_has_all_that_it_must),
+        cmocka_unit_test(settled_only_when_the_receipt_came_in_any_order),
+        cmocka_unit_test(receipts_for_what_was_not_sent_end_the_connection),
+        cmocka_unit_test(a_receipt_counts_once),
+        cmocka_unit_test(a_lost_connection_sends_again_marked),
+        cmocka_unit_test(without_a_receipt_it_is_in_doubt),
+        cmocka_unit_test(receipts_that_come_slowly_are_in_time),
+        cmocka_unit_test(an_error_with_a_receipt_refuses_that_message),
+        cmocka_unit_test(without_a_receipt_the_culprit_is_found),
+        cmocka_unit_test(a_loss_while_suspects_are_probed_loses_none),
+        cmocka_unit_test(a_refusal_that_is_the_operators_takes_the_sink_down),
+        cmocka_unit_test(an_error_while_nothing_is_out_takes_the_sink_down),
+        cmocka_unit_test(on_rabbitmq_only_a_queue_is_taken),
+        cmocka_unit_test(which_destinations_prove_a_route),
+        cmocka_unit_test(what_cannot_be_sent_is_refused_before),
+        cmocka_unit_test(no_more_than_the_window_is_out),
+        cmocka_unit_test(a_body_outlives_a_lying_receipt),
+        cmocka_unit_test(those_not_written_are_handed_back_unmarked),
+        cmocka_unit_test(an_idle_end_leaves_in_order),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
