@@ -1,8 +1,7 @@
 """Signals: the first drains (exit 0), a second one ends at once (128 + n), a drain that takes too long fails (1)."""
 import signal
 
-from rig import until
-from rig.flow import messages
+from rig import Publisher, until
 
 BREAKS = True
 
@@ -15,9 +14,10 @@ def stuck(rig, name, **config):
     """A gateway that cannot finish what it has in flight: its broker is silent."""
     rig.rabbit.declare(f"{name}-in", f"{name}-out")
     gateway = rig.gateway(dict(config, routes=routes(name)), name).wait_ready()
-    rig.rabbit.publish(f"{name}-in", messages(20000))
-    until(lambda: gateway.metric("bailey_unconfirmed", route="one"), 10, "nothing is in flight", every=0)
+    feed = Publisher(rig.rabbit, f"{name}-in", 3000)
+    until(lambda: gateway.metric("bailey_unconfirmed", route="one"), 20, "nothing is in flight", every=0)
     rig.rabbit.process.stop()
+    feed.ending.set()  # it ends when the broker goes on
     until(lambda: gateway.metric("bailey_unsettled", route="one"), 10, "all was settled before the broker fell silent")
     gateway.process.child.send_signal(signal.SIGTERM)
     until(lambda: "gateway.draining" in gateway.output(), 5, "no drain began")
