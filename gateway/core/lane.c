@@ -325,7 +325,6 @@ static void dispatch(struct lane *lane)
     }
     if (sent && lane->options.sink->flush != NULL && lane->to.self != NULL)
         lane->options.sink->flush(lane->to.self);
-    show_gauges(lane);
 }
 
 static void check_drained(struct lane *lane);
@@ -346,6 +345,7 @@ static void do_work(struct bailey_task *task)
         lane->room_wanted = false;
         lane->options.source->resume(lane->from.self);
     }
+    show_gauges(lane); /* also of what changed without a verdict: a back-off that is over, waiting ones let go */
     check_drained(lane);
 }
 
