@@ -51,6 +51,16 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(call obj,$(wildcard tests/support/*.c)) $
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libgateway.a \
 	  -Wl,--no-whole-archive $(NAMES:%=$(BUILD)/connectors/lib%.a) $(foreach n,$(NAMES),$(call conn_libs,$n)) $(LIBS) -lcmocka
 
+# The simulation links the very objects of the core and of the connectors' bookkeeping, and is their host itself: nothing of the
+# loop but its wheel. What they allocate is known by its owner (tests/simulation/memory.c).
+SIM_CORE := $(call obj,$(wildcard gateway/base/*.c gateway/message/*.c gateway/core/*.c) gateway/loop/wheel.c \
+              connectors/kafka/watermark.c connectors/amqp/acks.c)
+SIM_PART := $(call obj,$(filter-out %/main.c $(wildcard tests/simulation/test_*.c),$(wildcard tests/simulation/*.c)))
+SIM_LINK  = $(CC) $(ALL_CFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+SIMS     := $(BUILD)/tests/simulation/test_simulation $(BUILD)/tests/simulation/test_ledger
+$(BUILD)/tests/simulation/test_%: $(BUILD)/tests/simulation/test_%.o $(SIM_PART) $(SIM_CORE)
+	$(call say,CC  )$(SIM_LINK) -o $@ $^ -lcrypto -lm -lpthread -lcmocka
+
 # The measure of make bench: the client libraries, and nothing of Bailey.
 BARE := bench/bare.c bench/bare_stomp.c
 $(BUILD)/bench/bare: $(BARE) bench/bare_stomp.h
@@ -62,6 +72,7 @@ $(BUILD)/gateway/%.o: INCLUDES = -Igateway
 # Hidden: nothing of a connector but its entry point meets the gateway's or another connector's names.
 $(BUILD)/connectors/%.o: INCLUDES = -fvisibility=hidden $(shell $(PKG_CONFIG) --cflags $(call pkgs,$(word 2,$(subst /, ,$(patsubst $(BUILD)/%,%,$@)))) 2>/dev/null)
 $(BUILD)/tests/%.o: INCLUDES = -Igateway -Itests/support -I.
+$(BUILD)/tests/simulation/%.o: INCLUDES = -Igateway -Itests/simulation -I.
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -c -o $@ $<
