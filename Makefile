@@ -25,6 +25,7 @@ CORE   := $(wildcard gateway/*/*.c)
 NAMES  := $(patsubst connectors/%/pkgs,%,$(wildcard connectors/*/pkgs))
 PLUGS  := $(NAMES:%=$(BUILD)/connectors/%.so)
 UNITS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
+SIMS   := $(BUILD)/tests/simulation/test_simulation $(BUILD)/tests/simulation/test_ledger
 pkgs    = $(shell cat connectors/$(1)/pkgs)
 conn_libs = $(if $(call pkgs,$(1)),$(shell $(PKG_CONFIG) $(if $(filter kafka,$(1)),$(RDKAFKA_STATIC)) --libs $(call pkgs,$(1))))
 
@@ -57,7 +58,6 @@ SIM_CORE := $(call obj,$(wildcard gateway/base/*.c gateway/message/*.c gateway/c
               connectors/kafka/watermark.c connectors/amqp/acks.c)
 SIM_PART := $(call obj,$(filter-out %/main.c $(wildcard tests/simulation/test_*.c),$(wildcard tests/simulation/*.c)))
 SIM_LINK  = $(CC) $(ALL_CFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
-SIMS     := $(BUILD)/tests/simulation/test_simulation $(BUILD)/tests/simulation/test_ledger
 $(BUILD)/tests/simulation/test_%: $(BUILD)/tests/simulation/test_%.o $(SIM_PART) $(SIM_CORE)
 	$(call say,CC  )$(SIM_LINK) -o $@ $^ -lcrypto -lm -lpthread -lcmocka
 
