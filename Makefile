@@ -58,7 +58,7 @@ SIM_CORE := $(call obj,$(wildcard gateway/base/*.c gateway/message/*.c gateway/c
               connectors/kafka/watermark.c connectors/amqp/acks.c)
 SIM_PART := $(call obj,$(filter-out %/main.c $(wildcard tests/simulation/test_*.c),$(wildcard tests/simulation/*.c)))
 SIM_LINK  = $(CC) $(ALL_CFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
-$(BUILD)/tests/simulation/test_%: $(BUILD)/tests/simulation/test_%.o $(SIM_PART) $(SIM_CORE)
+$(SIMS): %: %.o $(SIM_PART) $(SIM_CORE)
 	$(call say,CC  )$(SIM_LINK) -o $@ $^ -lcrypto -lm -lpthread -lcmocka
 
 # The measure of make bench: the client libraries, and nothing of Bailey.

@@ -47,7 +47,7 @@ static struct lane_options options_of(struct berth *berth)
         .key = route->shaping.sets_key ? route->key[defaults] : NULL,
         .templates = route->templates[defaults],
         .template_count = route->shaping.addresses,
-        .source = &log_source,
+        .source = route->kind == SOURCE_LOG ? &log_source : &queue_source,
         .sink = &sim_sink,
         .from = end,
         .to = end,
@@ -193,6 +193,8 @@ static void restart_due(struct event *event)
     struct process *process = event->ctx;
     struct scene *scene = process->ctx;
 
+    if (scene->is_over)
+        return;
     scene->ends[process->number] = false;
     process_begin(process);
     for (size_t i = 0; i < scene->berth_count; i++)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "log_broker.h"
+#include "queue_broker.h"
 #include "sink_broker.h"
 
 /* ---- Messages ---- */
@@ -31,6 +32,8 @@ static void produce(struct scene *scene)
 
     if (route->kind == SOURCE_LOG)
         log_broker_append(route->log, number);
+    else
+        queue_broker_append(route->queue, number);
     scene->to_produce--;
 }
 
@@ -115,7 +118,7 @@ static void draw_route(struct scene *scene, struct route *route)
 
     route->scene = scene;
     snprintf(route->name, sizeof route->name, "route%u", number);
-    route->kind = SOURCE_LOG;
+    route->kind = (enum source_kind)dice_below(dice, SOURCE_KINDS);
     draw_sink(dice, &route->sink_manner);
     draw_source(dice, &route->source_manner);
     shape(scene, route);
@@ -126,6 +129,7 @@ static void draw_route(struct scene *scene, struct route *route)
     route->sink = sink_broker_new(scene->sim, number);
     route->log = log_broker_new(scene->sim, 1 + (unsigned)dice_below(dice, LOG_PARTITIONS_MAX),
                                 route->source_manner.begins_unknown);
+    route->queue = queue_broker_new(scene->sim, route->source_manner.shuffles);
 }
 
 static void add_berths(struct scene *scene, struct route *route)
