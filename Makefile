@@ -25,13 +25,13 @@ CORE   := $(wildcard gateway/*/*.c)
 NAMES  := $(patsubst connectors/%/pkgs,%,$(wildcard connectors/*/pkgs))
 PLUGS  := $(NAMES:%=$(BUILD)/connectors/%.so)
 UNITS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
-SIMS   := $(BUILD)/tests/simulation/test_simulation $(BUILD)/tests/simulation/test_ledger
 pkgs    = $(shell cat connectors/$(1)/pkgs)
 conn_libs = $(if $(call pkgs,$(1)),$(shell $(PKG_CONFIG) $(if $(filter kafka,$(1)),$(RDKAFKA_STATIC)) --libs $(call pkgs,$(1))))
 
 .PHONY: all
 all: $(BUILD)/bailey $(PLUGS)  ## build bailey and its connectors into build/release
 
+include tests/simulation/build.mk
 -include tools/targets.mk
 
 $(BUILD)/libgateway.a: $(call obj,$(CORE))
@@ -51,15 +51,6 @@ $(BUILD)/tests/%: $(BUILD)/tests/%.o $(call obj,$(wildcard tests/support/*.c)) $
                   $(NAMES:%=$(BUILD)/connectors/lib%.a)
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libgateway.a \
 	  -Wl,--no-whole-archive $(NAMES:%=$(BUILD)/connectors/lib%.a) $(foreach n,$(NAMES),$(call conn_libs,$n)) $(LIBS) -lcmocka
-
-# The simulation links the very objects of the core and of the connectors' bookkeeping, and is their host itself: nothing of the
-# loop but its wheel. What they allocate is known by its owner (tests/simulation/memory.c).
-SIM_CORE := $(call obj,$(wildcard gateway/base/*.c gateway/message/*.c gateway/core/*.c) gateway/loop/wheel.c \
-              connectors/kafka/watermark.c connectors/amqp/acks.c)
-SIM_PART := $(call obj,$(filter-out %/main.c $(wildcard tests/simulation/test_*.c),$(wildcard tests/simulation/*.c)))
-SIM_LINK  = $(CC) $(ALL_CFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
-$(SIMS): %: %.o $(SIM_PART) $(SIM_CORE)
-	$(call say,CC  )$(SIM_LINK) -o $@ $^ -lcrypto -lm -lpthread -lcmocka
 
 # The measure of make bench: the client libraries, and nothing of Bailey.
 BARE := bench/bare.c bench/bare_stomp.c

@@ -120,7 +120,7 @@ void fault_cease(struct scene *scene)
     for (size_t i = 0; i < scene->route_count; i++) {
         sink_broker_block(scene->routes[i].sink, false);
         sink_broker_slow(scene->routes[i].sink, false);
-        scene->routes[i].shaping.has_defaults = true;
+        scene->routes[i].shaping.has_defaults = scene->has_shapeless;
     }
     for (size_t i = 0; i < scene->process_count; i++) {
         struct process *process = &scene->processes[i];
@@ -129,6 +129,7 @@ void fault_cease(struct scene *scene)
         process->stalled_until_ms = 0;
         for (struct link *link = process->links; link != NULL; link = link_next(link))
             link_set_delay(link, 2);
-        fleet_end(scene, process, dice_percent(&scene->sim->dice, 60)); /* the new settings need it */
+        if (scene->has_shapeless) /* new templates need it; else what is there must recover by itself */
+            fleet_end(scene, process, dice_percent(&scene->sim->dice, 60));
     }
 }

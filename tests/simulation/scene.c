@@ -9,15 +9,16 @@
 
 /* ---- Messages ---- */
 
-static enum nature some_nature(struct dice *dice)
+static enum nature some_nature(struct scene *scene)
 {
+    struct dice *dice = &scene->sim->dice;
     static const unsigned percent[NATURES] = {
         [NATURE_FLAKY] = 5, [NATURE_POISON] = 1, [NATURE_UNSAYABLE] = 1, [NATURE_SHAPELESS] = 1};
     unsigned drawn = (unsigned)dice_below(dice, 100);
 
     for (int nature = NATURE_FLAKY; nature < NATURES; nature++) {
         if (drawn < percent[nature])
-            return (enum nature)nature;
+            return nature == NATURE_SHAPELESS && !scene->has_shapeless ? NATURE_PLAIN : (enum nature)nature;
         drawn -= percent[nature];
     }
     return NATURE_PLAIN;
@@ -27,7 +28,7 @@ static void produce(struct scene *scene)
 {
     struct dice *dice = &scene->sim->dice;
     struct route *route = &scene->routes[dice_below(dice, scene->route_count)];
-    uint32_t number = ledger_produced(scene->ledger, some_nature(dice), (uint16_t)dice_below(dice, route->len_max),
+    uint32_t number = ledger_produced(scene->ledger, some_nature(scene), (uint16_t)dice_below(dice, route->len_max),
                                       &route->shaping, (uint32_t)(route - scene->routes));
 
     if (route->kind == SOURCE_LOG)
@@ -161,7 +162,8 @@ struct scene *scene_new(struct sim *sim)
     }
     scene->to_produce = (uint32_t)dice_between(dice, 20, 300);
     scene->faults_until_ms = sim->now_ms + dice_between(dice, 1000, 30000);
-    scene->fault_every_ms = (unsigned)dice_between(dice, 50, 2000);
+    scene->fault_every_ms = 50u << dice_below(dice, 8); /* 50 ms to 6.4 s */
+    scene->has_shapeless = dice_percent(dice, 15);
     scene->producer = (struct event){.run = producer_due, .ctx = scene};
     scene->faults = (struct event){.run = faults_due, .ctx = scene};
     fleet_begin(scene);

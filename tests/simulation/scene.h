@@ -77,7 +77,8 @@ struct scene {
     uint32_t to_produce;
     int64_t faults_until_ms;
     unsigned fault_every_ms;
-    bool is_over; /* nothing begins anew */
+    bool has_shapeless; /* of some messages the templates cannot be filled, until the calm */
+    bool is_over;       /* nothing begins anew */
     struct arena *arena;
     uint64_t crashes, fault_count;
 };

@@ -19,9 +19,9 @@
 #include "play.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { UNIT_SEEDS = 1000 }; /* a sanitizer makes them slow, and finds its own kind of mistake in few */
+enum { IS_SANITIZED = 1, UNIT_SEEDS = 1000 }; /* it makes them slow, and finds its own kind of mistake in few */
 #else
-enum { UNIT_SEEDS = 20000 };
+enum { IS_SANITIZED = 0, UNIT_SEEDS = 20000 };
 #endif
 enum { UNIT_CASES = 20, TWICE = 25, JOBS_MAX = 64 };
 
@@ -200,6 +200,8 @@ int main(int argc, char **argv)
     }
     signal(SIGABRT, on_signal);
     signal(SIGALRM, on_signal);
+    if (!IS_SANITIZED) /* which has more to say about it */
+        signal(SIGSEGV, on_signal);
     log_set_level(BAILEY_LOG_ERROR);
     return !(argc > 1 ? simulate(&options) : unit());
 }
