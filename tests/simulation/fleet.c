@@ -66,9 +66,12 @@ static void begin_lane(void *ctx)
     pthread_mutex_init(&berth->status->lock, NULL);
     berth->status->state = LANE_STARTING;
     options = options_of(berth);
+    if (dice_percent(&berth->scene->sim->dice, 8))
+        options.messages_max = dice_between(&berth->scene->sim->dice, 1, 60);
     berth->has_ended = berth->is_draining = false;
     berth->running = lane_new(&berth->process->host, &options);
-    ledger_lane_begins(berth->scene->ledger, berth->slot, berth->status, berth->route->shaping.has_defaults);
+    ledger_lane_begins(berth->scene->ledger, berth->slot, berth->status, berth->route->shaping.has_defaults,
+                       options.messages_max);
     lane_start(berth->running);
 }
 
@@ -170,7 +173,7 @@ static void on_crash(struct process *process)
 
         if (berth->process != process)
             continue;
-        ledger_lane_ends(scene->ledger, berth->slot);
+        ledger_lane_crashes(scene->ledger, berth->slot);
         sim_cancel(scene->sim, &berth->event);
         berth->has_ended = false;
         berth->running = NULL;

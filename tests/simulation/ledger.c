@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "message/pool.h"
+
 #define REQUIRE(ledger, condition, ...)           \
     do {                                          \
         if (!(condition))                         \
@@ -88,10 +90,12 @@ uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t
     return ledger->slot_count++;
 }
 
-void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_status *status, bool has_defaults)
+void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_status *status, bool has_defaults,
+                        int64_t messages_max)
 {
     ledger->slots[slot].status = status;
     ledger->slots[slot].has_defaults = has_defaults;
+    ledger->slots[slot].left = messages_max > 0 ? messages_max : INT64_MAX;
 }
 
 /* The route's templates cannot be filled from it. */
@@ -99,6 +103,18 @@ static bool is_stuck(const struct ledger *ledger, uint32_t slot, const struct le
 {
     return message->content.nature == NATURE_SHAPELESS && !ledger->slots[slot].has_defaults &&
            (message->shaping->sets_key || message->shaping->addresses > 0);
+}
+
+/* What it counts against credit. */
+static int64_t size_of(const struct content *content)
+{
+    size_t size = MESSAGE_COST + content->len + strlen("number") + 8;
+
+    if (content->has_key)
+        size += strlen(content->key);
+    if (content->nature != NATURE_SHAPELESS)
+        size += strlen("kind") + strlen(content->kind);
+    return (int64_t)size;
 }
 
 /* It is none of the lane's business any more. */
@@ -112,7 +128,7 @@ static void end(struct ledger *ledger, struct ledger_handout *handout)
         slot->untold--;
     } else {
         slot->unsettled--;
-        slot->bytes -= ledger->messages[handout->message].content.len;
+        slot->bytes -= size_of(&ledger->messages[handout->message].content);
         slot->orphans -= handout->is_orphan;
     }
     slot->out -= handout->state == HANDOUT_OUT;
@@ -123,10 +139,29 @@ static void end(struct ledger *ledger, struct ledger_handout *handout)
 void ledger_lane_ends(struct ledger *ledger, uint32_t slot)
 {
     for (uint32_t i = 1; i < ledger->handout_count; i++)
-        if (ledger->handouts[i].slot == slot)
+        if (ledger->handouts[i].slot == slot) {
             end(ledger, &ledger->handouts[i]);
+            ledger->handouts[i].is_lost = true;
+        }
     ledger->slots[slot].source_is_open = ledger->slots[slot].sink_is_up = false;
     ledger->slots[slot].status = NULL;
+}
+
+void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
+{
+    int64_t repeated = 0;
+
+    for (uint32_t i = 1; i < ledger->handout_count; i++) {
+        const struct ledger_handout *handout = &ledger->handouts[i];
+        const struct ledger_message *message = &ledger->messages[handout->message];
+
+        repeated += handout->slot == slot && !handout->is_revoked && !handout->is_lost && message->copies > 0 &&
+                    !message->is_done;
+    }
+    REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= ledger->slots[slot].credit_messages,
+            "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
+            (long long)ledger->slots[slot].credit_messages);
+    ledger_lane_ends(ledger, slot);
 }
 
 /* ---- The source ---- */
@@ -176,6 +211,7 @@ void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t
         if (handout->slot != slot || handout->group != group || handout->is_lost)
             continue;
         counted += handout->state == HANDOUT_OUT;
+        handout->is_revoked = true;
         orphan(ledger, handout);
     }
     sim_note(ledger->sim, "lane %llu: loses group %llu", slot, group);
@@ -183,14 +219,27 @@ void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t
             counted);
 }
 
+void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room)
+{
+    const struct ledger_slot *lane = &ledger->slots[slot];
+
+    if (room == 0)
+        return;
+    REQUIRE(ledger, lane->sink_is_up, "lane %u has room while its sink is not up", slot);
+    REQUIRE(ledger, (int64_t)room <= lane->credit_messages - lane->unsettled && (int64_t)room <= lane->left,
+            "lane %u has room for %zu messages, and holds %lld of %lld", slot, room, (long long)lane->unsettled,
+            (long long)lane->credit_messages);
+    REQUIRE(ledger, lane->bytes < lane->credit_bytes, "lane %u has room, and holds %lld bytes of %lld", slot,
+            (long long)lane->bytes, (long long)lane->credit_bytes);
+}
+
 uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, bool is_marked, uint32_t group,
-                         uint64_t position, size_t size)
+                         uint64_t position)
 {
     struct ledger_slot *lane = &ledger->slots[slot];
     struct ledger_message *message = &ledger->messages[number];
     int64_t counted;
 
-    (void)size;
     WORLD_ROOM(ledger->handouts, ledger->handout_count, ledger->handout_cap);
     ledger->handouts[ledger->handout_count] = (struct ledger_handout){
         .message = number, .slot = slot, .group = group, .position = position, .is_marked = is_marked};
@@ -205,8 +254,14 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
         lane->waiting++;
     }
     lane->unsettled++;
-    lane->bytes += message->content.len;
+    lane->bytes += size_of(&message->content);
     counted = lane->unsettled - (lane->is_pushed ? lane->orphans : 0);
+    if (lane->left == 0) { /* beyond its messages_max: it is left to its source, without a settlement */
+        end(ledger, &ledger->handouts[ledger->handout_count]);
+        ledger->handouts[ledger->handout_count].is_lost = true;
+    } else if (lane->left != INT64_MAX) {
+        lane->left--;
+    }
     REQUIRE(ledger, counted <= lane->credit_messages, "lane %u holds %lld messages, and its credit is %lld", slot,
             (long long)counted, (long long)lane->credit_messages);
     return ledger->handout_count++;
@@ -413,6 +468,8 @@ void ledger_check_gauges(const struct ledger *ledger, uint32_t slot)
         return; /* while the source is closing nobody can say what was told to it */
     REQUIRE(ledger, status->unsettled == lane->unsettled, "lane %u shows %lld unsettled, and has %lld", slot,
             (long long)status->unsettled, (long long)lane->unsettled);
+    REQUIRE(ledger, status->unsettled_bytes == lane->bytes, "lane %u shows %lld bytes unsettled, and has %lld", slot,
+            (long long)status->unsettled_bytes, (long long)lane->bytes);
     REQUIRE(ledger, status->unconfirmed == lane->out, "lane %u shows %lld unconfirmed, and has %lld", slot,
             (long long)status->unconfirmed, (long long)lane->out);
     /* Of those that wait some may be ready again, and not be sent yet. */

@@ -10,7 +10,9 @@
  *   - nothing is sent twice without a verdict in between, after it was confirmed, after it was taken away, while the sink
  *     is not up, or into another address;
  *   - each handout is settled once at most, never when its source is gone, and accepted only after its confirm;
- *   - a lane never holds more than its credit, and its gauges say what it holds.
+ *   - a lane never holds more messages than its credit, has no room when its bytes are used up, and its gauges say what it
+ *     holds;
+ *   - a crash repeats no more than `bailey explain` says, where it names a number: the credit of the lanes.
  */
 #ifndef BAILEY_SIM_LEDGER_H
 #define BAILEY_SIM_LEDGER_H
@@ -43,8 +45,9 @@ struct ledger_handout {
     uint64_t position;
     uint8_t state; /* enum handout_state */
     bool is_marked;
-    bool is_orphan; /* its source has lost it */
-    bool is_lost;   /* its source is closed: nobody can be told */
+    bool is_revoked; /* its group was taken away */
+    bool is_orphan;  /* its source has lost it while it was out */
+    bool is_lost;    /* its source is closed: nobody can be told */
     uint32_t refusals, doubts, sends, copies;
     uint32_t next; /* in its bucket of `index` */
 };
@@ -52,6 +55,7 @@ struct ledger_handout {
 /* One lane, over all of its lives. */
 struct ledger_slot {
     int64_t credit_messages, credit_bytes;
+    int64_t left;      /* of the lane's messages_max; INT64_MAX: no such limit */
     bool is_pushed;    /* its source's broker sends without asking: by window, not by room */
     bool has_defaults; /* its templates can be filled from every message */
     bool sink_is_up, source_is_open;
@@ -83,16 +87,21 @@ const struct content *ledger_content(const struct ledger *ledger, uint32_t numbe
 
 /* A lane: its number. It comes (with its status) and goes. */
 uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t credit_bytes, bool is_pushed);
-void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_status *status, bool has_defaults);
+void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_status *status, bool has_defaults,
+                        int64_t messages_max);
+/* Its process is gone: what of it is at the sink will be there twice. */
+void ledger_lane_crashes(struct ledger *ledger, uint32_t slot);
 void ledger_lane_ends(struct ledger *ledger, uint32_t slot); /* orderly, or with its process */
 
 /* ---- The source ---- */
 void ledger_source_opened(struct ledger *ledger, uint32_t slot);
 void ledger_source_closing(struct ledger *ledger, uint32_t slot); /* what ends from now on is told to nobody */
 void ledger_source_closed(struct ledger *ledger, uint32_t slot);
+/* bailey_room() says so. */
+void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room);
 /* Just before bailey_receive(): the handout's number. */
 uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, bool is_marked, uint32_t group,
-                         uint64_t position, size_t size);
+                         uint64_t position);
 void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t out);
 void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_settlement *ended);
 /* The source's broker knows that it is done. */

@@ -32,7 +32,7 @@ struct source {
     uint32_t serial;
     struct bailey_task pump, tell;
     struct bailey_timer commit, revoke;
-    bool draining, tell_drained, closing, failed;
+    bool is_joined, draining, tell_drained, closing, failed;
 };
 
 static struct log_broker *broker_of(const struct source *source)
@@ -58,6 +58,7 @@ static bool hand_over(struct source *source, struct part *part)
     struct bailey_message *batch[SLICE_MAX];
     size_t room = bailey_room(source->port), count = 0, slice = berth->route->source_manner.slice;
 
+    ledger_room(berth->scene->ledger, berth->slot, room);
     if (room == 0)
         return false;
     slice = room < slice ? room : slice;
@@ -69,7 +70,7 @@ static bool hand_over(struct source *source, struct part *part)
         if (!watermark_add(&part->mark, record->offset))
             continue;
         handout = ledger_received(berth->scene->ledger, berth->slot, record->number, false, part->group,
-                                  (uint64_t)record->offset, content->len);
+                                  (uint64_t)record->offset);
         batch[count] = content_message(content, source->port, handout, berth->route->source_manner.pins);
         batch[count]->group = part->group;
         batch[count++]->position = (uint64_t)record->offset;
@@ -129,11 +130,25 @@ static void commit_all(struct source *source)
         commit_part(source, &source->parts[i]);
 }
 
+/* Now and then it is away for a moment: that holds nobody but itself. */
+static void show(struct source *source)
+{
+    struct sim *sim = source->berth->scene->sim;
+
+    if (!source->is_joined || source->closing || source->failed)
+        return;
+    if (!sim->is_calm && dice_percent(&sim->dice, 3))
+        bailey_held(source->port, "the broker is away");
+    else
+        bailey_up(source->port);
+}
+
 static void commit_due(struct bailey_timer *timer)
 {
     struct source *source = timer->ctx;
 
     commit_all(source);
+    show(source);
     bailey_timer_start(source->host, timer, source->berth->route->source_manner.commit_ms);
 }
 
@@ -206,7 +221,8 @@ static void on_frame(void *ctx, const struct frame *frame)
     if (source->closing)
         return;
     if (frame->kind == LOG_JOINED) {
-        bailey_up(source->port);
+        source->is_joined = true;
+        show(source);
     } else if (frame->kind == LOG_ASSIGN) {
         on_assign(source, part, frame);
     } else if (part->is_ours && part->generation == frame->b) {

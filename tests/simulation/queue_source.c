@@ -65,7 +65,7 @@ static void hand_over(struct bailey_task *task)
         struct bailey_message *msg = source->batch[i];
 
         msg->origin.offset = ledger_received(ledger, source->berth->slot, source->numbers[i], msg->redelivered,
-                                             msg->group, msg->position, msg->body.len);
+                                             msg->group, msg->position);
     }
     if (count > 0)
         bailey_receive(source->port, source->batch, count);
@@ -122,6 +122,7 @@ static void send_acks(struct source *source, bool singly)
 static void ack_soon(struct bailey_task *task)
 {
     send_acks(task->ctx, false);
+    adjust(task->ctx); /* a consumer may fit again */
 }
 
 static void ack_stragglers(struct bailey_timer *timer)
@@ -158,8 +159,7 @@ static void source_settle(void *self, const struct bailey_settlement *ended, siz
         if (source->acks_each)
             ack_at_once(source);
     }
-    if (!source->acks_each)
-        bailey_again(source->host, &source->ack);
+    bailey_again(source->host, &source->ack);
 }
 
 /* ---- Consuming ---- */
@@ -168,7 +168,7 @@ static size_t fitting_window(const struct source *source)
 {
     size_t limit = (size_t)source->port->credit_messages, taken = amq_acks_outstanding(&source->acks);
 
-    return limit > taken ? limit - taken : 1;
+    return limit > taken ? limit - taken : 0;
 }
 
 static void adjust(struct source *source)

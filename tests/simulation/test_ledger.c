@@ -49,7 +49,7 @@ static int begin(void **state)
     course.ledger = course.sim.ledger = ledger_new(&course.sim);
     course.pool = message_pool_new();
     course.slot = ledger_add_slot(course.ledger, MESSAGES, 1 << 20, false);
-    ledger_lane_begins(course.ledger, course.slot, NULL, false);
+    ledger_lane_begins(course.ledger, course.slot, NULL, false, 0);
     ledger_source_opened(course.ledger, course.slot);
     ledger_sink_opened(course.ledger, course.slot);
     ledger_sink_is(course.ledger, course.slot, true);
@@ -106,7 +106,7 @@ static void play(const struct record *what)
     switch (what->what) {
     case RECEIVED:
         delivery->message =
-            message_of(what->number, ledger_received(ledger, course.slot, what->number, false, 1, what->number, 50));
+            message_of(what->number, ledger_received(ledger, course.slot, what->number, false, 1, what->number));
         if (what->is_corrupt)
             corrupt(delivery->message);
         break;
@@ -270,7 +270,7 @@ static void test_credit_is_a_limit(void **state)
     for (size_t i = 0; i < MESSAGES; i++)
         play(&course.records[i]);
     if (setjmp(course.sim.broken) == 0) {
-        ledger_received(course.ledger, course.slot, 0, false, 1, 100, 50);
+        ledger_received(course.ledger, course.slot, 0, false, 1, 100);
         fail_msg("one more than credit passes");
     }
 }
