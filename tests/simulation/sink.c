@@ -108,6 +108,8 @@ static void on_confirm(struct sink *sink, const struct frame *frame)
         if (delivery == NULL)
             continue;
         take(sink, tag);
+        if (sink->confirmed_count == window_size(sink)) /* others were sent while those waited */
+            give_confirms(sink);
         sink->confirmed[sink->confirmed_count++] = delivery;
     }
     if (sink->berth->route->sink_manner.gathers && sink->confirmed_count < window_size(sink))
