@@ -31,6 +31,7 @@ conn_libs = $(if $(call pkgs,$(1)),$(shell $(PKG_CONFIG) $(if $(filter kafka,$(1
 .PHONY: all
 all: $(BUILD)/bailey $(PLUGS)  ## build bailey and its connectors into build/release
 
+include tests/simulation/build.mk
 -include tools/targets.mk
 
 $(BUILD)/libgateway.a: $(call obj,$(CORE))
@@ -62,6 +63,7 @@ $(BUILD)/gateway/%.o: INCLUDES = -Igateway
 # Hidden: nothing of a connector but its entry point meets the gateway's or another connector's names.
 $(BUILD)/connectors/%.o: INCLUDES = -fvisibility=hidden $(shell $(PKG_CONFIG) --cflags $(call pkgs,$(word 2,$(subst /, ,$(patsubst $(BUILD)/%,%,$@)))) 2>/dev/null)
 $(BUILD)/tests/%.o: INCLUDES = -Igateway -Itests/support -I.
+$(BUILD)/tests/simulation/%.o: INCLUDES = -Igateway -Itests/simulation -I.
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -c -o $@ $<

@@ -49,15 +49,22 @@ $(JUDGE): tests/support/rig/judge_kafka.c
 	  $(shell $(PKG_CONFIG) --cflags rdkafka) -o $@ $< $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka)
 
 .PHONY: test unit system tests
-tests: all $(UNITS) $(CONFORMANCE) $(ON_BROKERS) $(FUZZERS) $(JUDGE)
-unit: all $(UNITS) $(CONFORMANCE) $(FUZZERS)  ## tests that need no broker
-	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
+tests: all $(UNITS) $(SIMS) $(CONFORMANCE) $(ON_BROKERS) $(FUZZERS) $(JUDGE)
+unit: all $(SIMS) $(UNITS) $(CONFORMANCE) $(FUZZERS) $(if $(SAN),,$(HUNT))  ## tests that need no broker
+	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(SIMS) $(if $(SAN),,$(HUNT)) $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
 system: all $(JUDGE) $(ON_BROKERS)  ## tests on real brokers (STORY=name for one)
 	@$(PYTHON) tests/system/run.py --build $(BUILD) $(STORY)
 test:  ## all tests: unit, then system (calls setup)
 	@tools/setup test
 	@$(MAKE) --no-print-directory unit
 	@$(MAKE) --no-print-directory system
+
+# ---- The simulation: SEED alone replays one seed (TRACE=1: all that happens in it); without SEED it begins anywhere
+.PHONY: sim sim-mutations
+sim: $(SIMS)  ## simulate faults on virtual time: RUNS=20000 new seeds, or SEED=n [TRACE=1]
+	@$< --seed $(or $(SEED),$(shell date +%s)00000) --runs $(or $(RUNS),$(if $(SEED),1,20000)) --jobs $(JOBS) $(if $(TRACE),--trace)
+sim-mutations: $(HUNT)
+	@$(HUNT)
 
 # ---- Checks
 SOURCES := $(wildcard gateway/*.c gateway/*/*.[ch] include/bailey/*.h connectors/*/*.[ch] stores/*/*.[ch] bench/*.[ch] \

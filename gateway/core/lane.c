@@ -60,6 +60,7 @@ struct lane {
     bool sink_is_full; /* send() took less than it was given */
     bool is_stuck, is_draining, is_finishing, is_stopping, is_ended;
     bool drain_source; /* to be told in the next turn */
+    bool drain_told;   /* this opening of the source was told */
     bool was_up;       /* both ends have been up at least once */
     int64_t last_verdict_ms;
     struct bailey_task work;
@@ -325,10 +326,19 @@ static void dispatch(struct lane *lane)
     }
     if (sent && lane->options.sink->flush != NULL && lane->to.self != NULL)
         lane->options.sink->flush(lane->to.self);
-    show_gauges(lane);
 }
 
 static void check_drained(struct lane *lane);
+
+/* Once each opening: one that was lost and came back while the lane drains has to be told, too. */
+static void tell_drain(struct lane *lane)
+{
+    if (lane->drain_told || lane->from.self == NULL || !end_is_open(&lane->from))
+        return;
+    lane->drain_told = true;
+    lane->drain_source = false;
+    lane->options.source->drain(lane->from.self);
+}
 
 /* Things to do in the next turn, outside of any call of the ends. */
 static void do_work(struct bailey_task *task)
@@ -336,16 +346,15 @@ static void do_work(struct bailey_task *task)
     struct lane *lane = task->ctx;
 
     dispatch(lane);
-    if (lane->drain_source && lane->from.self != NULL && end_is_open(&lane->from)) {
-        lane->drain_source = false;
-        lane->options.source->drain(lane->from.self);
-    }
+    if (lane->drain_source)
+        tell_drain(lane);
     if (lane->room_wanted && end_is_open(&lane->from) && lane->from.self != NULL && lane->to.state == END_UP &&
         !lane->is_draining && lane->unsettled <= lane->options.credit_messages / 2 &&
         lane->unsettled_bytes <= lane->options.credit_bytes / 2) {
         lane->room_wanted = false;
         lane->options.source->resume(lane->from.self);
     }
+    show_gauges(lane); /* also of what changed without a verdict: a back-off that is over, waiting ones let go */
     check_drained(lane);
 }
 
@@ -705,6 +714,8 @@ void lane_on_end_changed(struct lane *lane, struct end *end)
         lane->sink_is_full = false;
     if (end == &lane->to && end->state != END_UP && lane->is_stuck)
         lane->is_stuck = false;
+    if (end == &lane->from && end->state == END_UP && lane->is_draining && !end->is_drained)
+        lane->drain_source = true;
     show_state(lane);
     work_soon(lane);
 }
@@ -717,7 +728,7 @@ void lane_on_end_lost(struct lane *lane, struct end *end)
     } else {
         forget(lane, true, 0);
         lane->epoch++; /* what is still out is settled with nobody */
-        lane->room_wanted = false;
+        lane->room_wanted = lane->drain_told = false;
     }
     if (end->wanted)
         status_add(&lane->options.status->restarts, 1);
@@ -800,13 +811,11 @@ void lane_drain(struct lane *lane)
 {
     if (lane->is_ended || lane->is_stopping)
         return;
-    bool was_draining = lane->is_draining;
-
     lane->is_draining = true;
     lane->is_finishing = false;
     release_waiting(lane);
-    if (!was_draining && end_is_open(&lane->from) && lane->from.self != NULL)
-        lane->options.source->drain(lane->from.self);
+    if (!lane->from.is_drained)
+        tell_drain(lane);
     show_state(lane);
     work_soon(lane);
 }

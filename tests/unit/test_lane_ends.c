@@ -135,6 +135,19 @@ static void test_drain_finishes_what_is_out(void **state)
     assert_int_equal(lane_rig_state(rig), LANE_STOPPED);
 }
 
+static void test_gauges_follow_what_a_drain_lets_go(void **state)
+{
+    struct lane_rig *rig = lane_rig_started(state);
+
+    lane_rig_push(rig, 0, 2);
+    lane_rig_refuse(rig, 1, BAILEY_ERR_TRANSIENT);
+    assert_int_equal(rig->status.waiting, 1);
+    lane_drain(rig->lane);
+    lane_rig_settle_down(rig);
+    assert_int_equal(rig->status.waiting, 0); /* and not only after the next verdict */
+    assert_int_equal(rig->status.unsettled, 1);
+}
+
 static void test_drain_survives_a_lost_sink(void **state)
 {
     struct lane_rig *rig = lane_rig_started(state);
@@ -148,6 +161,26 @@ static void test_drain_survives_a_lost_sink(void **state)
     lane_rig_confirm_all(rig);
     UNTIL(rig->loop, rig->ended == 1);
     assert_int_equal(rig->settlements, 3);
+}
+
+static void test_drain_survives_a_lost_source(void **state)
+{
+    struct lane_rig *rig = lane_rig_started(state);
+
+    lane_rig_push(rig, 0, 2);
+    lane_drain(rig->lane);
+    lane_rig_lose(rig->source);
+    UNTIL(rig->loop, rig->source_opens == 2); /* what is out holds the lane */
+    lane_rig_settle_down(rig);
+    assert_int_equal(rig->drains, 2); /* the new one must not receive either, and says when it is drained */
+    bailey_held(rig->source, "away");
+    bailey_up(rig->source);
+    lane_rig_settle_down(rig);
+    assert_int_equal(rig->drains, 2);
+    assert_int_equal(rig->ended, 0);
+    lane_rig_confirm_all(rig);
+    UNTIL(rig->loop, rig->ended == 1);
+    assert_int_equal(rig->source_closes, 2);
 }
 
 static void test_drain_of_an_idle_lane_ends_at_once(void **state)
@@ -219,7 +252,9 @@ int main(void)
         TEST(test_a_lost_source_begins_anew),
         TEST(test_a_failed_sink_is_opened_anew),
         TEST(test_drain_finishes_what_is_out),
+        TEST(test_gauges_follow_what_a_drain_lets_go),
         TEST(test_drain_survives_a_lost_sink),
+        TEST(test_drain_survives_a_lost_source),
         TEST(test_drain_of_an_idle_lane_ends_at_once),
         TEST(test_drain_while_the_ends_are_away),
         TEST(test_stop_settles_nothing),

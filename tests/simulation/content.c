@@ -1,0 +1,171 @@
+/* content.c: messages from numbers, and hashes of what came out. */
+#include "content.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What a message is called by: its own header, which a shapeless one lacks. */
+const char *const shaping_texts[2][ADDRESSES_MAX] = {
+    {"to.${header.kind}", "q.${key:-nobody}", "${header.kind}.${key:-nobody}"},
+    {"to.${header.kind:-none}", "q.${key:-nobody}", "${header.kind:-none}.${key:-nobody}"},
+};
+const char *const shaping_key[2] = {"${header.kind}", "${header.kind:-none}"};
+
+enum { BODY_MIN = 12 };
+
+void content_make(struct content *content, struct dice *dice, uint32_t number, enum nature nature, uint16_t len)
+{
+    *content = (struct content){.number = number, .nature = (uint8_t)nature};
+    content->has_key = !dice_percent(dice, 30);
+    content->len = len < BODY_MIN ? BODY_MIN : len;
+    snprintf(content->key, sizeof content->key, "k%u", number % 5);
+    snprintf(content->kind, sizeof content->kind, "kind%u", number % 7);
+    content->body = world_alloc(content->len + 8u, 1);
+    for (size_t i = 0; i < content->len; i += 8)
+        memcpy(content->body + i, &(uint64_t){dice_next(dice)}, 8);
+    memcpy(content->body, &number, sizeof number);
+}
+
+/* ---- As a message ---- */
+
+static void release(void *owner, void *cookie)
+{
+    memset(owner, 0xdd, (size_t)(uintptr_t)cookie); /* a view that is still in use shows as a changed message */
+    free(owner);
+}
+
+static struct bailey_bytes put(uint8_t **at, const void *data, size_t len)
+{
+    struct bailey_bytes bytes = {memcpy(*at, data, len), len};
+
+    *at += len;
+    return bytes;
+}
+
+struct bailey_message *content_message(const struct content *content, struct bailey_port *port, uint32_t handout,
+                                       bool pinned)
+{
+    struct bailey_message *msg = bailey_message_new(port);
+    size_t kind_len = strlen(content->kind), key_len = strlen(content->key), size = content->len + kind_len + key_len;
+    struct bailey_header *headers = bailey_message_alloc(msg, 2 * sizeof *headers);
+    uint8_t *buffer = pinned ? malloc(size) : bailey_message_alloc(msg, size), *at = buffer;
+
+    if (pinned)
+        bailey_message_keep(msg, release, buffer, (void *)(uintptr_t)size);
+    msg->body = put(&at, content->body, content->len);
+    if (content->has_key)
+        msg->key = put(&at, content->key, key_len);
+    msg->headers = headers;
+    headers[msg->header_count++] =
+        (struct bailey_header){bailey_bytes_of("number"), {.kind = BAILEY_KIND_U32, .u64 = content->number}};
+    if (content->nature != NATURE_SHAPELESS)
+        headers[msg->header_count++] = (struct bailey_header){
+            bailey_bytes_of("kind"), {.kind = BAILEY_KIND_STRING, .bytes = put(&at, content->kind, kind_len)}};
+    msg->origin.offset = handout;
+    return msg;
+}
+
+bool content_number(const struct bailey_message *msg, uint32_t *number, uint32_t *handout)
+{
+    if (msg->body.len < BODY_MIN || msg->origin.offset < 0 || msg->origin.offset > UINT32_MAX)
+        return false;
+    memcpy(number, msg->body.data, sizeof *number);
+    *handout = (uint32_t)msg->origin.offset;
+    return true;
+}
+
+/* ---- Hashes ---- */
+
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * UINT64_C(0x9fb21c651e98df25);
+    return hash ^ hash >> 32;
+}
+
+static uint64_t mix_bytes(uint64_t hash, struct bailey_bytes bytes)
+{
+    size_t at = 0;
+
+    hash = mix(hash, bytes.data == NULL ? UINT64_MAX : bytes.len);
+    for (; at + 8 <= bytes.len; at += 8) {
+        uint64_t word;
+
+        memcpy(&word, bytes.data + at, 8);
+        hash = mix(hash, word);
+    }
+    for (; at < bytes.len; at++)
+        hash = mix(hash, bytes.data[at]);
+    return hash;
+}
+
+uint64_t content_hash(const struct bailey_message *msg)
+{
+    uint64_t hash = mix_bytes(mix_bytes(0, msg->key), msg->body);
+
+    for (uint32_t i = 0; i < msg->header_count; i++) {
+        const struct bailey_header *header = &msg->headers[i];
+
+        hash = mix_bytes(hash, header->name);
+        hash = mix(hash, (uint64_t)header->value.kind);
+        if (header->value.kind == BAILEY_KIND_STRING)
+            hash = mix_bytes(hash, header->value.bytes);
+        else
+            hash = mix(hash, header->value.u64);
+    }
+    return hash;
+}
+
+uint64_t content_address_hash(const struct bailey_delivery *delivery, size_t addresses)
+{
+    uint64_t hash = 0;
+
+    for (size_t i = 0; i < addresses; i++)
+        hash = mix_bytes(hash, bailey_delivery_text(delivery, &(struct bailey_template){.slot = (int)i}));
+    return hash;
+}
+
+/* ---- As it must be ---- */
+
+static const char *kind_of(const struct content *content)
+{
+    return content->nature == NATURE_SHAPELESS ? "none" : content->kind;
+}
+
+static struct bailey_bytes key_of(const struct content *content, const struct shaping *shaping)
+{
+    if (shaping->sets_key)
+        return bailey_bytes_of(kind_of(content));
+    return content->has_key ? bailey_bytes_of(content->key) : BAILEY_NULL_BYTES;
+}
+
+uint64_t content_expected(const struct content *content, const struct shaping *shaping)
+{
+    struct bailey_header headers[2] = {
+        {bailey_bytes_of("number"), {.kind = BAILEY_KIND_U32, .u64 = content->number}},
+        {bailey_bytes_of("kind"), {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of(content->kind)}},
+    };
+    struct bailey_message msg = {
+        .key = key_of(content, shaping),
+        .body = {content->body, content->len},
+        .headers = headers,
+        .header_count = content->nature == NATURE_SHAPELESS ? 1 : 2,
+    };
+
+    return content_hash(&msg);
+}
+
+uint64_t content_expected_address(const struct content *content, const struct shaping *shaping)
+{
+    struct bailey_bytes key = key_of(content, shaping), parts[ADDRESSES_MAX];
+    char text[ADDRESSES_MAX][48];
+    const char *name = key.data != NULL ? (const char *)key.data : "nobody";
+    struct bailey_delivery delivery = {.address = parts};
+
+    snprintf(text[0], sizeof text[0], "to.%s", kind_of(content));
+    snprintf(text[1], sizeof text[1], "q.%s", name);
+    snprintf(text[2], sizeof text[2], "%s.%s", kind_of(content), name);
+    for (size_t i = 0; i < ADDRESSES_MAX; i++)
+        parts[i] = bailey_bytes_of(text[i]);
+    return content_address_hash(&delivery, shaping->addresses);
+}

@@ -1,0 +1,11 @@
+/* endpoints.h: the simulated connectors: sources and a sink, as a lane sees them. Their `broker` is the lane's berth. */
+#ifndef BAILEY_SIM_ENDPOINTS_H
+#define BAILEY_SIM_ENDPOINTS_H
+
+#include <bailey/connector.h>
+
+extern const struct bailey_source log_source;   /* with connectors/kafka/watermark.c */
+extern const struct bailey_source queue_source; /* with connectors/amqp/acks.c, or an ack for each message */
+extern const struct bailey_sink sim_sink;
+
+#endif

@@ -1,0 +1,135 @@
+/* faults.c: what goes wrong. */
+#include "log_broker.h"
+#include "scene.h"
+#include "sink_broker.h"
+
+static struct process *some_process(struct scene *scene)
+{
+    return &scene->processes[dice_below(&scene->sim->dice, scene->process_count)];
+}
+
+static struct route *some_route(struct scene *scene)
+{
+    return &scene->routes[dice_below(&scene->sim->dice, scene->route_count)];
+}
+
+static struct berth *some_berth(struct scene *scene)
+{
+    return &scene->berths[dice_below(&scene->sim->dice, scene->berth_count)];
+}
+
+/* At some step of what it does next, or at once. */
+static void crash(struct scene *scene)
+{
+    struct process *process = some_process(scene);
+
+    if (dice_percent(&scene->sim->dice, 80))
+        process_crash_after(process, 1 + dice_below(&scene->sim->dice, 400));
+    else
+        process_crash(process);
+}
+
+static struct link *some_link(struct scene *scene)
+{
+    struct link *link = some_process(scene)->links;
+
+    for (uint64_t skip = dice_below(&scene->sim->dice, 6); skip > 0 && link != NULL && link_next(link) != NULL; skip--)
+        link = link_next(link);
+    return link;
+}
+
+static void cut(struct scene *scene)
+{
+    struct link *link = some_link(scene);
+
+    if (link != NULL && !link_is_cut(link)) {
+        sim_note(scene->sim, "a link is cut", 0, 0);
+        link_cut(link);
+    }
+}
+
+static void slow_down(struct scene *scene)
+{
+    struct link *link = some_link(scene);
+
+    if (link != NULL)
+        link_set_delay(link, dice_percent(&scene->sim->dice, 50) ? 400 : 2);
+}
+
+static void rebalance(struct scene *scene)
+{
+    struct route *route = some_route(scene);
+
+    if (route->kind == SOURCE_LOG)
+        log_broker_rebalance(route->log, dice_percent(&scene->sim->dice, 60));
+}
+
+static void stall(struct scene *scene)
+{
+    struct process *process = some_process(scene);
+
+    process->stalled_until_ms = scene->sim->now_ms + dice_between(&scene->sim->dice, 10, 15000);
+    sim_note(scene->sim, "process %llu: stalls until %llu", process->number, (uint64_t)process->stalled_until_ms);
+}
+
+static void block(struct scene *scene)
+{
+    sink_broker_block(some_route(scene)->sink, dice_percent(&scene->sim->dice, 50));
+}
+
+static void slow_sink(struct scene *scene)
+{
+    sink_broker_slow(some_route(scene)->sink, dice_percent(&scene->sim->dice, 50));
+}
+
+static void end_lane(struct scene *scene)
+{
+    if (dice_percent(&scene->sim->dice, 60))
+        berth_drain(some_berth(scene));
+    else
+        berth_stop(some_berth(scene));
+}
+
+static void end_process(struct scene *scene)
+{
+    fleet_end(scene, some_process(scene), dice_percent(&scene->sim->dice, 60));
+}
+
+static const struct {
+    unsigned weight;
+    void (*strike)(struct scene *scene);
+} faults[] = {
+    {10, crash}, {30, cut},      {10, slow_down}, {15, rebalance},  {5, stall},
+    {12, block}, {6, slow_sink}, {7, end_lane},   {5, end_process},
+};
+
+void fault_strike(struct scene *scene)
+{
+    unsigned drawn = (unsigned)dice_below(&scene->sim->dice, 100), i = 0;
+
+    for (; drawn >= faults[i].weight; i++)
+        drawn -= faults[i].weight;
+    scene->fault_count++;
+    faults[i].strike(scene);
+}
+
+void fault_cease(struct scene *scene)
+{
+    sim_note(scene->sim, "the faults are over", 0, 0);
+    scene->sim->is_calm = true;
+    for (size_t i = 0; i < scene->route_count; i++) {
+        sink_broker_block(scene->routes[i].sink, false);
+        sink_broker_slow(scene->routes[i].sink, false);
+        scene->routes[i].shaping.has_defaults = scene->has_shapeless;
+    }
+    for (size_t i = 0; i < scene->process_count; i++) {
+        struct process *process = &scene->processes[i];
+
+        process->steps_to_crash = 0;
+        process->stalled_until_ms = 0;
+        for (struct link *link = process->links; link != NULL; link = link_next(link))
+            link_set_delay(link, 2);
+        if (scene->has_shapeless) /* new templates need it; else what is there must recover by itself */
+            fleet_end(scene, process, dice_percent(&scene->sim->dice, 60));
+    }
+}

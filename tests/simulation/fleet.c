@@ -1,0 +1,247 @@
+/* fleet.c: processes and the lanes in them: begun, drained, stopped, crashed, and begun anew. */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "endpoints.h"
+#include "scene.h"
+
+/* ---- A lane ---- */
+
+static bool find_broker(void *ctx, void **broker, struct bailey_error *err)
+{
+    struct berth *berth = ctx;
+    struct sim *sim = berth->scene->sim;
+
+    process_step(berth->process);
+    if (!sim->is_calm && dice_percent(&sim->dice, 3))
+        return bailey_fail(err, BAILEY_ERR_TRANSIENT, "cannot connect");
+    *broker = berth;
+    return true;
+}
+
+static void on_ended(struct lane *lane, void *ctx)
+{
+    struct berth *berth = ctx;
+    struct sim *sim = berth->scene->sim;
+
+    (void)lane;
+    if (berth->has_ended)
+        sim_fail(sim, "lane %u ends twice", berth->slot);
+    berth->has_ended = true;
+    sim_plan(sim, &berth->event, sim->now_ms);
+}
+
+static struct lane_options options_of(struct berth *berth)
+{
+    const struct route *route = berth->route;
+    const struct lane_end_options end = {.broker_name = "simulated", .broker = find_broker, .broker_ctx = berth};
+    bool defaults = route->shaping.has_defaults;
+
+    return (struct lane_options){
+        .route = route->name,
+        .instance = "simulation",
+        .lane = berth->lane,
+        .lanes = route->lanes,
+        .credit_messages = route->credit_messages,
+        .credit_bytes = route->credit_bytes,
+        .key = route->shaping.sets_key ? route->key[defaults] : NULL,
+        .templates = route->templates[defaults],
+        .template_count = route->shaping.addresses,
+        .source = route->kind == SOURCE_LOG ? &log_source : &queue_source,
+        .sink = &sim_sink,
+        .from = end,
+        .to = end,
+        .status = berth->status,
+        .on_ended = on_ended,
+        .ctx = berth,
+    };
+}
+
+static void begin_lane(void *ctx)
+{
+    struct berth *berth = ctx;
+    struct lane_options options;
+
+    berth->status = calloc(1, sizeof *berth->status);
+    pthread_mutex_init(&berth->status->lock, NULL);
+    berth->status->state = LANE_STARTING;
+    options = options_of(berth);
+    if (dice_percent(&berth->scene->sim->dice, 8))
+        options.messages_max = dice_between(&berth->scene->sim->dice, 1, 60);
+    berth->has_ended = berth->is_draining = false;
+    berth->running = lane_new(&berth->process->host, &options);
+    ledger_lane_begins(berth->scene->ledger, berth->slot, berth->status, berth->route->shaping.has_defaults,
+                       options.messages_max);
+    lane_start(berth->running);
+}
+
+static void free_lane(void *ctx)
+{
+    struct berth *berth = ctx;
+
+    ledger_lane_ends(berth->scene->ledger, berth->slot);
+    lane_free(berth->running);
+    pthread_mutex_destroy(&berth->status->lock);
+    free(berth->status);
+    berth->running = NULL;
+    berth->status = NULL;
+    berth->has_ended = false;
+}
+
+static void drain_lane(void *ctx)
+{
+    lane_drain(((struct berth *)ctx)->running);
+}
+
+static void stop_lane(void *ctx)
+{
+    lane_stop(((struct berth *)ctx)->running);
+}
+
+void berth_drain(struct berth *berth)
+{
+    if (berth->running == NULL)
+        return;
+    sim_note(berth->scene->sim, "lane %llu: is to drain", berth->slot, 0);
+    process_run(berth->process, drain_lane, berth);
+}
+
+void berth_stop(struct berth *berth)
+{
+    if (berth->running == NULL)
+        return;
+    sim_note(berth->scene->sim, "lane %llu: is to stop", berth->slot, 0);
+    process_run(berth->process, stop_lane, berth);
+}
+
+/* ---- A process ---- */
+
+static bool is_empty(const struct process *process)
+{
+    const struct scene *scene = process->ctx;
+
+    for (size_t i = 0; i < scene->berth_count; i++)
+        if (scene->berths[i].process == process && scene->berths[i].running != NULL)
+            return false;
+    return true;
+}
+
+static void plan_restart(struct process *process)
+{
+    struct scene *scene = process->ctx;
+
+    if (!scene->is_over)
+        sim_plan(scene->sim, &scene->restarts[process->number],
+                 scene->sim->now_ms + dice_between(&scene->sim->dice, 10, 3000));
+}
+
+static void end_if_empty(struct process *process)
+{
+    struct scene *scene = process->ctx;
+
+    if (!process->is_alive || !scene->ends[process->number] || !is_empty(process))
+        return;
+    process_end(process);
+    plan_restart(process);
+}
+
+/* A lane has ended: free it, and begin a new one some time. Or it is time for that. */
+static void berth_due(struct event *event)
+{
+    struct berth *berth = event->ctx;
+    struct scene *scene = berth->scene;
+    struct process *process = berth->process;
+
+    if (berth->has_ended) {
+        process_run(process, free_lane, berth);
+        end_if_empty(process);
+        if (process->is_alive && !scene->is_over && !scene->ends[process->number])
+            sim_plan(scene->sim, event, scene->sim->now_ms + dice_between(&scene->sim->dice, 0, 3000));
+    } else if (process->is_alive && !scene->is_over && !scene->ends[process->number]) {
+        sim_note(scene->sim, "lane %llu: begins", berth->slot, 0);
+        process_run(process, begin_lane, berth);
+    }
+}
+
+static void on_crash(struct process *process)
+{
+    struct scene *scene = process->ctx;
+
+    scene->crashes++;
+    for (size_t i = 0; i < scene->berth_count; i++) {
+        struct berth *berth = &scene->berths[i];
+
+        if (berth->process != process)
+            continue;
+        ledger_lane_crashes(scene->ledger, berth->slot);
+        sim_cancel(scene->sim, &berth->event);
+        berth->has_ended = false;
+        berth->running = NULL;
+        berth->status = NULL;
+    }
+    plan_restart(process);
+}
+
+static void on_idle(struct process *process)
+{
+    const struct scene *scene = process->ctx;
+
+    for (size_t i = 0; i < scene->berth_count; i++)
+        if (scene->berths[i].process == process)
+            ledger_check_gauges(scene->ledger, scene->berths[i].slot);
+}
+
+static void restart_due(struct event *event)
+{
+    struct process *process = event->ctx;
+    struct scene *scene = process->ctx;
+
+    if (scene->is_over)
+        return;
+    scene->ends[process->number] = false;
+    process_begin(process);
+    for (size_t i = 0; i < scene->berth_count; i++)
+        if (scene->berths[i].process == process) {
+            sim_cancel(scene->sim, &scene->berths[i].event);
+            process_run(process, begin_lane, &scene->berths[i]);
+        }
+}
+
+void fleet_end(struct scene *scene, struct process *process, bool drain)
+{
+    if (!process->is_alive)
+        return;
+    sim_note(scene->sim, drain ? "process %llu: is to drain" : "process %llu: is to stop", process->number, 0);
+    scene->ends[process->number] = true;
+    for (size_t i = 0; i < scene->berth_count; i++) {
+        if (scene->berths[i].process != process)
+            continue;
+        if (drain)
+            berth_drain(&scene->berths[i]);
+        else
+            berth_stop(&scene->berths[i]);
+    }
+    end_if_empty(process);
+}
+
+void fleet_begin(struct scene *scene)
+{
+    for (size_t i = 0; i < scene->process_count; i++) {
+        struct process *process = &scene->processes[i];
+
+        *process = (struct process){
+            .sim = scene->sim, .number = (unsigned)i, .on_crash = on_crash, .on_idle = on_idle, .ctx = scene};
+        scene->restarts[i] = (struct event){.run = restart_due, .ctx = process};
+        sim_plan(scene->sim, &scene->restarts[i], scene->sim->now_ms + dice_between(&scene->sim->dice, 0, 100));
+    }
+    for (size_t i = 0; i < scene->berth_count; i++)
+        scene->berths[i].event = (struct event){.run = berth_due, .ctx = &scene->berths[i]};
+}
+
+bool fleet_is_gone(const struct scene *scene)
+{
+    for (size_t i = 0; i < scene->process_count; i++)
+        if (scene->processes[i].is_alive)
+            return false;
+    return true;
+}

@@ -1,0 +1,129 @@
+/* ledger.h: the judge. It is told by the simulated brokers and at the seam of the lane what really happened, and ends the
+ * run (sim_fail) as soon as a rule is broken. It believes nothing that the core says of itself.
+ *
+ * A message is what a source's broker holds; a handout is one giving of it to a lane. The rules:
+ *   - a source's broker is told that a message is done only when the sink's broker has it, and once;
+ *   - the sink's broker has no message that nobody sent, and none that differs in a byte;
+ *   - it has no more copies of a message than handouts, and sends that got lost in doubt, account for;
+ *   - a send that repeats one in doubt, or a delivery that the source marked, is marked; no other is;
+ *   - the first sends of a lane keep the order in which it received, as do repetitions after a lost connection;
+ *   - nothing is sent twice without a verdict in between, after it was confirmed, after it was taken away, while the sink
+ *     is not up, or into another address;
+ *   - each handout is settled once at most, never when its source is gone, and accepted only after its confirm;
+ *   - a lane never holds more messages than its credit, has no room when its bytes are used up, and its gauges say what it
+ *     holds;
+ *   - a crash repeats no more than `bailey explain` says, where it names a number: the credit of the lanes.
+ */
+#ifndef BAILEY_SIM_LEDGER_H
+#define BAILEY_SIM_LEDGER_H
+
+#include <bailey/delivery.h>
+
+#include "content.h"
+#include "core/status.h"
+
+enum handout_state {
+    HANDOUT_READY,     /* in the lane, not sent, or handed back */
+    HANDOUT_OUT,       /* sent, and no verdict yet */
+    HANDOUT_WAITING,   /* refused */
+    HANDOUT_CONFIRMED, /* and not settled */
+    HANDOUT_ENDED,     /* settled, or none of the lane's business any more */
+};
+
+struct ledger_message {
+    struct content content;
+    const struct shaping *shaping;
+    uint32_t sink;              /* number of the sink's broker where it belongs */
+    uint32_t handouts, doubts;  /* so far */
+    uint32_t unmarked_handouts; /* that no source had marked */
+    uint32_t copies, unmarked;  /* at the sink's broker */
+    bool is_done;               /* its source's broker was told so */
+};
+
+struct ledger_handout {
+    uint32_t message, slot, group;
+    uint64_t position;
+    uint8_t state; /* enum handout_state */
+    bool is_marked;
+    bool is_revoked; /* its group was taken away */
+    bool is_orphan;  /* its source has lost it while it was out */
+    bool is_lost;    /* its source is closed: nobody can be told */
+    uint32_t refusals, doubts, sends, copies;
+    uint32_t next; /* in its bucket of `index` */
+};
+
+/* One lane, over all of its lives. */
+struct ledger_slot {
+    int64_t credit_messages, credit_bytes;
+    int64_t left;      /* of the lane's messages_max; INT64_MAX: no such limit */
+    bool is_pushed;    /* its source's broker sends without asking: by window, not by room */
+    bool has_defaults; /* its templates can be filled from every message */
+    bool sink_is_up, source_is_open;
+    int64_t unsettled, out, waiting, orphans, bytes;
+    int64_t untold;     /* confirmed, and not settled */
+    uint32_t last_sent; /* highest handout of this connection to the sink that was never refused */
+    const struct lane_status *status;
+};
+
+struct ledger {
+    struct sim *sim;
+    struct ledger_message *messages;
+    uint32_t message_count, message_cap;
+    struct ledger_handout *handouts; /* from 1 */
+    uint32_t handout_count, handout_cap;
+    struct ledger_slot *slots;
+    uint32_t slot_count, slot_cap;
+    uint32_t *index; /* handouts by slot, group and position */
+    uint32_t index_cap;
+    uint64_t duplicates, marked, done;
+};
+
+struct ledger *ledger_new(struct sim *sim);
+
+/* A source's broker got a message for the sink's broker `sink`; returns its number. */
+uint32_t ledger_produced(struct ledger *ledger, enum nature nature, uint16_t len, const struct shaping *shaping,
+                         uint32_t sink);
+const struct content *ledger_content(const struct ledger *ledger, uint32_t number);
+
+/* A lane: its number. It comes (with its status) and goes. */
+uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t credit_bytes, bool is_pushed);
+void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_status *status, bool has_defaults,
+                        int64_t messages_max);
+/* Its process is gone: what of it is at the sink will be there twice. */
+void ledger_lane_crashes(struct ledger *ledger, uint32_t slot);
+void ledger_lane_ends(struct ledger *ledger, uint32_t slot); /* orderly, or with its process */
+
+/* ---- The source ---- */
+void ledger_source_opened(struct ledger *ledger, uint32_t slot);
+void ledger_source_closing(struct ledger *ledger, uint32_t slot); /* what ends from now on is told to nobody */
+void ledger_source_closed(struct ledger *ledger, uint32_t slot);
+/* bailey_room() says so. */
+void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room);
+/* Just before bailey_receive(): the handout's number. */
+uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, bool is_marked, uint32_t group,
+                         uint64_t position);
+void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t out);
+void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_settlement *ended);
+/* The source's broker knows that it is done. */
+void ledger_told(struct ledger *ledger, uint32_t number);
+
+/* ---- The sink ---- */
+void ledger_sink_is(struct ledger *ledger, uint32_t slot, bool up);
+void ledger_sink_opened(struct ledger *ledger, uint32_t slot);
+/* Taken by send(). */
+void ledger_sent(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery);
+void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery);
+void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery);
+void ledger_handed_back(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery, bool in_doubt);
+/* The sink's broker has it for good. */
+void ledger_stored(struct ledger *ledger, uint32_t sink, uint32_t number, uint32_t handout, uint64_t hash,
+                   bool is_marked);
+
+/* ---- Looking ---- */
+
+/* The lane has nothing to do at the moment: its gauges must be right. */
+void ledger_check_gauges(const struct ledger *ledger, uint32_t slot);
+/* All is done that can be. */
+bool ledger_is_complete(const struct ledger *ledger);
+
+#endif

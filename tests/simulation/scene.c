@@ -1,0 +1,173 @@
+/* scene.c: who takes part, drawn from the seed. */
+#include "scene.h"
+
+#include <stdio.h>
+
+#include "log_broker.h"
+#include "queue_broker.h"
+#include "sink_broker.h"
+
+/* ---- Messages ---- */
+
+static enum nature some_nature(struct scene *scene)
+{
+    struct dice *dice = &scene->sim->dice;
+    static const unsigned percent[NATURES] = {
+        [NATURE_FLAKY] = 5, [NATURE_POISON] = 1, [NATURE_UNSAYABLE] = 1, [NATURE_SHAPELESS] = 1};
+    unsigned drawn = (unsigned)dice_below(dice, 100);
+
+    for (int nature = NATURE_FLAKY; nature < NATURES; nature++) {
+        if (drawn < percent[nature])
+            return nature == NATURE_SHAPELESS && !scene->has_shapeless ? NATURE_PLAIN : (enum nature)nature;
+        drawn -= percent[nature];
+    }
+    return NATURE_PLAIN;
+}
+
+static void produce(struct scene *scene)
+{
+    struct dice *dice = &scene->sim->dice;
+    struct route *route = &scene->routes[dice_below(dice, scene->route_count)];
+    uint32_t number = ledger_produced(scene->ledger, some_nature(scene), (uint16_t)dice_below(dice, route->len_max),
+                                      &route->shaping, (uint32_t)(route - scene->routes));
+
+    if (route->kind == SOURCE_LOG)
+        log_broker_append(route->log, number);
+    else
+        queue_broker_append(route->queue, number);
+    scene->to_produce--;
+}
+
+/* A burst, and a pause. */
+static void producer_due(struct event *event)
+{
+    struct scene *scene = event->ctx;
+    struct dice *dice = &scene->sim->dice;
+    uint64_t burst = dice_percent(dice, 20) ? 40 : 5;
+
+    for (uint64_t count = 1 + dice_below(dice, burst); count > 0 && scene->to_produce > 0; count--)
+        produce(scene);
+    if (scene->to_produce > 0)
+        sim_plan(scene->sim, event, scene->sim->now_ms + dice_between(dice, 0, 400));
+}
+
+static void faults_due(struct event *event)
+{
+    struct scene *scene = event->ctx;
+    struct sim *sim = scene->sim;
+
+    if (sim->now_ms >= scene->faults_until_ms) {
+        fault_cease(scene);
+        return;
+    }
+    fault_strike(scene);
+    sim_plan(sim, event, sim->now_ms + dice_between(&sim->dice, 0, 2 * scene->fault_every_ms));
+}
+
+/* ---- Routes ---- */
+
+static struct template *parse(struct scene *scene, const char *text)
+{
+    struct bailey_error err;
+    struct template *tmpl = template_parse(scene->arena, text, NULL, &err);
+
+    if (tmpl == NULL)
+        sim_fail(scene->sim, "%s: %s", text, err.text);
+    return tmpl;
+}
+
+static void shape(struct scene *scene, struct route *route)
+{
+    static const size_t addresses[] = {0, 0, 1, 1, 3};
+    struct dice *dice = &scene->sim->dice;
+
+    route->shaping.sets_key = dice_percent(dice, 20);
+    route->shaping.addresses = addresses[dice_below(dice, 5)];
+    for (int defaults = 0; defaults < 2; defaults++) {
+        route->key[defaults] = parse(scene, shaping_key[defaults]);
+        for (int i = 0; i < ADDRESSES_MAX; i++)
+            route->templates[defaults][i] = parse(scene, shaping_texts[defaults][i]);
+    }
+}
+
+static void draw_sink(struct dice *dice, struct sink_manner *manner)
+{
+    static const size_t windows[] = {1, 3, 20, 300};
+
+    manner->window = windows[dice_below(dice, 4)];
+    manner->written_a_time = dice_percent(dice, 50) ? 1000 : 1 + (size_t)dice_below(dice, 8);
+    manner->gathers = dice_percent(dice, 50);
+    manner->in_order = dice_percent(dice, 60);
+    manner->confirm_ms = dice_percent(dice, 20) ? 500 : dice_between(dice, 0, 10);
+    manner->refuses = dice_percent(dice, 30) ? 5 : 0;
+}
+
+static void draw_source(struct dice *dice, struct source_manner *manner)
+{
+    manner->slice = 1 + (size_t)dice_below(dice, 64);
+    manner->commit_ms = dice_percent(dice, 50) ? 1000 : dice_between(dice, 20, 1000);
+    manner->shuffles = dice_percent(dice, 30);
+    manner->patience_ms = dice_percent(dice, 30) ? dice_between(dice, 500, 8000) : 0;
+    manner->pins = dice_percent(dice, 60);
+    manner->begins_unknown = dice_percent(dice, 30);
+}
+
+static void draw_route(struct scene *scene, struct route *route)
+{
+    struct dice *dice = &scene->sim->dice;
+    uint32_t number = (uint32_t)(route - scene->routes);
+
+    route->scene = scene;
+    snprintf(route->name, sizeof route->name, "route%u", number);
+    route->kind = (enum source_kind)dice_below(dice, SOURCE_KINDS);
+    draw_sink(dice, &route->sink_manner);
+    draw_source(dice, &route->source_manner);
+    shape(scene, route);
+    route->lanes = 1 + (unsigned)dice_below(dice, LANES_MAX);
+    route->credit_messages = dice_percent(dice, 20) ? 1000 : dice_between(dice, 1, 50);
+    route->credit_bytes = dice_percent(dice, 30) ? 4000 : 1 << 20;
+    route->len_max = dice_percent(dice, 10) ? 3000 : 200;
+    route->sink = sink_broker_new(scene->sim, number);
+    route->log = log_broker_new(scene->sim, 1 + (unsigned)dice_below(dice, LOG_PARTITIONS_MAX),
+                                route->source_manner.begins_unknown);
+    route->queue = queue_broker_new(scene->sim, route->source_manner.shuffles);
+}
+
+static void add_berths(struct scene *scene, struct route *route)
+{
+    for (size_t p = 0; p < scene->process_count; p++) {
+        for (unsigned lane = 0; lane < route->lanes; lane++) {
+            struct berth *berth = &scene->berths[scene->berth_count++];
+
+            *berth = (struct berth){.scene = scene, .process = &scene->processes[p], .route = route, .lane = lane};
+            berth->slot =
+                ledger_add_slot(scene->ledger, route->credit_messages, route->credit_bytes, route->kind != SOURCE_LOG);
+        }
+    }
+}
+
+struct scene *scene_new(struct sim *sim)
+{
+    struct scene *scene = world_alloc(1, sizeof *scene);
+    struct dice *dice = &sim->dice;
+
+    scene->sim = sim;
+    scene->ledger = sim->ledger = ledger_new(sim);
+    scene->arena = arena_new();
+    scene->process_count = 1 + (size_t)dice_below(dice, PROCESSES_MAX);
+    scene->route_count = 1 + (size_t)dice_below(dice, ROUTES_MAX);
+    for (size_t i = 0; i < scene->route_count; i++) {
+        draw_route(scene, &scene->routes[i]);
+        add_berths(scene, &scene->routes[i]);
+    }
+    scene->to_produce = (uint32_t)dice_between(dice, 20, 300);
+    scene->faults_until_ms = sim->now_ms + dice_between(dice, 1000, 30000);
+    scene->fault_every_ms = 50u << dice_below(dice, 8); /* 50 ms to 6.4 s */
+    scene->has_shapeless = dice_percent(dice, 15);
+    scene->producer = (struct event){.run = producer_due, .ctx = scene};
+    scene->faults = (struct event){.run = faults_due, .ctx = scene};
+    fleet_begin(scene);
+    sim_plan(sim, &scene->producer, sim->now_ms);
+    sim_plan(sim, &scene->faults, sim->now_ms + dice_between(dice, 0, 2 * scene->fault_every_ms));
+    return scene;
+}

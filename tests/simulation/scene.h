@@ -1,0 +1,103 @@
+/* scene.h: what takes part in a run: brokers, routes, processes, and the places of lanes in them. Drawn from the seed. */
+#ifndef BAILEY_SIM_SCENE_H
+#define BAILEY_SIM_SCENE_H
+
+#include "content.h"
+#include "core/lane.h"
+#include "ledger.h"
+#include "link.h"
+#include "process.h"
+
+enum source_kind { SOURCE_LOG, SOURCE_QUEUE, SOURCE_EACH, SOURCE_KINDS };
+
+/* How the sink's connector and its broker behave on a route. */
+struct sink_manner {
+    size_t window;         /* most that are unconfirmed */
+    size_t written_a_time; /* what leaves at once; the rest stays in the output for a moment */
+    bool gathers;          /* gives its confirms a turn later */
+    bool in_order;         /* the broker confirms in order */
+    int64_t confirm_ms;    /* at most, if it is not slow */
+    unsigned refuses;      /* percent of messages that are refused once, for no reason */
+};
+
+/* How the source's connector and its broker behave. */
+struct source_manner {
+    size_t slice;        /* most that is handed over at once */
+    int64_t commit_ms;   /* log */
+    bool shuffles;       /* queue: what comes back is in another order */
+    int64_t patience_ms; /* queue: the connector hands back what is unsettled for that long; 0: never */
+    bool pins;           /* its messages point into its buffers */
+    bool begins_unknown; /* log: there is no committed position at first */
+};
+
+struct route {
+    struct scene *scene;
+    char name[16];
+    enum source_kind kind;
+    struct log_broker *log;
+    struct queue_broker *queue;
+    struct sink_broker *sink;
+    struct source_manner source_manner;
+    struct sink_manner sink_manner;
+    struct shaping shaping;
+    unsigned lanes; /* of each process */
+    int64_t credit_messages, credit_bytes;
+    uint16_t len_max;
+    struct template *key[2];                      /* without and with defaults */
+    struct template *templates[2][ADDRESSES_MAX]; /* the same */
+};
+
+/* The place of a lane in a process. */
+struct berth {
+    struct scene *scene;
+    struct process *process;
+    struct route *route;
+    unsigned lane;
+    uint32_t slot;        /* in the ledger */
+    struct lane *running; /* NULL: none */
+    struct lane_status *status;
+    bool has_ended, is_draining;
+    struct event event; /* free what has ended, begin anew */
+};
+
+enum { ROUTES_MAX = 3, PROCESSES_MAX = 3, LANES_MAX = 3, BERTHS_MAX = ROUTES_MAX * PROCESSES_MAX * LANES_MAX };
+
+struct scene {
+    struct sim *sim;
+    struct ledger *ledger;
+    struct route routes[ROUTES_MAX];
+    size_t route_count;
+    struct process processes[PROCESSES_MAX];
+    struct event restarts[PROCESSES_MAX];
+    bool ends[PROCESSES_MAX]; /* the process ends when its lanes have */
+    size_t process_count;
+    struct berth berths[BERTHS_MAX];
+    size_t berth_count;
+    struct event producer, faults;
+    uint32_t to_produce;
+    int64_t faults_until_ms;
+    unsigned fault_every_ms;
+    bool has_shapeless; /* of some messages the templates cannot be filled, until the calm */
+    bool is_over;       /* nothing begins anew */
+    struct arena *arena;
+    uint64_t crashes, fault_count;
+};
+
+/* Draw the scene of `sim`'s seed, and begin. */
+struct scene *scene_new(struct sim *sim);
+
+/* Something goes wrong (faults.c): draw what. */
+void fault_strike(struct scene *scene);
+/* All that is broken works again. */
+void fault_cease(struct scene *scene);
+
+/* ---- Processes and lanes (fleet.c) ---- */
+void fleet_begin(struct scene *scene);
+void berth_drain(struct berth *berth);
+void berth_stop(struct berth *berth);
+/* Drain or stop all lanes of a process, and end it. */
+void fleet_end(struct scene *scene, struct process *process, bool drain);
+/* No process is left. */
+bool fleet_is_gone(const struct scene *scene);
+
+#endif

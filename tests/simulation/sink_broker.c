@@ -1,0 +1,179 @@
+/* sink_broker.c: stores at once, answers later. */
+#include "sink_broker.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { SLOW_MS = 4000 };
+
+struct answer {
+    uint64_t tag;
+    uint32_t refusal; /* enum bailey_error_kind; 0: it is stored */
+};
+
+struct session {
+    struct sink_broker *broker;
+    const struct sink_manner *manner;
+    struct link *link;
+    struct session *next;
+    struct answer *answers; /* that are due, in the order of publishing */
+    size_t count, cap;
+    struct event event;
+};
+
+struct sink_broker {
+    struct sim *sim;
+    uint32_t number;
+    struct session *sessions;
+    bool is_blocked, is_slow;
+};
+
+/* ---- Answers ---- */
+
+static void plan_answer(struct session *session)
+{
+    struct sim *sim = session->broker->sim;
+    int64_t most = session->broker->is_slow ? SLOW_MS : session->manner->confirm_ms;
+
+    if (session->count > 0 && session->event.place == 0)
+        sim_plan(sim, &session->event, sim->now_ms + dice_between(&sim->dice, 0, most));
+}
+
+static void send_answer(struct session *session, const struct answer *answer, bool multiple)
+{
+    link_to_client(session->link, (struct frame){.kind = answer->refusal ? SINK_REFUSE : SINK_CONFIRM,
+                                                 .flags = multiple,
+                                                 .a = answer->refusal,
+                                                 .d = answer->tag});
+}
+
+static void drop_answers(struct session *session, size_t first, size_t count)
+{
+    session->count -= count;
+    memmove(session->answers + first, session->answers + first + count,
+            (session->count - first) * sizeof *session->answers);
+}
+
+/* Those that are stored, from the oldest on, by one frame. False: the oldest is refused. */
+static bool answer_together(struct session *session)
+{
+    size_t count = 0, most = 1 + dice_below(&session->broker->sim->dice, session->count);
+
+    while (count < most && session->answers[count].refusal == 0)
+        count++;
+    if (count == 0)
+        return false;
+    send_answer(session, &session->answers[count - 1], count > 1);
+    drop_answers(session, 0, count);
+    return true;
+}
+
+static void answer_due(struct event *event)
+{
+    struct session *session = event->ctx;
+    struct dice *dice = &session->broker->sim->dice;
+
+    if (!session->manner->in_order) {
+        for (uint64_t some = 1 + dice_below(dice, session->count); some > 0; some--) {
+            size_t which = (size_t)dice_below(dice, session->count);
+
+            send_answer(session, &session->answers[which], false);
+            drop_answers(session, which, 1);
+        }
+    } else if (!answer_together(session)) {
+        send_answer(session, &session->answers[0], false);
+        drop_answers(session, 0, 1);
+    }
+    plan_answer(session);
+}
+
+/* ---- Publishing ---- */
+
+static uint32_t refusal_of(struct session *session, const struct frame *frame)
+{
+    struct sim *sim = session->broker->sim;
+    const struct content *content = ledger_content(sim->ledger, (uint32_t)frame->a);
+
+    if (sim->is_calm)
+        return 0;
+    if (content->nature == NATURE_POISON)
+        return BAILEY_ERR_PERMANENT;
+    if (content->nature == NATURE_FLAKY && dice_percent(&sim->dice, 70))
+        return dice_percent(&sim->dice, 50) ? BAILEY_ERR_TRANSIENT : BAILEY_ERR_CONFIG;
+    return dice_percent(&sim->dice, session->manner->refuses) ? BAILEY_ERR_TRANSIENT : 0;
+}
+
+static void on_frame(void *ctx, const struct frame *frame)
+{
+    struct session *session = ctx;
+    struct sink_broker *broker = session->broker;
+    struct answer answer = {frame->d, 0};
+
+    if (frame->a < broker->sim->ledger->message_count)
+        answer.refusal = refusal_of(session, frame);
+    sim_note(broker->sim,
+             answer.refusal ? "sink: refuses message %llu of handout %llu" : "sink: has message %llu of handout %llu",
+             frame->a, frame->b);
+    if (answer.refusal == 0)
+        ledger_stored(broker->sim->ledger, broker->number, (uint32_t)frame->a, (uint32_t)frame->b, frame->c,
+                      frame->flags != 0);
+    WORLD_ROOM(session->answers, session->count, session->cap);
+    session->answers[session->count++] = answer;
+    plan_answer(session);
+}
+
+static void on_gone(void *ctx)
+{
+    struct session *session = ctx, **at = &session->broker->sessions;
+
+    while (*at != session)
+        at = &(*at)->next;
+    *at = session->next;
+    sim_cancel(session->broker->sim, &session->event);
+    free(session->answers);
+    free(session);
+}
+
+static const struct link_server server_ops = {.frame = on_frame, .gone = on_gone};
+
+struct link *sink_broker_connect(struct sink_broker *broker, const struct berth *berth, const struct link_client *ops,
+                                 void *client)
+{
+    struct session *session;
+
+    process_step(berth->process);
+    session = world_alloc(1, sizeof *session);
+    *session = (struct session){.broker = broker, .manner = &berth->route->sink_manner, .next = broker->sessions};
+    session->event = (struct event){.run = answer_due, .ctx = session};
+    session->link = link_open(berth->process, ops, client, &server_ops, session);
+    broker->sessions = session;
+    link_to_client(session->link, (struct frame){.kind = SINK_READY});
+    if (broker->is_blocked)
+        link_to_client(session->link, (struct frame){.kind = SINK_BLOCKED});
+    return session->link;
+}
+
+/* ---- The broker ---- */
+
+void sink_broker_block(struct sink_broker *broker, bool blocked)
+{
+    if (broker->is_blocked == blocked)
+        return;
+    broker->is_blocked = blocked;
+    sim_note(broker->sim, blocked ? "sink %llu: is blocked" : "sink %llu: is unblocked", broker->number, 0);
+    for (struct session *session = broker->sessions; session != NULL; session = session->next)
+        link_to_client(session->link, (struct frame){.kind = blocked ? SINK_BLOCKED : SINK_UNBLOCKED});
+}
+
+void sink_broker_slow(struct sink_broker *broker, bool slow)
+{
+    broker->is_slow = slow;
+}
+
+struct sink_broker *sink_broker_new(struct sim *sim, uint32_t number)
+{
+    struct sink_broker *broker = world_alloc(1, sizeof *broker);
+
+    *broker = (struct sink_broker){.sim = sim, .number = number};
+    return broker;
+}
