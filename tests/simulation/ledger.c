@@ -278,8 +278,8 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
     sim_note(ledger->sim,
              ended->outcome == BAILEY_ACCEPTED ? "lane %llu: accepts handout %llu" : "lane %llu: releases handout %llu",
              slot, number);
-    REQUIRE(ledger, !handout->is_lost, "message %u, handout %u: settled at a source that does not know it", message,
-            number);
+    REQUIRE(ledger, !handout->is_lost && ledger->slots[slot].source_is_open,
+            "message %u, handout %u: settled at a source that does not know it, or is closing", message, number);
     REQUIRE(ledger, handout->state != HANDOUT_ENDED,
             "message %u, handout %u: settled twice, or after it was taken away", message, number);
     if (ended->outcome == BAILEY_ACCEPTED)
