@@ -571,7 +571,8 @@ static void dial(struct stomp_connection *conn)
     snprintf(conn->address, sizeof conn->address, strchr(url.host, ':') ? "[%s]:%u" : "%s:%u", url.host, url.port);
     conn->state = STOMP_DIALING;
     conn->appended = 0;
-    conn->parser = (struct stomp_parser){.escapes = STOMP_ESCAPES_NONE, .body_max = conn->body_max};
+    /* Of an ERROR before CONNECTED nobody knows the version; CONNECTED itself is read without escapes. */
+    conn->parser = (struct stomp_parser){.escapes = STOMP_ESCAPES_LENIENT, .body_max = conn->body_max};
     conn->frame = STOMP_FRAME_OTHER;
     conn->connect_sent = false;
     websocket.path = url.path;

@@ -14,9 +14,12 @@ def wait_flow(flow, gateway, timeout=40):
           lambda: f"not all routes flow: {gateway.ready_report()}\n{gateway.process.tail()}")
 
 
-def finish(flow, gateway, marked=()):
-    """`marked`: routes on which nothing but lost connections may have caused a duplicate, and so each says that it may be one."""
+def finish(flow, gateway, marked=(), mend=None):
+    """`marked`: routes on which nothing but lost connections may have caused a duplicate, and so each says that it may be one.
+    `mend`: see killed_three_times()."""
     flow.finish_flow()
+    if mend is not None:
+        mend()
     flow.wait_settled(gateway)
     gateway.term()
     tallies = flow.tallies()

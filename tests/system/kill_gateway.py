@@ -15,8 +15,10 @@ def resume(flow, gateway):
     return time.monotonic() - began
 
 
-def killed_three_times(rig, flow, rate, warm=500, brokers=None):
-    """In full flow, after `warm` messages on each route, with at least one in doubt on each. What it did, in words."""
+def killed_three_times(rig, flow, rate, warm=500, brokers=None, resume_seconds=RESUME_SECONDS, mend=None):
+    """In full flow, after `warm` messages on each route, with at least one in doubt on each. What it did, in words.
+
+    `mend` is called when the flow has ended: what a broker needs before it gives out all that it has."""
     gateway = rig.gateway({"brokers": brokers or {}, "routes": flow.routes}).wait_ready()
     flow.start_flow(rate)
     doubts, resumed = [], []
@@ -29,11 +31,13 @@ def killed_three_times(rig, flow, rate, warm=500, brokers=None):
         doubts.append("+".join(str(int(doubt[route])) for route in flow.names))
         resumed.append(resume(flow, gateway))
     flow.finish_flow()
+    if mend is not None:
+        mend()
     flow.wait_settled(gateway)
     gateway.term()
     tallies = flow.tallies()
     assert_nothing_lost(tallies)
-    assert max(resumed) <= RESUME_SECONDS, f"took {max(resumed):.1f} s to move messages again"
+    assert max(resumed) <= resume_seconds, f"took {max(resumed):.1f} s to move messages again"
     duplicates = ", ".join(f"{route} {t.duplicates}" for route, t in tallies.items())
     return (f"in doubt at the kills ({'+'.join(flow.names)}) {', '.join(doubts)}; 0 of {flow.count} lost; "
             f"duplicates: {duplicates}; moving again after {', '.join(f'{s:.1f}' for s in resumed)} s")

@@ -20,11 +20,6 @@ def story_killed_and_restarted(rig):
     return killed_and_restarted(rig, flow, RATE, {"a": rig.activemq, "t": rig.artemis, "rs": rig.rabbit})
 
 
-def told(flow):
-    """Routes whose source tells of each message that it comes again. After a reset Artemis does so of the first only."""
-    return [name for name in flow.names if name[0] != "t"]
-
-
 def half_open(gateway, flow, letter, proxy):
     """Seconds until the routes that use the broker are seen to be down, and until all flows again."""
     touched = {name for name in flow.names if letter in name}
@@ -46,7 +41,7 @@ def story_half_open(rig):
     gateway = rig.gateway({"brokers": brokers, "routes": flow.routes}).wait_ready()
     flow.start_flow(RATE)
     found = [half_open(gateway, flow, letter, proxy) for letter, proxy in proxies.items()]
-    return f"found with heart-beats of {HEARTBEAT} s: {', '.join(found)}; {finish(flow, gateway, marked=told(flow))}"
+    return f"found with heart-beats of {HEARTBEAT} s: {', '.join(found)}; {finish(flow, gateway, marked=flow.names, mend=rig.artemis.restart)}"
 
 
 def story_slow_network(rig):
@@ -66,4 +61,4 @@ def story_slow_network(rig):
         proxy.cut()
     gateway.wait_ready(20)
     wait_flow(flow, gateway)
-    return f"no end was opened again until the cut; {finish(flow, gateway, marked=told(flow))}"
+    return f"no end was opened again until the cut; {finish(flow, gateway, marked=flow.names, mend=rig.artemis.restart)}"

@@ -125,8 +125,8 @@ static void a_refused_login_is_told_and_shows_no_secret(void **state)
     (void)state;
     stomp_rig_init(&rig);
     start();
-    stomp_peer_say(&peer, "ERROR\nmessage:Bad CONNECT\n\nAccess refused for user with SECRET\n");
-    stomp_rig_down(&rig, "Bad CONNECT: Access refused for user with ******");
+    stomp_peer_say(&peer, "ERROR\nmessage:Bad\\c CONNECT\n\nAccess refused for user with SECRET\n");
+    stomp_rig_down(&rig, "Bad: CONNECT: Access refused for user with ******");
     stomp_peer_gone(&peer);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5"); /* it tries again by itself */
     stomp_rig_state(&rig, LANE_RUNNING);

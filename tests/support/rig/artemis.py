@@ -104,6 +104,12 @@ class Artemis(JavaBroker):
                 f"-Djava.security.auth.login.config={instance}/etc/login.config", "-cp", f"{home}/lib/artemis-boot.jar",
                 "org.apache.activemq.artemis.boot.Artemis", "run"]
 
+    def restart(self):
+        """It loses sight of a message now and then whose consumer's connection dies while it is being delivered: then it counts it
+        as being delivered for ever, to nobody, until it is started again."""
+        self.process.kill()
+        self.start()
+
     def count(self, queue):
         """Messages in the queue, by a management message. 0 if there is no such queue."""
         answer = self.stomp.ask("activemq.management", "/topic/answers",

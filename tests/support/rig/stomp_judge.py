@@ -121,21 +121,23 @@ class StompJudge:
         return Sender(self, *self.connect(), timeout)
 
     def drain(self, destination, count=0, timeout=60, quiet=0.3):
-        """Take messages out of a queue, acknowledging each by itself, until `count` came and it is empty. More come back if
-        there are more."""
+        """Take messages out of /queue/..., acknowledging each by itself, until `count` came and it is empty, by the broker's own
+        count: a pause of `quiet` seconds proves nothing on a loaded machine. More come back if there are more."""
         connection, listener = self.connect()
         name, value = PREFETCH[self.dialect]
-        connection.subscribe(destination, id="1", ack="client-individual", headers={name: value})
+        connection.subscribe(destination, id="1", ack="client-individual", headers={name: value, "receipt": "begin"})
+        listener.wait(lambda: listener.receipts, timeout, f"subscribing to {destination}")  # RabbitMQ: or UNSUBSCRIBE may be too early
         messages, deadline = [], time.monotonic() + timeout
         while True:
             frames = self._next(listener, quiet)
             for frame in frames:
                 messages.append(StompMessage(frame.body or b"", frame.headers))
                 connection.ack(frame.headers["ack"])
-            if not frames and (len(messages) >= count or time.monotonic() >= deadline):
+            if not frames and (time.monotonic() >= deadline or
+                               (len(messages) >= count and self.count(destination[len("/queue/"):]) == 0)):
                 break
         connection.unsubscribe("1", receipt="end")
-        listener.wait(lambda: listener.receipts, timeout, f"draining {destination}")
+        listener.wait(lambda: listener.receipts == 2, timeout, f"draining {destination}")
         close(connection, listener)
         assert len(messages) >= count, f"{len(messages)} of {count} messages came to {destination} within {timeout:g} s"
         return messages
