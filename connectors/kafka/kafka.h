@@ -111,6 +111,9 @@ extern const struct bailey_option kafka_source_options[], kafka_sink_options[];
 /* Zeroed memory; the process ends when there is none. */
 void *kafka_alloc(size_t count, size_t size);
 
+/* Tells lists of texts apart; the same on every machine. Not against somebody who wants two to be alike. */
+uint32_t kafka_hash(const char *const *texts, size_t count);
+
 /* `text` as a name that Kafka accepts ([a-zA-Z0-9._-]); a changed or shortened one gets a hash of the whole, so that
  * different texts stay different. `out` has room for `size` >= 32 bytes. */
 void kafka_safe_name(char *out, size_t size, const char *text);

@@ -30,7 +30,7 @@ static const struct owned owned_properties[] = {
     {"offset.store.path", BY_SETTLING},
     {"auto.offset.reset", "use the source's options start and on_offset_lost"},
     {"group.id", "use the source's option group"},
-    {"group.instance.id", "it is made from instance, route and lane"},
+    {"group.instance.id", "it is made from instance, route, lane and topics"},
     {"group.protocol", "bailey depends on the classic protocol with static membership"},
     {"group.remote.assignor", "bailey depends on the classic protocol with static membership"},
     {"partition.assignment.strategy", "use the source's option assignment"},
@@ -85,10 +85,22 @@ void *kafka_alloc(size_t count, size_t size)
     return memory;
 }
 
+uint32_t kafka_hash(const char *const *texts, size_t count)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+
+    for (size_t i = 0; i < count; i++) {
+        if (i > 0) /* "a", "bc" is not "ab", "c" */
+            hash *= 16777619u;
+        for (const char *p = texts[i]; *p != '\0'; p++)
+            hash = (hash ^ (unsigned char)*p) * 16777619u;
+    }
+    return hash;
+}
+
 void kafka_safe_name(char *out, size_t size, const char *text)
 {
-    enum { HASH_LEN = 9 };       /* "-" and 8 digits */
-    uint32_t hash = 2166136261u; /* FNV-1a */
+    enum { HASH_LEN = 9 }; /* "-" and 8 digits */
     bool changed = false;
     size_t len = 0, room = size - 1 - HASH_LEN;
 
@@ -96,14 +108,13 @@ void kafka_safe_name(char *out, size_t size, const char *text)
         unsigned char c = (unsigned char)*p;
         bool good = c < 128 && (isalnum(c) || c == '.' || c == '_' || c == '-');
 
-        hash = (hash ^ c) * 16777619u;
         changed |= !good || len == room;
         if (len < room)
             out[len++] = good ? (char)c : '_';
     }
     out[len] = '\0';
     if (changed)
-        snprintf(out + len, size - len, "-%08x", hash);
+        snprintf(out + len, size - len, "-%08x", kafka_hash(&text, 1));
 }
 
 bool kafka_topic_name_valid(const char *name, size_t len)

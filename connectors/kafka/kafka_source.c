@@ -399,10 +399,13 @@ static bool configure(struct kafka_source *source, const struct kafka_broker *br
 {
     const struct kafka_source_settings *settings = source->settings;
     const struct bailey_port *port = source->port;
-    char text[512], member[200];
+    char text[512], name[180], member[200];
 
     snprintf(text, sizeof text, "%s-%s-%u", port->instance, port->route, port->lane);
-    kafka_safe_name(member, sizeof member, text);
+    kafka_safe_name(name, sizeof name, text);
+    /* A static member that comes back gets its old partitions at once, even if it asks for other topics now: with other
+     * topics it is another member, and the old one's session ends by itself. */
+    snprintf(member, sizeof member, "%s-%08x", name, kafka_hash(settings->topics.items, settings->topics.count));
     rd_kafka_conf_set_rebalance_cb(conf, kafka_rebalance_cb);
     return kafka_conf_set(conf, "group.id", source->group, err) &&
            kafka_conf_set(conf, "group.instance.id", member, err) &&
