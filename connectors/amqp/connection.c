@@ -108,31 +108,7 @@ const char *amq_connection_blocked(const struct amq_connection *conn)
 
 void amq_connection_pin(struct amq_connection *conn, struct bailey_message *msg)
 {
-    if (conn->first_pin == conn->pin_count)
-        conn->first_pin = conn->pin_count = 0;
-    if (conn->pin_count == conn->pin_cap) {
-        conn->pin_cap = conn->pin_cap ? conn->pin_cap * 2 : 16;
-        conn->pins = realloc(conn->pins, conn->pin_cap * sizeof *conn->pins);
-        if (conn->pins == NULL)
-            abort();
-    }
-    conn->pins[conn->pin_count++] = (struct pin){bailey_message_ref(msg), conn->appended};
-}
-
-static void release_pins(struct amq_connection *conn)
-{
-    uint64_t written;
-
-    if (conn->first_pin == conn->pin_count)
-        return;
-    written = conn->transport == NULL ? conn->appended : amq_connection_written(conn);
-    while (conn->first_pin < conn->pin_count && conn->pins[conn->first_pin].end <= written)
-        bailey_message_unref(conn->pins[conn->first_pin++].msg);
-    if (conn->first_pin >= 64 && conn->first_pin * 2 >= conn->pin_count) { /* never empty under load: move it down */
-        memmove(conn->pins, conn->pins + conn->first_pin, (conn->pin_count - conn->first_pin) * sizeof *conn->pins);
-        conn->pin_count -= conn->first_pin;
-        conn->first_pin = 0;
-    }
+    bailey_transport_pin(conn->transport, msg);
 }
 
 bool amq_connection_send(struct amq_connection *conn, uint16_t channel, amqp_method_number_t id, void *method)
@@ -206,7 +182,6 @@ static void drop_transport(struct amq_connection *conn)
     bailey_transport_close(conn->transport);
     conn->transport = NULL;
     conn->life++;
-    release_pins(conn);
     bailey_timer_stop(host_of(conn), &conn->timer);
     amq_renew_stop(conn);
     bailey_again_stop(host_of(conn), &conn->breaking);
@@ -346,7 +321,6 @@ static size_t on_data(void *ctx, const uint8_t *data, size_t len)
             return 0;
         amq_connection_not_amqp(conn, data, len);
     }
-    release_pins(conn);
     while (conn->broken.kind == BAILEY_ERR_NONE) {
         struct amq_frame frame;
         const char *why;
@@ -369,7 +343,6 @@ static void on_writable(void *ctx)
 {
     struct amq_connection *conn = ctx;
 
-    release_pins(conn);
     if (conn->state == CONN_OPEN)
         amq_channels_writable(conn);
 }
@@ -381,7 +354,6 @@ static void beat(struct amq_connection *conn)
     static const uint8_t heartbeat[] = {AMQ_FRAME_HEARTBEAT, 0, 0, 0, 0, 0, 0, AMQ_FRAME_END};
     int64_t now = bailey_now_ms(host_of(conn)), tick = conn->heartbeat_ms / 4;
 
-    release_pins(conn);
     if (now - bailey_transport_last_read_ms(conn->transport) >= 2 * conn->heartbeat_ms) {
         struct bailey_error err = {0};
 
@@ -514,7 +486,6 @@ static void conn_free(struct amq_connection *conn)
     bailey_again_stop(host_of(conn), &conn->breaking);
     count_expected(conn, false);
     empty_amqp_pool(&conn->pool);
-    free(conn->pins);
     free(conn->slots);
     free(conn);
 }

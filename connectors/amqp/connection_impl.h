@@ -13,11 +13,6 @@ struct channel_slot {
     bool used;
 };
 
-struct pin {
-    struct bailey_message *msg;
-    uint64_t end; /* offset in the output after its last byte */
-};
-
 struct amq_connection {
     struct amq_broker *broker;
     struct amq_connection *next;
@@ -56,8 +51,6 @@ struct amq_connection {
     struct amq_channel *dirty;
 
     uint64_t appended, written_at_loss;
-    struct pin *pins; /* [first_pin, pin_count) */
-    size_t first_pin, pin_count, pin_cap;
     amqp_pool_t pool;
 };
 

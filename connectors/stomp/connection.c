@@ -119,31 +119,7 @@ bool stomp_connection_full(const struct stomp_connection *conn)
 
 void stomp_connection_pin(struct stomp_connection *conn, struct bailey_message *msg)
 {
-    if (conn->first_pin == conn->pin_count)
-        conn->first_pin = conn->pin_count = 0;
-    if (conn->pin_count == conn->pin_cap) {
-        conn->pin_cap = conn->pin_cap ? conn->pin_cap * 2 : 16;
-        conn->pins = realloc(conn->pins, conn->pin_cap * sizeof *conn->pins);
-        if (conn->pins == NULL)
-            abort();
-    }
-    conn->pins[conn->pin_count++] = (struct stomp_pin){bailey_message_ref(msg), conn->appended};
-}
-
-static void release_pins(struct stomp_connection *conn)
-{
-    uint64_t written;
-
-    if (conn->first_pin == conn->pin_count)
-        return;
-    written = conn->transport == NULL ? conn->appended : stomp_connection_written(conn);
-    while (conn->first_pin < conn->pin_count && conn->pins[conn->first_pin].end <= written)
-        bailey_message_unref(conn->pins[conn->first_pin++].msg);
-    if (conn->first_pin >= 64 && conn->first_pin * 2 >= conn->pin_count) { /* never empty under load: move it down */
-        memmove(conn->pins, conn->pins + conn->first_pin, (conn->pin_count - conn->first_pin) * sizeof *conn->pins);
-        conn->pin_count -= conn->first_pin;
-        conn->first_pin = 0;
-    }
+    bailey_transport_pin(conn->transport, msg);
 }
 
 void stomp_connection_hold(struct stomp_connection *conn, bool held)
@@ -183,7 +159,6 @@ static void drop_transport(struct stomp_connection *conn)
     conn->transport = NULL;
     conn->is_held = false;
     conn->life++;
-    release_pins(conn);
     bailey_timer_stop(host_of(conn), &conn->timer);
     bailey_again_stop(host_of(conn), &conn->breaking);
     conn->broken = (struct bailey_error){0};
@@ -418,7 +393,6 @@ static size_t on_data(void *ctx, const uint8_t *data, size_t len)
     unsigned life = conn->life;
     size_t used = 0, took;
 
-    release_pins(conn);
     while (conn->broken.kind == BAILEY_ERR_NONE) {
         enum stomp_event event = stomp_parse(&conn->parser, data + used, len - used, &took);
 
@@ -454,7 +428,6 @@ static void on_writable(void *ctx)
 {
     struct stomp_connection *conn = ctx;
 
-    release_pins(conn);
     if (conn->state == STOMP_OPEN)
         conn->ops->writable(conn);
 }
@@ -494,7 +467,6 @@ static void beat(struct stomp_connection *conn)
 {
     int64_t now = bailey_now_ms(host_of(conn));
 
-    release_pins(conn);
     if (conn->receive_ms > 0 && !conn->is_held &&
         now - bailey_transport_last_read_ms(conn->transport) >= 2 * conn->receive_ms) {
         struct bailey_error err = {0};
@@ -605,7 +577,6 @@ void stomp_connection_fini(struct stomp_connection *conn, bool comes_back)
     struct stomp_broker *broker = conn->broker;
 
     drop_transport(conn);
-    free(conn->pins);
     if (comes_back)
         broker->vacant++;
     else

@@ -41,11 +41,6 @@ struct stomp_connection_ops {
 
 enum stomp_connection_state { STOMP_NONE, STOMP_DIALING, STOMP_HANDSHAKE, STOMP_OPEN, STOMP_CLOSING };
 
-struct stomp_pin {
-    struct bailey_message *msg;
-    uint64_t end; /* offset in the output after its last byte */
-};
-
 /* An ERROR frame: as much of it as is for people, and the receipt-id. */
 struct stomp_error {
     char message[512], body[512], receipt[32]; /* texts, cut */
@@ -81,8 +76,6 @@ struct stomp_connection {
     struct stomp_error *error; /* an ERROR frame that comes */
 
     uint64_t appended, written_at_loss;
-    struct stomp_pin *pins; /* [first_pin, pin_count) */
-    size_t first_pin, pin_count, pin_cap;
 };
 
 /* ---- Broker ---- */

@@ -29,6 +29,7 @@ static void transport_free(struct bailey_transport *t)
     websocket_free(t->ws);
     output_free(&t->output);
     output_free(&t->wire);
+    pins_free(&t->pins);
     free(t->input);
     free((char *)(uintptr_t)t->options.ca);
     free((char *)(uintptr_t)t->options.cert);
@@ -137,6 +138,7 @@ void bailey_transport_close(struct bailey_transport *t)
     assert(!t->closed);
     disconnect(t);
     t->closed = true;
+    pins_release(&t->pins, UINT64_MAX);
     bailey_again_stop(t->loop, &t->lose);
     if (t->busy == 0)
         transport_free(t);

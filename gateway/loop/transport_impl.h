@@ -6,6 +6,7 @@
 
 #include "loop/loop.h"
 #include "loop/output.h"
+#include "loop/pins.h"
 #include "loop/resolve.h"
 #include "loop/tls.h"
 #include "loop/websocket.h"
@@ -37,6 +38,8 @@ struct bailey_transport {
     size_t input_len, input_cap;
     struct output output; /* what the owner added */
     struct output wire;   /* WebSocket: what is written, made of that */
+    uint64_t added;       /* bytes that the owner has added so far */
+    struct pins pins;     /* messages that `output` refers to */
     int64_t last_read_ms, last_write_ms;
 
     struct bailey_timer connect_timer, attempt_timer;

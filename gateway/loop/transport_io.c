@@ -296,6 +296,7 @@ bool transport_write(struct bailey_transport *t)
         if (written > 0 && t->ws == NULL)
             t->last_write_ms = bailey_now_ms(t->loop);
     }
+    pins_release(&t->pins, t->added - t->output.len);
     if (t->wants_write || t->read_blocked)
         loop_watch_writable(t->watch);
     return true;
@@ -335,8 +336,9 @@ void transport_part(struct bailey_transport *t)
 
 /* ---- What the owner adds ---- */
 
-static void added(struct bailey_transport *t)
+static void added(struct bailey_transport *t, size_t len)
 {
+    t->added += len;
     if (t->output.len >= BAILEY_TRANSPORT_BACKLOG)
         t->was_full = true;
     if (t->state == UP && !t->wants_write)
@@ -351,20 +353,25 @@ uint8_t *bailey_transport_reserve(struct bailey_transport *t, size_t len)
 void bailey_transport_commit(struct bailey_transport *t, size_t len)
 {
     output_commit(&t->output, len);
-    added(t);
+    added(t, len);
 }
 
 void bailey_transport_append(struct bailey_transport *t, const void *data, size_t len)
 {
     output_append(&t->output, data, len);
-    added(t);
+    added(t, len);
+}
+
+void bailey_transport_pin(struct bailey_transport *t, struct bailey_message *msg)
+{
+    pins_add(&t->pins, msg, t->added);
 }
 
 void bailey_transport_end_message(struct bailey_transport *t, bool text)
 {
     if (t->ws != NULL)
         websocket_end_message(t->ws, &t->output, text);
-    added(t);
+    added(t, 0);
 }
 
 size_t bailey_transport_backlog(const struct bailey_transport *t)

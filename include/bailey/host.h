@@ -157,9 +157,12 @@ void bailey_transport_close(struct bailey_transport *transport);
 uint8_t *bailey_transport_reserve(struct bailey_transport *transport, size_t len);
 /* Keep the first `len` bytes of what was reserved last. */
 void bailey_transport_commit(struct bailey_transport *transport, size_t len);
-/* Append bytes: copied if short, else by reference; then they must stay until they are written or the transport is closed
- * (the body of a delivery does: it is the sink's until the broker's confirm, which comes after the last byte). */
+/* Append bytes: copied if short, else by reference; then they must stay until they are written or the transport is closed:
+ * follow with bailey_transport_pin(). */
 void bailey_transport_append(struct bailey_transport *transport, const void *data, size_t len);
+/* Keep `msg` alive until all that was added so far is written, or the transport is closed: whatever the peer says meanwhile (a
+ * confirm for what it cannot have read) must not free bytes that the output refers to. */
+void bailey_transport_pin(struct bailey_transport *transport, struct bailey_message *msg);
 
 /* What was added since the last call is one message of the WebSocket, all of which is added before a byte of it is sent:
  * without this call nothing is. `text`: it is UTF-8, which a peer may check; else binary. Does nothing where there is no
