@@ -3,9 +3,10 @@
 #include "loop/job.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <time.h>
+
+#include "loop/thread.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t arrived = PTHREAD_COND_INITIALIZER;
@@ -52,23 +53,6 @@ static void *help(void *unused)
     return NULL;
 }
 
-static bool start_thread(void)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, old;
-    bool started;
-
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
-    started = pthread_create(&thread, &attr, help, NULL) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return started;
-}
-
 void job_submit(struct bailey_job *job)
 {
     pthread_mutex_lock(&lock);
@@ -77,7 +61,7 @@ void job_submit(struct bailey_job *job)
     last = &job->next;
     queued++;
     if (queued > idle && threads < JOB_THREADS_MAX) {
-        if (start_thread())
+        if (thread_start(help, NULL))
             threads++;
         else if (threads == 0)
             abort(); /* no thread at all can be had: nothing could go on */

@@ -8,11 +8,11 @@
 #include <assert.h>
 #include <netdb.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop/loop.h"
+#include "loop/thread.h"
 
 struct look_up {
     struct bailey_task task;
@@ -160,23 +160,6 @@ static void *resolve(void *ctx)
     return NULL;
 }
 
-static bool start_thread(struct query *query)
-{
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, old;
-    bool started;
-
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
-    started = pthread_create(&thread, &attr, resolve, query) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return started;
-}
-
 /* ---- Look-ups, on the loop's thread ---- */
 
 static void finish(struct bailey_task *task)
@@ -210,7 +193,7 @@ static struct look_up *join(struct look_up *look_up, const char *name)
     query->waiting = look_up;
     if (query->running || threads == RESOLVE_NAMES_MAX)
         return NULL;
-    query->running = start_thread(query);
+    query->running = thread_start(resolve, query);
     threads += query->running;
     return query->running || threads > 0 ? NULL : take_waiting(query); /* else a thread that is there takes it next */
 }

@@ -11,8 +11,8 @@
  * A source pushes (bailey_receive) while bailey_room() > 0 and is told of each message once how it ended (settle).
  * A sink takes deliveries (send) and gives one verdict for each (bailey_confirm, bailey_refuse, bailey_hand_back).
  *
- * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. Append only; a new field raises the minor number, a new
- * meaning the major.
+ * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. Append only; a new field raises
+ * the minor number, a new meaning the major.
  */
 #ifndef BAILEY_CONNECTOR_H
 #define BAILEY_CONNECTOR_H
