@@ -1,304 +1,44 @@
 /* The scripted broker uses rabbitmq-c for its methods, so that the connector does not check itself. */
 #include "amqp_peer.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <netinet/tcp.h>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
-enum { PATIENCE_MS = 10000, CREDIT = 200 };
-
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* ---- The test's end of the lane ---- */
-
-static struct bridge *opening; /* the bridge whose lane opens its ends now */
-
-static bool own_source_open(void **self, void *broker, const void *settings, struct bailey_port *port,
-                            struct bailey_error *err)
-{
-    (void)broker, (void)settings, (void)err;
-    *self = opening;
-    opening->port = port;
-    bailey_up(port);
-    return true;
-}
-
-static void own_resume(void *self)
-{
-    (void)self;
-}
-
-static void own_settle(void *self, const struct bailey_settlement *ended, size_t count)
-{
-    struct bridge *bridge = self;
-
-    for (size_t i = 0; i < count; i++)
-        bridge->settled[bridge->settled_count++ % BRIDGE_MAX] = ended[i];
-}
-
-static void own_drain(void *self)
-{
-    bailey_drained(((struct bridge *)self)->port);
-}
-
-static void own_source_close(void *self)
-{
-    bailey_closed(((struct bridge *)self)->port);
-}
-
-static const struct bailey_option no_options[] = {{0}};
-
-static const struct bailey_source own_source = {
-    .options = no_options,
-    .open = own_source_open,
-    .resume = own_resume,
-    .settle = own_settle,
-    .drain = own_drain,
-    .close = own_source_close,
-};
-
-static size_t own_send(void *self, struct bailey_delivery *const batch[], size_t count)
-{
-    struct bridge *bridge = self;
-
-    for (size_t i = 0; i < count; i++) {
-        assert_true(bridge->taken_count < BRIDGE_MAX);
-        bridge->taken[bridge->taken_count++] = batch[i];
-        bridge->taken_in_all++;
-    }
-    return count;
-}
-
-static void own_sink_close(void *self)
-{
-    struct bridge *bridge = self;
-
-    bailey_hand_back(bridge->port, bridge->taken, bridge->taken_count, true);
-    bridge->taken_count = 0;
-    bailey_closed(bridge->port);
-}
-
-static const struct bailey_sink own_sink = {
-    .options = no_options,
-    .open = own_source_open,
-    .send = own_send,
-    .close = own_sink_close,
-};
-
-static bool give_broker(void *ctx, void **broker, struct bailey_error *err)
-{
-    (void)err;
-    *broker = ((struct bridge *)ctx)->broker;
-    return true;
-}
-
-static void on_ended(struct lane *lane, void *ctx)
-{
-    (void)lane;
-    ((struct bridge *)ctx)->ended = true;
-}
+static const struct end_rig_connector amqp = {
+    .broker_open = amq_broker_open, .broker_close = amq_broker_close, .source = &amq_source, .sink = &amq_sink};
 
 /* ---- Bridge ---- */
 
-static void listen_somewhere(struct bridge *bridge)
+static void open_bridge(struct bridge *bridge, enum bailey_role role, const void *settings)
 {
-    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
-
-    bridge->listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    assert_true(bridge->listener >= 0);
-    assert_int_equal(bind(bridge->listener, (struct sockaddr *)&at, sizeof at), 0);
-    assert_int_equal(listen(bridge->listener, 8), 0);
-    getsockname(bridge->listener, (struct sockaddr *)&at, &len);
-    snprintf(bridge->url, sizeof bridge->url, "amqp://user:SECRET@127.0.0.1:%u/shop", ntohs(at.sin_port));
-}
-
-static void open_bridge(struct bridge *bridge)
-{
-    struct bailey_error err = {0};
-
-    listen_somewhere(bridge);
+    *bridge = (struct bridge){0};
+    snprintf(bridge->url, sizeof bridge->url, "amqp://user:SECRET@127.0.0.1:%u/shop",
+             end_rig_init(&bridge->end, &amqp));
     bridge->urls[0] = bridge->url;
     bridge->broker_settings = (struct amq_broker_settings){
         .urls = {bridge->urls, 1}, .heartbeat_ms = 30000, .frame_max = 128 << 10, .max_message_size = 1 << 20};
-    bridge->loop = loop_new(&(struct loop_options){.seed = 7}, &err);
-    assert_non_null(bridge->loop);
-    assert_true(amq_broker_open(&bridge->broker, &bridge->broker_settings, "b", "test", bridge->loop, &err));
-    pthread_mutex_init(&bridge->status.lock, NULL);
-    bridge->options.route = "r";
-    bridge->options.instance = "test";
-    bridge->options.lanes = 1;
-    bridge->options.credit_messages = CREDIT;
-    bridge->options.credit_bytes = 4 << 20;
-    bridge->options.status = &bridge->status;
-    bridge->options.on_ended = on_ended;
-    bridge->options.ctx = bridge;
-    bridge->options.from.broker_name = bridge->options.to.broker_name = "b";
-    bridge->options.from.broker = bridge->options.to.broker = give_broker;
-    bridge->options.from.broker_ctx = bridge->options.to.broker_ctx = bridge;
-    bridge->lane = lane_new(bridge->loop, &bridge->options);
-    opening = bridge;
-    lane_start(bridge->lane);
+    end_rig_open(&bridge->end, role, &bridge->broker_settings, settings);
 }
 
 void bridge_open_sink(struct bridge *bridge, const struct amq_sink_settings *settings)
 {
-    *bridge = (struct bridge){.options = {.source = &own_source, .sink = &amq_sink, .to = {.settings = settings}}};
-    open_bridge(bridge);
+    open_bridge(bridge, BAILEY_SINK, settings);
 }
 
 void bridge_open_source(struct bridge *bridge, const struct amq_source_settings *settings)
 {
-    *bridge = (struct bridge){.options = {.source = &amq_source, .sink = &own_sink, .from = {.settings = settings}}};
-    open_bridge(bridge);
-}
-
-static bool has_ended(struct bridge *bridge)
-{
-    return bridge->ended;
-}
-
-void bridge_close(struct bridge *bridge)
-{
-    lane_stop(bridge->lane);
-    bridge_until(bridge, has_ended);
-    amq_broker_close(bridge->broker);
-    lane_free(bridge->lane);
-    for (int i = 0; i < 3; i++)
-        loop_turn(bridge->loop, 0);
-    loop_free(bridge->loop);
-    close(bridge->listener);
-    pthread_mutex_destroy(&bridge->status.lock);
-}
-
-void bridge_until(struct bridge *bridge, bool (*done)(struct bridge *bridge))
-{
-    int64_t end = clock_ms() + PATIENCE_MS;
-
-    while (!done(bridge)) {
-        if (clock_ms() > end)
-            fail_msg("the lane did not come to what was expected: %zu settled, refused %d transient %d permanent, "
-                     "state %d: %s",
-                     bridge->settled_count, (int)bridge->status.refused[BAILEY_ERR_TRANSIENT],
-                     (int)bridge->status.refused[BAILEY_ERR_PERMANENT], bridge->status.state, bridge->status.reason);
-        loop_turn(bridge->loop, 5);
-    }
-}
-
-void bridge_turn(struct bridge *bridge)
-{
-    for (int i = 0; i < 5; i++)
-        loop_turn(bridge->loop, 2);
-}
-
-struct bailey_message *bridge_message(struct bridge *bridge, const char *body)
-{
-    struct bailey_message *msg = bailey_message_new(bridge->port);
-
-    msg->body = bailey_message_copy(msg, body, strlen(body));
-    msg->group = 1;
-    msg->position = ++bridge->next_position;
-    return msg;
-}
-
-void bridge_push(struct bridge *bridge, struct bailey_message *msg)
-{
-    bailey_receive(bridge->port, &msg, 1);
-}
-
-static size_t wanted;
-static enum bailey_error_kind wanted_kind;
-
-static bool is_settled(struct bridge *bridge)
-{
-    return bridge->settled_count >= wanted;
-}
-
-void bridge_settled(struct bridge *bridge, size_t count)
-{
-    wanted = count;
-    bridge_until(bridge, is_settled);
-    assert_int_equal(bridge->settled_count, count);
-}
-
-static bool is_refused(struct bridge *bridge)
-{
-    return (size_t)bridge->status.refused[wanted_kind] >= wanted;
-}
-
-void bridge_refused(struct bridge *bridge, enum bailey_error_kind kind, int64_t count)
-{
-    wanted_kind = kind;
-    wanted = (size_t)count;
-    bridge_until(bridge, is_refused);
-    assert_int_equal(bridge->status.refused[kind], count);
-}
-
-static bool is_in_state(struct bridge *bridge)
-{
-    return bridge->status.state == (enum lane_state)wanted;
-}
-
-void bridge_state(struct bridge *bridge, enum lane_state state)
-{
-    wanted = state;
-    bridge_until(bridge, is_in_state);
-}
-
-static bool is_taken(struct bridge *bridge)
-{
-    return bridge->taken_in_all >= wanted;
-}
-
-void bridge_taken(struct bridge *bridge, size_t count)
-{
-    wanted = count;
-    bridge_until(bridge, is_taken);
-    assert_int_equal(bridge->taken_in_all, count);
-}
-
-void bridge_confirm(struct bridge *bridge, size_t count)
-{
-    struct bailey_delivery *batch[BRIDGE_MAX];
-
-    assert_true(count <= bridge->taken_count);
-    memcpy(batch, bridge->taken, count * sizeof *batch);
-    bridge->taken_count -= count;
-    memmove(bridge->taken, bridge->taken + count, bridge->taken_count * sizeof *batch);
-    bailey_confirm(bridge->port, batch, count);
+    open_bridge(bridge, BAILEY_SOURCE, settings);
 }
 
 /* ---- Peer: bytes and frames ---- */
 
 static void more_input(struct peer *peer)
 {
-    int64_t end = clock_ms() + PATIENCE_MS;
-    ssize_t got;
-
-    while ((got = recv(peer->fd, peer->in + peer->len, PEER_INPUT - peer->len, 0)) < 0) {
-        assert_true(errno == EAGAIN || errno == EINTR);
-        if (clock_ms() > end)
-            fail_msg("bailey says nothing");
-        loop_turn(peer->bridge->loop, 5);
-    }
-    if (got == 0)
-        fail_msg("bailey hung up");
-    peer->len += (size_t)got;
+    peer->len += end_rig_receive(&peer->bridge->end, peer->fd, peer->in + peer->len, PEER_INPUT - peer->len);
 }
 
 static void consume(struct peer *peer, size_t len)
@@ -309,18 +49,10 @@ static void consume(struct peer *peer, size_t len)
 
 void peer_accept(struct bridge *bridge, struct peer *peer)
 {
-    int64_t end = clock_ms() + PATIENCE_MS;
-
     *peer = (struct peer){.bridge = bridge, .in = malloc(PEER_INPUT), .held = malloc(PEER_INPUT)};
     assert_true(peer->in != NULL && peer->held != NULL);
     init_amqp_pool(&peer->pool, 4096);
-    while ((peer->fd = accept(bridge->listener, NULL, NULL)) < 0) {
-        if (clock_ms() > end)
-            fail_msg("bailey does not connect");
-        loop_turn(bridge->loop, 5);
-    }
-    fcntl(peer->fd, F_SETFL, O_NONBLOCK);
-    setsockopt(peer->fd, IPPROTO_TCP, TCP_NODELAY, &(int){1}, sizeof(int));
+    peer->fd = end_rig_accept(&bridge->end);
     while (peer->len < 8)
         more_input(peer);
     assert_memory_equal(peer->in, "AMQP\0\0\x09\x01", 8);
@@ -339,38 +71,13 @@ void peer_close(struct peer *peer)
 
 void peer_gone(struct peer *peer)
 {
-    int64_t end = clock_ms() + PATIENCE_MS;
-    ssize_t got;
-
-    while ((got = recv(peer->fd, peer->in, PEER_INPUT, 0)) != 0) {
-        if (got < 0 && errno == ECONNRESET)
-            break;
-        if (clock_ms() > end)
-            fail_msg("bailey does not hang up");
-        loop_turn(peer->bridge->loop, 5);
-    }
+    end_rig_hung_up(&peer->bridge->end, peer->fd);
     peer_close(peer);
 }
 
 void peer_send(struct peer *peer, const void *data, size_t len)
 {
-    const uint8_t *at = data;
-    int64_t end = clock_ms() + PATIENCE_MS;
-
-    while (len > 0) {
-        ssize_t sent = send(peer->fd, at, len, MSG_NOSIGNAL);
-
-        if (sent > 0) {
-            at += sent;
-            len -= (size_t)sent;
-            continue;
-        }
-        if (errno != EAGAIN)
-            return; /* it hung up: what comes next in the test will tell */
-        if (clock_ms() > end)
-            fail_msg("bailey does not read");
-        loop_turn(peer->bridge->loop, 5);
-    }
+    end_rig_send(&peer->bridge->end, peer->fd, data, len);
 }
 
 void peer_frame(struct peer *peer, int type, uint16_t channel, const void *payload, uint32_t len)

@@ -11,10 +11,9 @@
 #include <amqp_framing.h>
 
 #include "connectors/amqp/connection.h"
-#include "core/lane.h"
-#include "loop/loop.h"
+#include "end_rig.h"
 
-enum { PEER_INPUT = 4 << 20, BRIDGE_MAX = 256 };
+enum { PEER_INPUT = 4 << 20 };
 
 struct peer_options {
     uint16_t channel_max, heartbeat; /* 0: 2,047 channels, no heartbeat */
@@ -35,46 +34,15 @@ struct peer {
 };
 
 struct bridge {
-    struct bailey_host *loop;
-    int listener;
+    struct end_rig end;
     char url[96];
     const char *urls[1];
     struct amq_broker_settings broker_settings;
-    void *broker;
-    struct lane *lane;
-    struct lane_status status;
-    bool ended;
-    struct lane_options options;
-    uint64_t next_position;
-
-    /* The test's own end. */
-    struct bailey_port *port;
-    struct bailey_settlement settled[BRIDGE_MAX]; /* as a source */
-    size_t settled_count;
-    struct bailey_delivery *taken[BRIDGE_MAX]; /* as a sink: no verdict given yet */
-    size_t taken_count, taken_in_all;
 };
 
 /* An amqp sink behind a source of the test, or an amqp source before a sink of the test. `settings` must outlive it. */
 void bridge_open_sink(struct bridge *bridge, const struct amq_sink_settings *settings);
 void bridge_open_source(struct bridge *bridge, const struct amq_source_settings *settings);
-void bridge_close(struct bridge *bridge);
-
-/* Run the loop until `done` says so; fails the test after 10 s. */
-void bridge_until(struct bridge *bridge, bool (*done)(struct bridge *bridge));
-/* A few turns: enough for what is already there. */
-void bridge_turn(struct bridge *bridge);
-
-/* Sink: push a message into the lane; its position counts from 1. */
-void bridge_push(struct bridge *bridge, struct bailey_message *msg);
-struct bailey_message *bridge_message(struct bridge *bridge, const char *body);
-/* Wait until so many are settled, refused (by kind), or the lane is in that state. */
-void bridge_settled(struct bridge *bridge, size_t count);
-void bridge_refused(struct bridge *bridge, enum bailey_error_kind kind, int64_t count);
-void bridge_state(struct bridge *bridge, enum lane_state state);
-/* Source: wait for so many deliveries (in all); confirm the oldest `count`. */
-void bridge_taken(struct bridge *bridge, size_t count);
-void bridge_confirm(struct bridge *bridge, size_t count);
 
 /* ---- The broker's side ---- */
 

@@ -8,30 +8,15 @@
 #define STOMP_PEER_H
 
 #include "connectors/stomp/connection.h"
-#include "core/lane.h"
-#include "loop/loop.h"
+#include "end_rig.h"
 
-enum { STOMP_PEER_INPUT = 8 << 20, STOMP_RIG_MAX = 4096 };
+enum { STOMP_PEER_INPUT = 8 << 20 };
 
 struct stomp_rig {
-    struct bailey_host *loop;
-    int listener;
+    struct end_rig end;
     char url[96], second_url[96];
     const char *urls[2];
     struct stomp_broker_settings broker_settings; /* set by stomp_rig_init(), to be changed before the lane is opened */
-    void *broker;
-    struct lane *lane;
-    struct lane_status status;
-    bool ended;
-    struct lane_options options;
-    uint64_t next_position;
-
-    /* The test's own end. */
-    struct bailey_port *port;
-    struct bailey_settlement settled[STOMP_RIG_MAX]; /* as a source */
-    size_t settled_count;
-    struct bailey_delivery *taken[STOMP_RIG_MAX]; /* as a sink: no verdict given yet */
-    size_t taken_count, taken_in_all;
 };
 
 /* One connection of the peer. */
@@ -53,25 +38,6 @@ void stomp_rig_init(struct stomp_rig *rig);
 /* A stomp sink behind a source of the test, or a stomp source before a sink of the test. `settings` must outlive it. */
 void stomp_rig_open_sink(struct stomp_rig *rig, const struct stomp_sink_settings *settings);
 void stomp_rig_open_source(struct stomp_rig *rig, const struct stomp_source_settings *settings);
-void stomp_rig_close(struct stomp_rig *rig);
-
-/* Run the loop until `done` says so; fails the test after 10 s. */
-void stomp_rig_until(struct stomp_rig *rig, bool (*done)(struct stomp_rig *rig));
-/* A few turns: enough for what is already there. */
-void stomp_rig_turn(struct stomp_rig *rig);
-
-/* Sink: push a message into the lane; its position counts from 1. */
-struct bailey_message *stomp_rig_message(struct stomp_rig *rig, const char *body);
-void stomp_rig_push(struct stomp_rig *rig, struct bailey_message *msg);
-/* Wait until so many are settled, refused (by kind), or the lane is in that state. */
-void stomp_rig_settled(struct stomp_rig *rig, size_t count);
-void stomp_rig_refused(struct stomp_rig *rig, enum bailey_error_kind kind, int64_t count);
-void stomp_rig_state(struct stomp_rig *rig, enum lane_state state);
-/* Wait for the lane to be down for a reason with this text in it, and without SECRET. */
-void stomp_rig_down(struct stomp_rig *rig, const char *reason);
-/* Source: wait for so many deliveries (in all); confirm the oldest `count`. */
-void stomp_rig_taken(struct stomp_rig *rig, size_t count);
-void stomp_rig_confirm(struct stomp_rig *rig, size_t count);
 
 /* ---- The broker's side ---- */
 

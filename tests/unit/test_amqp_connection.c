@@ -6,7 +6,6 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -23,7 +22,7 @@ static struct peer peer;
 static void finish(void)
 {
     peer_close(&peer);
-    bridge_close(&bridge);
+    end_rig_close(&bridge.end);
 }
 
 static void send_start(const char *mechanisms)
@@ -36,10 +35,10 @@ static void send_start(const char *mechanisms)
 
 static void expect_reason(const char *text)
 {
-    bridge_state(&bridge, LANE_DOWN);
-    if (strstr(bridge.status.reason, text) == NULL)
-        fail_msg("reason is: %s", bridge.status.reason);
-    assert_null(strstr(bridge.status.reason, "SECRET"));
+    end_rig_state(&bridge.end, LANE_DOWN);
+    if (strstr(bridge.end.status.reason, text) == NULL)
+        fail_msg("reason is: %s", bridge.end.status.reason);
+    assert_null(strstr(bridge.end.status.reason, "SECRET"));
 }
 
 static void says_who_it_is_and_what_it_can(void **state)
@@ -76,7 +75,7 @@ static void a_wrong_password_is_told_and_not_shown(void **state)
     peer_gone(&peer);
     peer_open(&bridge, &peer, &usual); /* it tries again by itself */
     peer_open_publisher(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
     finish();
 }
 
@@ -151,14 +150,6 @@ static void a_frame_size_below_the_protocols_is_refused(void **state)
     finish();
 }
 
-static int64_t now_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void a_silent_broker_is_found_within_two_and_a_half_heartbeats(void **state)
 {
     struct peer_options options = {.heartbeat = 1};
@@ -168,18 +159,18 @@ static void a_silent_broker_is_found_within_two_and_a_half_heartbeats(void **sta
     bridge_open_sink(&bridge, &settings);
     peer_open(&bridge, &peer, &options);
     peer_open_publisher(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
-    began = now_ms();
+    end_rig_state(&bridge.end, LANE_RUNNING);
+    began = end_rig_clock_ms();
     expect_reason("silent for 2 s");
-    assert_in_range(now_ms() - began, 1500, 3200); /* 2.25 s, and what a busy machine adds */
-    assert_true(bridge.status.state == LANE_DOWN);
+    assert_in_range(end_rig_clock_ms() - began, 1500, 3200); /* 2.25 s, and what a busy machine adds */
+    assert_true(bridge.end.status.state == LANE_DOWN);
     peer_gone(&peer);
-    bridge_close(&bridge);
+    end_rig_close(&bridge.end);
 }
 
 static size_t beats;
 
-static bool beaten(struct bridge *b)
+static bool beaten(struct end_rig *b)
 {
     uint8_t frame[AMQ_FRAME_OVERHEAD];
     static const uint8_t beat[] = {8, 0, 0, 0, 0, 0, 0, 0xCE};
@@ -196,16 +187,16 @@ static bool beaten(struct bridge *b)
 static void heartbeats_keep_an_idle_connection(void **state)
 {
     struct peer_options options = {.heartbeat = 1};
-    int64_t began = now_ms();
+    int64_t began = end_rig_clock_ms();
 
     (void)state;
     bridge_open_sink(&bridge, &settings);
     peer_open(&bridge, &peer, &options);
     peer_open_publisher(&peer, 1);
     beats = 0;
-    bridge_until(&bridge, beaten);
-    assert_in_range(now_ms() - began, 1200, 5000); /* at least two an interval, and not many more */
-    assert_int_equal(bridge.status.state, LANE_RUNNING);
+    end_rig_until(&bridge.end, beaten);
+    assert_in_range(end_rig_clock_ms() - began, 1200, 5000); /* at least two an interval, and not many more */
+    assert_int_equal(bridge.end.status.state, LANE_RUNNING);
     finish();
 }
 
@@ -233,7 +224,7 @@ static void nonsense_on_an_open_connection_ends_it(void **state)
         bridge_open_sink(&bridge, &settings);
         peer_open(&bridge, &peer, &usual);
         peer_open_publisher(&peer, 1);
-        bridge_state(&bridge, LANE_RUNNING);
+        end_rig_state(&bridge.end, LANE_RUNNING);
         peer_send(&peer, rows[i].bytes, rows[i].len);
         expect_reason(rows[i].reason);
         finish();
@@ -277,7 +268,7 @@ static const struct amq_channel_ops ops = {.opened = on_opened,
                                            .lost = on_lost,
                                            .closed = on_nothing};
 
-static bool all_open(struct bridge *b)
+static bool all_open(struct end_rig *b)
 {
     (void)b;
     return ends[0].opened && ends[1].opened && ends[2].opened;
@@ -296,7 +287,7 @@ static void when_channel_max_is_reached_another_connection_is_opened(void **stat
     bridge_open_sink(&bridge, &settings);
     for (int i = 0; i < ENDS; i++) {
         ends[i].ch.ops = &ops;
-        amq_channel_attach(bridge.broker, AMQ_PUBLISH, &ends[i].ch);
+        amq_channel_attach(bridge.end.broker, AMQ_PUBLISH, &ends[i].ch);
     }
     peer_open(&bridge, &peer, &two);
     for (uint16_t i = 1; i <= 2; i++) {
@@ -308,7 +299,7 @@ static void when_channel_max_is_reached_another_connection_is_opened(void **stat
         peer_expect(&second, i, AMQP_CHANNEL_OPEN_METHOD);
         peer_method(&second, i, AMQP_CHANNEL_OPEN_OK_METHOD, &opened);
     }
-    bridge_until(&bridge, all_open);
+    end_rig_until(&bridge.end, all_open);
     for (int i = 0; i < ENDS; i++)
         amq_channel_detach(&ends[i].ch);
     peer_close(&second);
@@ -327,20 +318,20 @@ static void a_number_is_used_again_only_after_close_ok(void **state)
     peer_open(&bridge, &peer, &usual);
     peer_open_publisher(&peer, 1);
     ends[0].ch.ops = ends[1].ch.ops = ends[2].ch.ops = &ops;
-    amq_channel_attach(bridge.broker, AMQ_PUBLISH, &ends[0].ch);
+    amq_channel_attach(bridge.end.broker, AMQ_PUBLISH, &ends[0].ch);
     peer_expect(&peer, 2, AMQP_CHANNEL_OPEN_METHOD);
     peer_method(&peer, 2, AMQP_CHANNEL_OPEN_OK_METHOD, &opened);
-    bridge_turn(&bridge);
+    end_rig_turn(&bridge.end);
     amq_channel_detach(&ends[0].ch);
     peer_expect(&peer, 2, AMQP_CHANNEL_CLOSE_METHOD);
     peer_deliver(&peer, 2, 77, "on its way");
-    amq_channel_attach(bridge.broker, AMQ_PUBLISH, &ends[1].ch);
+    amq_channel_attach(bridge.end.broker, AMQ_PUBLISH, &ends[1].ch);
     peer_expect(&peer, 3, AMQP_CHANNEL_OPEN_METHOD);
     peer_method(&peer, 2, AMQP_CHANNEL_CLOSE_OK_METHOD, &closed);
-    bridge_turn(&bridge);
-    amq_channel_attach(bridge.broker, AMQ_PUBLISH, &ends[2].ch);
+    end_rig_turn(&bridge.end);
+    amq_channel_attach(bridge.end.broker, AMQ_PUBLISH, &ends[2].ch);
     peer_expect(&peer, 2, AMQP_CHANNEL_OPEN_METHOD);
-    assert_int_equal(bridge.status.state, LANE_RUNNING);
+    assert_int_equal(bridge.end.status.state, LANE_RUNNING);
     amq_channel_detach(&ends[1].ch);
     amq_channel_detach(&ends[2].ch);
     finish();

@@ -121,7 +121,7 @@ static void open_with_file(const char *secret)
     bridge.broker_settings.password = (struct bailey_credential){.value = secret, .file = file};
     peer_open(&bridge, &peer, &options);
     peer_open_publisher(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
 }
 
 static void expect_secret(const char *secret)
@@ -145,9 +145,9 @@ static void a_changed_file_is_told_on_the_open_connection(void **state)
     peer_frame(&peer, AMQ_FRAME_METHOD, 0, "\0\x0a\0\x47", 4);
     put_secret("third\n");
     expect_secret("third");
-    assert_int_equal(bridge.status.state, LANE_RUNNING);
+    assert_int_equal(bridge.end.status.state, LANE_RUNNING);
     peer_close(&peer);
-    bridge_close(&bridge);
+    end_rig_close(&bridge.end);
 }
 
 static void a_broker_that_refuses_gets_a_new_log_in(void **state)
@@ -162,14 +162,14 @@ static void a_broker_that_refuses_gets_a_new_log_in(void **state)
     expect_secret("second");
     peer_method(&peer, 0, AMQP_CONNECTION_CLOSE_METHOD, &close);
     peer_expect(&peer, 0, AMQP_CONNECTION_CLOSE_OK_METHOD);
-    bridge_state(&bridge, LANE_DOWN);
-    assert_non_null(strstr(bridge.status.reason, "no such secret"));
+    end_rig_state(&bridge.end, LANE_DOWN);
+    assert_non_null(strstr(bridge.end.status.reason, "no such secret"));
     peer_gone(&peer);
     peer_open(&bridge, &peer, &second);
     peer_open_publisher(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
     peer_close(&peer);
-    bridge_close(&bridge);
+    end_rig_close(&bridge.end);
 }
 
 static void an_answer_that_nobody_asked_for_ends_the_connection(void **state)
@@ -177,10 +177,10 @@ static void an_answer_that_nobody_asked_for_ends_the_connection(void **state)
     (void)state;
     open_with_file("first");
     peer_frame(&peer, AMQ_FRAME_METHOD, 0, "\0\x0a\0\x47", 4);
-    bridge_state(&bridge, LANE_DOWN);
-    assert_non_null(strstr(bridge.status.reason, "unexpected method 10.71"));
+    end_rig_state(&bridge.end, LANE_DOWN);
+    assert_non_null(strstr(bridge.end.status.reason, "unexpected method 10.71"));
     peer_close(&peer);
-    bridge_close(&bridge);
+    end_rig_close(&bridge.end);
 }
 
 int main(void)

@@ -67,10 +67,10 @@ static void ask(enum bailey_role role, const void *settings, const struct peer_o
                                         .grant = on_grant,
                                         .done = on_done};
     bridge_open_sink(&bridge, &nothing);
-    asked.probe.host = bridge.loop;
+    asked.probe.host = bridge.end.loop;
     peer_open(&bridge, &idle, options);
     peer_open_publisher(&idle, 1);
-    amq_probe(bridge.broker, settings, &asked.probe);
+    amq_probe(bridge.end.broker, settings, &asked.probe);
     number = role == BAILEY_SINK ? 2 : 1;
     if (role == BAILEY_SINK)
         peer = idle;
@@ -105,7 +105,7 @@ static void let_it_leave(void)
     peer_method(&peer, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &(amqp_connection_close_ok_t){0});
 }
 
-static bool is_done(struct bridge *b)
+static bool is_done(struct end_rig *b)
 {
     (void)b;
     return asked.done;
@@ -113,11 +113,11 @@ static bool is_done(struct bridge *b)
 
 static void finish(void)
 {
-    bridge_until(&bridge, is_done);
+    end_rig_until(&bridge.end, is_done);
     if (peer.fd != idle.fd)
         peer_close(&peer);
     peer_close(&idle);
-    bridge_close(&bridge);
+    end_rig_close(&bridge.end);
     assert_int_equal(asked.rows, 1);
 }
 

@@ -27,19 +27,19 @@ static void start(void)
     bridge_open_sink(&bridge, &settings);
     peer_open(&bridge, &peer, &usual);
     peer_open_publisher(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
 }
 
 /* The peer's side of an orderly end. */
 static void finish(void)
 {
     peer_close(&peer);
-    bridge_close(&bridge);
+    end_rig_close(&bridge.end);
 }
 
 static void push(const char *text)
 {
-    bridge_push(&bridge, bridge_message(&bridge, text));
+    end_rig_push(&bridge.end, end_rig_message(&bridge.end, text));
 }
 
 static void expect(const char *text)
@@ -50,9 +50,9 @@ static void expect(const char *text)
 
 static bool was_settled(uint64_t position)
 {
-    for (size_t i = 0; i < bridge.settled_count; i++)
-        if (bridge.settled[i].position == position)
-            return bridge.settled[i].outcome == BAILEY_ACCEPTED;
+    for (size_t i = 0; i < bridge.end.settled_count; i++)
+        if (bridge.end.settled[i].position == position)
+            return bridge.end.settled[i].outcome == BAILEY_ACCEPTED;
     return false;
 }
 
@@ -75,13 +75,13 @@ static void settled_only_when_confirmed(void **state)
         push("m");
     for (int i = 0; i < 5; i++)
         expect("m");
-    bridge_turn(&bridge);
-    assert_int_equal(bridge.settled_count, 0);
+    end_rig_turn(&bridge.end);
+    assert_int_equal(bridge.end.settled_count, 0);
     peer_ack(&peer, 1, 4, false);
-    bridge_settled(&bridge, 1);
+    end_rig_settled(&bridge.end, 1);
     assert_true(was_settled(4));
     peer_ack(&peer, 1, 5, true);
-    bridge_settled(&bridge, 5);
+    end_rig_settled(&bridge.end, 5);
     finish();
 }
 
@@ -98,9 +98,9 @@ static void a_nacked_one_is_refused_and_the_others_not(void **state)
     expect("b");
     expect("c");
     peer_method(&peer, 1, AMQP_BASIC_NACK_METHOD, &nack);
-    bridge_refused(&bridge, BAILEY_ERR_TRANSIENT, 1);
+    end_rig_refused(&bridge.end, BAILEY_ERR_TRANSIENT, 1);
     peer_ack(&peer, 1, 3, true);
-    bridge_settled(&bridge, 2);
+    end_rig_settled(&bridge.end, 2);
     assert_false(was_settled(2));
     finish();
 }
@@ -115,9 +115,9 @@ static void a_returned_one_is_refused_when_its_ack_comes(void **state)
     (void)state;
     start();
     push("same");
-    msg = bridge_message(&bridge, "same");
+    msg = end_rig_message(&bridge.end, "same");
     msg->message_id = bailey_bytes_of("two");
-    bridge_push(&bridge, msg);
+    end_rig_push(&bridge.end, msg);
     push("other");
     expect("same");
     expect("same");
@@ -125,11 +125,11 @@ static void a_returned_one_is_refused_when_its_ack_comes(void **state)
     memcpy(second, props.data, second_len);
     expect("other");
     return_message("same", (struct bailey_bytes){second, second_len});
-    bridge_turn(&bridge);
-    assert_int_equal(bridge.status.refused[BAILEY_ERR_PERMANENT], 0);
+    end_rig_turn(&bridge.end);
+    assert_int_equal(bridge.end.status.refused[BAILEY_ERR_PERMANENT], 0);
     peer_ack(&peer, 1, 3, true);
-    bridge_settled(&bridge, 2);
-    bridge_refused(&bridge, BAILEY_ERR_PERMANENT, 1);
+    end_rig_settled(&bridge.end, 2);
+    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 1);
     assert_true(was_settled(1) && !was_settled(2) && was_settled(3));
     finish();
 }
@@ -146,8 +146,8 @@ static void returns_of_equal_messages_match_one_each(void **state)
     return_message("same", props);
     return_message("same", props);
     peer_ack(&peer, 1, 3, true);
-    bridge_refused(&bridge, BAILEY_ERR_PERMANENT, 3);
-    assert_int_equal(bridge.settled_count, 0);
+    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 3);
+    assert_int_equal(bridge.end.settled_count, 0);
     finish();
 }
 
@@ -168,15 +168,15 @@ static void an_unknown_return_confirms_nothing(void **state)
     peer_expect(&peer, 1, AMQP_CHANNEL_CLOSE_METHOD);
     peer_open_publisher(&peer, 2);
     peer_method(&peer, 1, AMQP_CHANNEL_CLOSE_OK_METHOD, &closed);
-    assert_int_equal(bridge.settled_count, 0);
+    assert_int_equal(bridge.end.settled_count, 0);
     peer_expect_publish(&peer, 2, &props, &body);
     assert_true(bailey_bytes_is(body, "a"));
     peer_ack(&peer, 2, 1, false);
-    bridge_settled(&bridge, 1);
+    end_rig_settled(&bridge.end, 1);
     peer_expect_publish(&peer, 2, &props, &body);
     peer_ack(&peer, 2, 2, false);
-    bridge_settled(&bridge, 2);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_settled(&bridge.end, 2);
+    end_rig_state(&bridge.end, LANE_RUNNING);
     finish();
 }
 
@@ -193,33 +193,33 @@ static void the_culprit_is_found_and_the_others_delivered(void **state)
     peer_close_channel(&peer, 1, 406, "PRECONDITION_FAILED - no");
     peer_open_publisher(&peer, 1);
     expect("a"); /* alone */
-    bridge_turn(&bridge);
-    assert_int_equal(bridge.status.state, LANE_HELD);
+    end_rig_turn(&bridge.end);
+    assert_int_equal(bridge.end.status.state, LANE_HELD);
     peer_ack(&peer, 1, 1, false);
-    bridge_settled(&bridge, 1);
+    end_rig_settled(&bridge.end, 1);
     expect("bad");
     peer_close_channel(&peer, 1, 406, "PRECONDITION_FAILED - no");
-    bridge_refused(&bridge, BAILEY_ERR_PERMANENT, 1);
+    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 1);
     peer_open_publisher(&peer, 1);
     expect("c");
     peer_ack(&peer, 1, 1, false);
-    bridge_settled(&bridge, 2);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_settled(&bridge.end, 2);
+    end_rig_state(&bridge.end, LANE_RUNNING);
 
     /* The lane tries it again after a second: alone, while what is new waits for its verdict. */
     push("d");
     expect("d");
-    bridge_turn(&bridge);
+    end_rig_turn(&bridge.end);
     peer_ack(&peer, 1, 2, false);
     expect("bad");
     push("e");
-    bridge_turn(&bridge);
+    end_rig_turn(&bridge.end);
     peer_close_channel(&peer, 1, 406, "PRECONDITION_FAILED - no");
-    bridge_refused(&bridge, BAILEY_ERR_PERMANENT, 2);
+    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 2);
     peer_open_publisher(&peer, 1);
     expect("e");
     peer_ack(&peer, 1, 1, false);
-    bridge_settled(&bridge, 4);
+    end_rig_settled(&bridge.end, 4);
     finish();
 }
 
@@ -230,12 +230,12 @@ static void a_missing_exchange_takes_the_sink_down(void **state)
     push("a");
     expect("a");
     peer_close_channel(&peer, 1, 404, "NOT_FOUND - no exchange 'x'");
-    bridge_state(&bridge, LANE_DOWN);
-    assert_non_null(strstr(bridge.status.reason, "404 NOT_FOUND"));
+    end_rig_state(&bridge.end, LANE_DOWN);
+    assert_non_null(strstr(bridge.end.status.reason, "404 NOT_FOUND"));
     peer_open_publisher(&peer, 1);
     expect("a");
     peer_ack(&peer, 1, 1, false);
-    bridge_settled(&bridge, 1);
+    end_rig_settled(&bridge.end, 1);
     finish();
 }
 
@@ -247,13 +247,13 @@ static void an_alarm_holds_the_lane(void **state)
     (void)state;
     start();
     peer_method(&peer, 0, AMQP_CONNECTION_BLOCKED_METHOD, &blocked);
-    bridge_state(&bridge, LANE_HELD);
-    assert_non_null(strstr(bridge.status.reason, "low on memory"));
+    end_rig_state(&bridge.end, LANE_HELD);
+    assert_non_null(strstr(bridge.end.status.reason, "low on memory"));
     push("a");
-    bridge_turn(&bridge);
+    end_rig_turn(&bridge.end);
     peer_method(&peer, 0, AMQP_CONNECTION_UNBLOCKED_METHOD, &unblocked);
     expect("a");
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
     finish();
 }
 
@@ -265,15 +265,15 @@ static void a_lost_connection_sends_again_marked(void **state)
     expect("a");
     assert_null(memmem(props.data, props.len, "bailey-possible-duplicate", 25));
     peer_close(&peer);
-    bridge_state(&bridge, LANE_DOWN);
-    assert_int_equal(bridge.settled_count, 0);
+    end_rig_state(&bridge.end, LANE_DOWN);
+    assert_int_equal(bridge.end.settled_count, 0);
     peer_open(&bridge, &peer, &usual);
     peer_open_publisher(&peer, 1);
     expect("a");
     assert_non_null(memmem(props.data, props.len, "bailey-possible-duplicate", 25));
     peer_ack(&peer, 1, 1, false);
-    bridge_settled(&bridge, 1);
-    assert_int_equal(bridge.status.in_doubt, 1);
+    end_rig_settled(&bridge.end, 1);
+    assert_int_equal(bridge.end.status.in_doubt, 1);
     finish();
 }
 
@@ -292,22 +292,22 @@ static void confirms_for_what_was_not_sent_end_the_connection(void **state)
         expect("a");
         peer_ack(&peer, 1, lies[i].tag, lies[i].multiple);
         peer_gone(&peer);
-        assert_int_equal(bridge.settled_count, 0);
-        bridge_close(&bridge);
+        assert_int_equal(bridge.end.settled_count, 0);
+        end_rig_close(&bridge.end);
     }
 }
 
 static void push_big(char letter)
 {
     static uint8_t big[BIG];
-    struct bailey_message *msg = bridge_message(&bridge, "");
+    struct bailey_message *msg = end_rig_message(&bridge.end, "");
 
     memset(big, letter, sizeof big);
     msg->body = bailey_message_copy(msg, big, sizeof big);
-    bridge_push(&bridge, msg);
+    end_rig_push(&bridge.end, msg);
 }
 
-static bool some_settled(struct bridge *b)
+static bool some_settled(struct end_rig *b)
 {
     return b->settled_count > 0;
 }
@@ -323,9 +323,9 @@ static void a_body_outlives_a_lying_ack(void **state)
     setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small); /* so that the kernel does not take it all */
     for (size_t i = 0; i < 3; i++)
         push_big(letters[i]);
-    bridge_turn(&bridge);
+    end_rig_turn(&bridge.end);
     peer_ack(&peer, 1, 0, true); /* all */
-    bridge_until(&bridge, some_settled);
+    end_rig_until(&bridge.end, some_settled);
     for (size_t i = 3; i < 6; i++)
         push_big(letters[i]); /* takes the memory, if it was given back */
     setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &large, sizeof large);
@@ -350,19 +350,19 @@ static void what_cannot_be_sent_is_refused_before(void **state)
     (void)state;
     start();
     memset(long_key, 'k', sizeof long_key);
-    msg = bridge_message(&bridge, "expired");
+    msg = end_rig_message(&bridge.end, "expired");
     msg->expires_at_ms = 1;
-    bridge_push(&bridge, msg);
-    bridge_refused(&bridge, BAILEY_ERR_PERMANENT, 1);
-    msg = bridge_message(&bridge, "too much header");
+    end_rig_push(&bridge.end, msg);
+    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 1);
+    msg = end_rig_message(&bridge.end, "too much header");
     msg->key = (struct bailey_bytes){bailey_message_alloc(msg, 200 << 10), 200 << 10};
     memset((uint8_t *)(uintptr_t)msg->key.data, 'k', msg->key.len);
-    bridge_push(&bridge, msg);
-    bridge_refused(&bridge, BAILEY_ERR_PERMANENT, 2);
+    end_rig_push(&bridge.end, msg);
+    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 2);
     push("good");
     expect("good");
     peer_ack(&peer, 1, 1, false);
-    bridge_settled(&bridge, 1);
+    end_rig_settled(&bridge.end, 1);
     finish();
 }
 
@@ -377,12 +377,12 @@ static void bodies_are_cut_at_the_frame_size(void **state)
     bridge_open_sink(&bridge, &settings);
     peer_open(&bridge, &peer, &small);
     peer_open_publisher(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
     for (size_t i = 0; i < sizeof big; i++)
         big[i] = (uint8_t)(i / 7);
-    msg = bridge_message(&bridge, "");
+    msg = end_rig_message(&bridge.end, "");
     msg->body = bailey_message_copy(msg, big, sizeof big);
-    bridge_push(&bridge, msg);
+    end_rig_push(&bridge.end, msg);
     peer_expect(&peer, 1, AMQP_BASIC_PUBLISH_METHOD);
     peer_next(&peer);
     while (got < sizeof big) {

@@ -22,13 +22,13 @@ static void start(void)
     bridge_open_source(&bridge, &settings);
     peer_open(&bridge, &peer, &usual);
     peer_open_consumer(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
 }
 
 static void finish(void)
 {
     peer_close(&peer);
-    bridge_close(&bridge);
+    end_rig_close(&bridge.end);
 }
 
 static void nothing_sent(void)
@@ -53,12 +53,12 @@ static void acknowledged_only_when_confirmed_and_in_one_frame(void **state)
     start();
     for (uint64_t tag = 1; tag <= 10; tag++)
         peer_deliver(&peer, 1, tag, "m");
-    bridge_taken(&bridge, 10);
-    bridge_turn(&bridge);
+    end_rig_taken(&bridge.end, 10);
+    end_rig_turn(&bridge.end);
     nothing_sent();
-    bridge_confirm(&bridge, 7);
+    end_rig_confirm(&bridge.end, 7);
     expect_ack(7, true);
-    bridge_confirm(&bridge, 3);
+    end_rig_confirm(&bridge.end, 3);
     expect_ack(10, true);
     finish();
 }
@@ -69,16 +69,16 @@ static void one_that_waits_does_not_hold_the_others(void **state)
     start();
     for (uint64_t tag = 1; tag <= 4; tag++)
         peer_deliver(&peer, 1, tag, "m");
-    bridge_taken(&bridge, 4);
-    struct bailey_delivery *first = bridge.taken[0];
+    end_rig_taken(&bridge.end, 4);
+    struct bailey_delivery *first = bridge.end.taken[0];
 
-    memmove(bridge.taken, bridge.taken + 1, 3 * sizeof *bridge.taken);
-    bridge.taken[3] = first;
-    bridge_confirm(&bridge, 3);
+    memmove(bridge.end.taken, bridge.end.taken + 1, 3 * sizeof *bridge.end.taken);
+    bridge.end.taken[3] = first;
+    end_rig_confirm(&bridge.end, 3);
     expect_ack(2, false); /* after a moment in which it might have become one frame */
     expect_ack(3, false);
     expect_ack(4, false);
-    bridge_confirm(&bridge, 1);
+    end_rig_confirm(&bridge.end, 1);
     expect_ack(1, false);
     finish();
 }
@@ -91,16 +91,16 @@ static void what_the_broker_says_of_a_message_comes_with_it(void **state)
     start();
     peer_deliver(&peer, 1, 1, "body");
     peer_deliver(&peer, 1, 2, "");
-    bridge_taken(&bridge, 2);
-    msg = bridge.taken[0]->message;
+    end_rig_taken(&bridge.end, 2);
+    msg = bridge.end.taken[0]->message;
     assert_true(bailey_bytes_is(msg->body, "body"));
     assert_true(bailey_bytes_is(msg->origin.queue, "q"));
     assert_true(bailey_bytes_is(msg->origin.exchange, "x"));
     assert_true(bailey_bytes_is(msg->origin.routing_key, "k"));
     assert_true(msg->key.data == NULL && msg->durability == BAILEY_DURABILITY_UNKNOWN);
-    msg = bridge.taken[1]->message;
+    msg = bridge.end.taken[1]->message;
     assert_true(msg->body.data != NULL && msg->body.len == 0);
-    bridge_confirm(&bridge, 2);
+    end_rig_confirm(&bridge.end, 2);
     expect_ack(2, true);
     finish();
 }
@@ -122,13 +122,13 @@ static void a_large_body_comes_in_pieces(void **state)
         peer_frame(&peer, AMQ_FRAME_BODY, 1, "", 0); /* an empty one changes nothing */
         if (at >= 270 << 10)
             break;
-        bridge_turn(&bridge);
-        assert_int_equal(bridge.taken_in_all, 0);
+        end_rig_turn(&bridge.end);
+        assert_int_equal(bridge.end.taken_in_all, 0);
     }
-    bridge_taken(&bridge, 1);
-    assert_int_equal(bridge.taken[0]->message->body.len, sizeof big);
-    assert_memory_equal(bridge.taken[0]->message->body.data, big, sizeof big);
-    bridge_confirm(&bridge, 1);
+    end_rig_taken(&bridge.end, 1);
+    assert_int_equal(bridge.end.taken[0]->message->body.len, sizeof big);
+    assert_memory_equal(bridge.end.taken[0]->message->body.data, big, sizeof big);
+    end_rig_confirm(&bridge.end, 1);
     finish();
 }
 
@@ -146,8 +146,8 @@ static void a_message_beyond_the_limit_is_left_to_its_queue(void **state)
     for (int i = 0; i < 32; i++)
         peer_frame(&peer, AMQ_FRAME_BODY, 1, part, 64 << 10);
     peer_deliver(&peer, 1, 2, "small");
-    bridge_taken(&bridge, 1);
-    bridge_confirm(&bridge, 1);
+    end_rig_taken(&bridge.end, 1);
+    end_rig_confirm(&bridge.end, 1);
     expect_ack(2, false);
     finish();
 }
@@ -159,11 +159,11 @@ static void a_cancelled_consumer_is_down_and_comes_back(void **state)
     (void)state;
     start();
     peer_method(&peer, 1, AMQP_BASIC_CANCEL_METHOD, &cancel);
-    bridge_state(&bridge, LANE_DOWN);
-    assert_non_null(strstr(bridge.status.reason, "cancelled the consumer of queue q"));
+    end_rig_state(&bridge.end, LANE_DOWN);
+    assert_non_null(strstr(bridge.end.status.reason, "cancelled the consumer of queue q"));
     peer_expect(&peer, 1, AMQP_CHANNEL_CLOSE_METHOD);
     peer_open_consumer(&peer, 2);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
     finish();
 }
 
@@ -173,18 +173,18 @@ static void tags_of_a_lost_channel_mean_nothing_on_the_next(void **state)
     (void)state;
     start();
     peer_deliver(&peer, 1, 1, "first life");
-    bridge_taken(&bridge, 1);
+    end_rig_taken(&bridge.end, 1);
     peer_close_channel(&peer, 1, 406, "PRECONDITION_FAILED - timed out");
-    bridge_state(&bridge, LANE_DOWN);
+    end_rig_state(&bridge.end, LANE_DOWN);
     peer_open_consumer(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
     peer_deliver(&peer, 1, 1, "second life");
-    bridge_taken(&bridge, 2);
-    bridge_confirm(&bridge, 1); /* the first life's */
-    bridge_turn(&bridge);
-    bridge_turn(&bridge);
+    end_rig_taken(&bridge.end, 2);
+    end_rig_confirm(&bridge.end, 1); /* the first life's */
+    end_rig_turn(&bridge.end);
+    end_rig_turn(&bridge.end);
     nothing_sent();
-    bridge_confirm(&bridge, 1);
+    end_rig_confirm(&bridge.end, 1);
     expect_ack(1, false);
     finish();
 }
@@ -201,23 +201,23 @@ static void before_the_consumer_timeout_everything_is_handed_back(void **state)
     bridge_open_source(&bridge, &impatient);
     peer_open(&bridge, &peer, &usual);
     peer_open_consumer(&peer, 1);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
     peer_deliver(&peer, 1, 1, "slow");
-    bridge_taken(&bridge, 1);
+    end_rig_taken(&bridge.end, 1);
     peer_expect(&peer, 1, AMQP_CHANNEL_CLOSE_METHOD);
     peer_open_consumer(&peer, 2);
     peer_method(&peer, 1, AMQP_CHANNEL_CLOSE_OK_METHOD, &closed);
     peer_deliver(&peer, 2, 1, "slow");
-    bridge_taken(&bridge, 2);
-    bridge_confirm(&bridge, 1); /* of the first life */
-    bridge_turn(&bridge);
-    bridge_turn(&bridge);
+    end_rig_taken(&bridge.end, 2);
+    end_rig_confirm(&bridge.end, 1); /* of the first life */
+    end_rig_turn(&bridge.end);
+    end_rig_turn(&bridge.end);
     nothing_sent();
-    bridge_confirm(&bridge, 1);
+    end_rig_confirm(&bridge.end, 1);
     amqp_basic_ack_t *ack = peer_expect(&peer, 2, AMQP_BASIC_ACK_METHOD);
 
     assert_int_equal(ack->delivery_tag, 1);
-    assert_int_equal(bridge.status.state, LANE_RUNNING);
+    assert_int_equal(bridge.end.status.state, LANE_RUNNING);
     finish();
 }
 
@@ -245,18 +245,18 @@ static void without_room_for_bytes_the_consumer_is_cancelled(void **state)
     peer_method(&peer, 1, AMQP_BASIC_QOS_OK_METHOD, &qos_ok);
     peer_expect(&peer, 1, AMQP_BASIC_CONSUME_METHOD);
     peer_method(&peer, 1, AMQP_BASIC_CONSUME_OK_METHOD, &consuming);
-    bridge_state(&bridge, LANE_RUNNING);
+    end_rig_state(&bridge.end, LANE_RUNNING);
 
     /* Small ones: the window grows by a new consumer, once it is used up. */
     for (uint64_t tag = 1; tag <= 31; tag++)
         peer_deliver(&peer, 1, tag, "small");
-    bridge_taken(&bridge, 31);
-    bridge_turn(&bridge);
-    bridge_confirm(&bridge, 31);
+    end_rig_taken(&bridge.end, 31);
+    end_rig_turn(&bridge.end);
+    end_rig_confirm(&bridge.end, 31);
     expect_ack(31, true);
     for (uint64_t tag = 32; tag <= 62; tag++)
         peer_deliver(&peer, 1, tag, "small");
-    bridge_taken(&bridge, 62);
+    end_rig_taken(&bridge.end, 62);
     peer_expect(&peer, 1, AMQP_BASIC_CANCEL_METHOD);
     peer_method(&peer, 1, AMQP_BASIC_CANCEL_OK_METHOD, &cancelled);
     qos = peer_expect(&peer, 1, AMQP_BASIC_QOS_METHOD);
@@ -272,10 +272,10 @@ static void without_room_for_bytes_the_consumer_is_cancelled(void **state)
         peer_deliver(&peer, 1, tag, big);
     peer_expect(&peer, 1, AMQP_BASIC_CANCEL_METHOD);
     peer_method(&peer, 1, AMQP_BASIC_CANCEL_OK_METHOD, &cancelled);
-    bridge_taken(&bridge, 96);
-    bridge_turn(&bridge);
+    end_rig_taken(&bridge.end, 96);
+    end_rig_turn(&bridge.end);
     nothing_sent(); /* until there is room */
-    bridge_confirm(&bridge, bridge.taken_count);
+    end_rig_confirm(&bridge.end, bridge.end.taken_count);
     do
         peer_next(&peer); /* acks */
     while (memcmp(peer.held, "\0\x3c\0\x0a", 4) != 0);
@@ -292,20 +292,20 @@ static void a_drain_cancels_and_leaves_the_rest_to_the_queue(void **state)
     (void)state;
     start();
     peer_deliver(&peer, 1, 1, "before");
-    bridge_taken(&bridge, 1);
-    lane_drain(bridge.lane);
+    end_rig_taken(&bridge.end, 1);
+    lane_drain(bridge.end.lane);
     peer_expect(&peer, 1, AMQP_BASIC_CANCEL_METHOD);
     peer_deliver(&peer, 1, 2, "on its way");
     peer_method(&peer, 1, AMQP_BASIC_CANCEL_OK_METHOD, &cancelled);
-    bridge_turn(&bridge);
-    bridge_confirm(&bridge, 1);
+    end_rig_turn(&bridge.end);
+    end_rig_confirm(&bridge.end, 1);
     expect_ack(1, false);
     peer_expect(&peer, 1, AMQP_CHANNEL_CLOSE_METHOD);
     peer_method(&peer, 1, AMQP_CHANNEL_CLOSE_OK_METHOD, &closed);
     peer_expect(&peer, 0, AMQP_CONNECTION_CLOSE_METHOD);
     peer_method(&peer, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &bye);
-    bridge_state(&bridge, LANE_STOPPED);
-    assert_int_equal(bridge.taken_in_all, 1);
+    end_rig_state(&bridge.end, LANE_STOPPED);
+    assert_int_equal(bridge.end.taken_in_all, 1);
     finish();
 }
 
@@ -364,17 +364,17 @@ static void nonsense_ends_the_connection_and_nothing_else(void **state)
         start();
         deliver_nonsense(round);
         peer_gone(&peer);
-        assert_int_equal(bridge.taken_in_all, 0);
-        bridge_state(&bridge, LANE_DOWN);
+        assert_int_equal(bridge.end.taken_in_all, 0);
+        end_rig_state(&bridge.end, LANE_DOWN);
         peer_open(&bridge, &peer, &usual); /* and it comes back */
         peer_open_consumer(&peer, 1);
-        bridge_state(&bridge, LANE_RUNNING);
+        end_rig_state(&bridge.end, LANE_RUNNING);
         finish();
     }
     start();
     deliver_nonsense(9);
-    bridge_taken(&bridge, 1);
-    assert_true(bailey_bytes_is(bridge.taken[0]->message->headers[0].name, "bailey-amqp-table"));
+    end_rig_taken(&bridge.end, 1);
+    assert_true(bailey_bytes_is(bridge.end.taken[0]->message->headers[0].name, "bailey-amqp-table"));
     finish();
 }
 

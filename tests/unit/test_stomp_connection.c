@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -31,15 +30,7 @@ static void start(void)
 static void finish(void)
 {
     stomp_peer_close(&peer);
-    stomp_rig_close(&rig);
-}
-
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+    end_rig_close(&rig.end);
 }
 
 static void says_who_it_is_and_what_it_wants(void **state)
@@ -57,7 +48,7 @@ static void says_who_it_is_and_what_it_wants(void **state)
     stomp_peer_has(&peer, "client-id", NULL);
     assert_int_equal(peer.body_len, 0);
     stomp_peer_say(&peer, "CONNECTED\nversion:1.2\n\n");
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
     finish();
 }
 
@@ -89,7 +80,7 @@ static void the_login_may_stand_in_the_url(void **state)
 
 static const char *expected;
 
-static bool is_told(struct stomp_rig *r)
+static bool is_told(struct end_rig *r)
 {
     return strstr(r->status.reason, expected) != NULL;
 }
@@ -115,7 +106,7 @@ static void the_passcode_is_read_again_for_each_connection(void **state)
     stomp_peer_close(&peer);
     stomp_peer_accept(&rig, &peer);
     expected = path;
-    stomp_rig_until(&rig, is_told);
+    end_rig_until(&rig.end, is_told);
     finish();
     close(fd);
 }
@@ -126,10 +117,10 @@ static void a_refused_login_is_told_and_shows_no_secret(void **state)
     stomp_rig_init(&rig);
     start();
     stomp_peer_say(&peer, "ERROR\nmessage:Bad\\c CONNECT\n\nAccess refused for user with SECRET\n");
-    stomp_rig_down(&rig, "Bad: CONNECT: Access refused for user with ******");
+    end_rig_down(&rig.end, "Bad: CONNECT: Access refused for user with ******");
     stomp_peer_gone(&peer);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5"); /* it tries again by itself */
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
     finish();
 }
 
@@ -142,10 +133,10 @@ static void an_error_that_is_cut_off_is_told(void **state)
     stomp_rig_init(&rig);
     start();
     stomp_peer_send(&peer, frame, sizeof frame - 1);
-    stomp_rig_turn(&rig);
+    end_rig_turn(&rig.end);
     stomp_peer_close(&peer);
-    stomp_rig_down(&rig, "shutting down: not all of it");
-    stomp_rig_close(&rig);
+    end_rig_down(&rig.end, "shutting down: not all of it");
+    end_rig_close(&rig.end);
 }
 
 /* A backslash in CONNECT: the specification's form first, then RabbitMQ's; what succeeded is remembered. */
@@ -160,9 +151,9 @@ static void a_backslash_in_the_passcode_is_sent_in_two_forms(void **state)
     stomp_peer_accept(&rig, &peer);
     stomp_peer_expect(&peer, "CONNECT");
     stomp_peer_has(&peer, "passcode", "a\\\\b\\cc");
-    assert_int_equal(rig.status.state, LANE_STARTING); /* not a failure yet */
+    assert_int_equal(rig.end.status.state, LANE_STARTING); /* not a failure yet */
     stomp_peer_say(&peer, "CONNECTED\nversion:1.2\nserver:RabbitMQ/3.10.8\n\n");
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
     stomp_peer_close(&peer);
     stomp_peer_accept(&rig, &peer);
     stomp_peer_expect(&peer, "CONNECT");
@@ -181,7 +172,7 @@ static void a_passcode_that_is_wrong_in_both_forms_is_refused(void **state)
     stomp_peer_accept(&rig, &peer);
     stomp_peer_expect(&peer, "CONNECT");
     stomp_peer_say(&peer, "ERROR\nmessage:password is invalid\n\n");
-    stomp_rig_down(&rig, "password is invalid");
+    end_rig_down(&rig.end, "password is invalid");
     finish();
 }
 
@@ -200,8 +191,8 @@ static void a_configured_dialect_knows_the_form(void **state)
     start();
     stomp_peer_has(&peer, "passcode", "a\\b");
     stomp_peer_close(&peer);
-    stomp_rig_down(&rig, "closed the connection"); /* no other form is tried */
-    stomp_rig_close(&rig);
+    end_rig_down(&rig.end, "closed the connection"); /* no other form is tried */
+    end_rig_close(&rig.end);
 }
 
 static void what_does_not_speak_stomp_as_we_do(void **state)
@@ -230,7 +221,7 @@ static void what_does_not_speak_stomp_as_we_do(void **state)
         stomp_rig_init(&rig);
         start();
         stomp_peer_send(&peer, answers[i].bytes, strlen(answers[i].bytes) + 1);
-        stomp_rig_down(&rig, answers[i].reason);
+        end_rig_down(&rig.end, answers[i].reason);
         finish();
     }
 }
@@ -243,7 +234,7 @@ static void version_1_0_is_for_generic_only(void **state)
     start();
     stomp_peer_has(&peer, "accept-version", "1.2,1.1,1.0");
     stomp_peer_say(&peer, "CONNECTED\nsession:1\n\n");
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
     finish();
 }
 
@@ -257,13 +248,13 @@ static void connected_may_come_in_pieces(void **state)
     start();
     for (size_t i = 0; i < sizeof frame; i++) {
         stomp_peer_send(&peer, frame + i, 1);
-        stomp_rig_turn(&rig);
+        end_rig_turn(&rig.end);
     }
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
     finish();
 }
 
-static bool has_beaten(struct stomp_rig *r)
+static bool has_beaten(struct end_rig *r)
 {
     char byte;
 
@@ -281,11 +272,12 @@ static void heartbeats_are_sent(void **state)
     rig.broker_settings.heartbeat_ms = 100;
     start();
     stomp_peer_say(&peer, "CONNECTED\nversion:1.2\nheart-beat:0,400\n\n");
-    stomp_rig_state(&rig, LANE_RUNNING);
-    began = clock_ms();
+    end_rig_state(&rig.end, LANE_RUNNING);
+    began = end_rig_clock_ms();
     for (int i = 0; i < 4; i++)
-        stomp_rig_until(&rig, has_beaten);
-    assert_in_range(clock_ms() - began, 300, 1200); /* four of at most 200 ms, and not as often as 100 ms says */
+        end_rig_until(&rig.end, has_beaten);
+    assert_in_range(end_rig_clock_ms() - began, 300,
+                    1200); /* four of at most 200 ms, and not as often as 100 ms says */
     finish();
 }
 
@@ -298,10 +290,10 @@ static void a_silent_broker_is_lost(void **state)
     rig.broker_settings.heartbeat_ms = 100;
     start();
     stomp_peer_say(&peer, "CONNECTED\nversion:1.2\nheart-beat:200,0\n\n");
-    stomp_rig_state(&rig, LANE_RUNNING);
-    began = clock_ms();
-    stomp_rig_down(&rig, "silent for 400 ms, twice the heart-beat");
-    assert_in_range(clock_ms() - began, 350, 900);
+    end_rig_state(&rig.end, LANE_RUNNING);
+    began = end_rig_clock_ms();
+    end_rig_down(&rig.end, "silent for 400 ms, twice the heart-beat");
+    assert_in_range(end_rig_clock_ms() - began, 350, 900);
     finish();
 }
 
@@ -314,12 +306,12 @@ static void heartbeats_of_the_broker_keep_it(void **state)
     rig.broker_settings.heartbeat_ms = 100;
     start();
     stomp_peer_say(&peer, "CONNECTED\nversion:1.2\nheart-beat:100,0\n\n");
-    stomp_rig_state(&rig, LANE_RUNNING);
-    for (began = clock_ms(); clock_ms() - began < 600;) {
+    end_rig_state(&rig.end, LANE_RUNNING);
+    for (began = end_rig_clock_ms(); end_rig_clock_ms() - began < 600;) {
         stomp_peer_send(&peer, "\n", 1);
-        stomp_rig_turn(&rig);
+        end_rig_turn(&rig.end);
     }
-    assert_int_equal(rig.status.state, LANE_RUNNING);
+    assert_int_equal(rig.end.status.state, LANE_RUNNING);
     finish();
 }
 
@@ -331,19 +323,19 @@ static void huge_heartbeats_are_none(void **state)
     rig.broker_settings.heartbeat_ms = 100;
     start();
     stomp_peer_say(&peer, "CONNECTED\nversion:1.2\nheart-beat:99999999999999999999999999,4294967296\n\n");
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
     stomp_peer_silent(&peer);
-    assert_int_equal(rig.status.state, LANE_RUNNING);
+    assert_int_equal(rig.end.status.state, LANE_RUNNING);
     finish();
 }
 
 /* The listener of `a` becomes that of `b`, and the other way round. */
 static void swap_listeners(struct stomp_rig *a, struct stomp_rig *b)
 {
-    int listener = a->listener;
+    int listener = a->end.listener;
 
-    a->listener = b->listener;
-    b->listener = listener;
+    a->end.listener = b->end.listener;
+    b->end.listener = listener;
 }
 
 static void a_list_of_urls_is_tried_in_turn(void **state)
@@ -359,12 +351,12 @@ static void a_list_of_urls_is_tried_in_turn(void **state)
     stomp_peer_close(&peer);
     swap_listeners(&rig, &second);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5"); /* at the second's port */
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
     stomp_peer_close(&peer);
     swap_listeners(&rig, &second);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5"); /* and at the first's again */
     finish();
-    close(second.listener);
+    close(second.end.listener);
 }
 
 /* What comes behind an ERROR is not looked at: not its RECEIPTs, not nonsense. */
@@ -376,12 +368,12 @@ static void frames_after_an_error_do_not_count(void **state)
     stomp_rig_init(&rig);
     start();
     stomp_peer_say(&peer, "CONNECTED\nversion:1.2\nserver:RabbitMQ/3\n\n");
-    stomp_rig_state(&rig, LANE_RUNNING);
-    stomp_rig_push(&rig, stomp_rig_message(&rig, "a"));
+    end_rig_state(&rig.end, LANE_RUNNING);
+    end_rig_push(&rig.end, end_rig_message(&rig.end, "a"));
     stomp_peer_expect_send(&peer, "a");
     stomp_peer_send(&peer, frames, sizeof frames - 1);
-    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 1); /* it was out alone, so it was the culprit */
-    assert_int_equal(rig.settled_count, 0);
+    end_rig_refused(&rig.end, BAILEY_ERR_PERMANENT, 1); /* it was out alone, so it was the culprit */
+    assert_int_equal(rig.end.settled_count, 0);
     finish();
 }
 
@@ -405,14 +397,14 @@ static void malformed_frames_end_the_connection(void **state)
         stomp_rig_init(&rig);
         start();
         stomp_peer_say(&peer, "CONNECTED\nversion:1.2\nserver:RabbitMQ/3\n\n");
-        stomp_rig_state(&rig, LANE_RUNNING);
-        stomp_rig_push(&rig, stomp_rig_message(&rig, "a"));
+        end_rig_state(&rig.end, LANE_RUNNING);
+        end_rig_push(&rig.end, end_rig_message(&rig.end, "a"));
         stomp_peer_expect_send(&peer, "a");
         stomp_peer_say(&peer, "%s", frames[i]);
         stomp_peer_gone(&peer);
-        assert_int_equal(rig.settled_count, 0);
-        assert_int_equal(rig.status.state, LANE_DOWN);
-        stomp_rig_close(&rig);
+        assert_int_equal(rig.end.settled_count, 0);
+        assert_int_equal(rig.end.status.state, LANE_DOWN);
+        end_rig_close(&rig.end);
     }
 }
 

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -26,7 +25,7 @@ static void start_with(const struct stomp_sink_settings *s, const char *server)
 {
     stomp_rig_open_sink(&rig, s);
     stomp_peer_open(&rig, &peer, server);
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
 }
 
 static void start(const char *server)
@@ -38,12 +37,12 @@ static void start(const char *server)
 static void finish(void)
 {
     stomp_peer_close(&peer);
-    stomp_rig_close(&rig);
+    end_rig_close(&rig.end);
 }
 
 static void push(const char *text)
 {
-    stomp_rig_push(&rig, stomp_rig_message(&rig, text));
+    end_rig_push(&rig.end, end_rig_message(&rig.end, text));
 }
 
 static const char *expect(const char *text)
@@ -53,9 +52,9 @@ static const char *expect(const char *text)
 
 static bool was_settled(uint64_t position)
 {
-    for (size_t i = 0; i < rig.settled_count; i++)
-        if (rig.settled[i].position == position)
-            return rig.settled[i].outcome == BAILEY_ACCEPTED;
+    for (size_t i = 0; i < rig.end.settled_count; i++)
+        if (rig.end.settled[i].position == position)
+            return rig.end.settled[i].outcome == BAILEY_ACCEPTED;
     return false;
 }
 
@@ -86,13 +85,13 @@ static void settled_only_when_the_receipt_came_in_any_order(void **state)
     for (int i = 0; i < 5; i++)
         expect("m");
     stomp_peer_silent(&peer);
-    assert_int_equal(rig.settled_count, 0);
+    assert_int_equal(rig.end.settled_count, 0);
     stomp_peer_receipt(&peer, "4");
-    stomp_rig_settled(&rig, 1);
+    end_rig_settled(&rig.end, 1);
     assert_true(was_settled(4));
     stomp_peer_receipt(&peer, "1");
     stomp_peer_receipt(&peer, "5");
-    stomp_rig_settled(&rig, 3);
+    end_rig_settled(&rig.end, 3);
     assert_true(was_settled(1) && was_settled(5) && !was_settled(2));
     finish();
 }
@@ -109,8 +108,8 @@ static void receipts_for_what_was_not_sent_end_the_connection(void **state)
         expect("a");
         stomp_peer_receipt(&peer, lies[i]);
         stomp_peer_gone(&peer);
-        assert_int_equal(rig.settled_count, 0);
-        stomp_rig_close(&rig);
+        assert_int_equal(rig.end.settled_count, 0);
+        end_rig_close(&rig.end);
     }
 }
 
@@ -125,8 +124,8 @@ static void a_receipt_counts_once(void **state)
     stomp_peer_receipt(&peer, "1");
     stomp_peer_receipt(&peer, "1");
     stomp_peer_gone(&peer);
-    assert_int_equal(rig.settled_count, 1);
-    stomp_rig_close(&rig);
+    assert_int_equal(rig.end.settled_count, 1);
+    end_rig_close(&rig.end);
 }
 
 static void a_lost_connection_sends_again_marked(void **state)
@@ -136,24 +135,16 @@ static void a_lost_connection_sends_again_marked(void **state)
     push("a");
     expect("a");
     stomp_peer_close(&peer);
-    stomp_rig_state(&rig, LANE_DOWN);
-    assert_int_equal(rig.settled_count, 0);
+    end_rig_state(&rig.end, LANE_DOWN);
+    assert_int_equal(rig.end.settled_count, 0);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5");
     expect("a");
     stomp_peer_has(&peer, "bailey-possible-duplicate", "1");
     stomp_peer_has(&peer, "receipt", "1"); /* receipts count anew */
     stomp_peer_receipt(&peer, "1");
-    stomp_rig_settled(&rig, 1);
-    assert_int_equal(rig.status.in_doubt, 1);
+    end_rig_settled(&rig.end, 1);
+    assert_int_equal(rig.end.status.in_doubt, 1);
     finish();
-}
-
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* The connection is given up, and the next one begins with a single message until there is a RECEIPT. */
@@ -165,7 +156,7 @@ static void without_a_receipt_it_is_in_doubt(void **state)
     stomp_rig_init(&rig);
     rig.broker_settings.receipt_timeout_ms = 300;
     start_with(&settings, "RabbitMQ/3");
-    began = clock_ms();
+    began = end_rig_clock_ms();
     push("a");
     push("b");
     push("c");
@@ -173,10 +164,10 @@ static void without_a_receipt_it_is_in_doubt(void **state)
     expect("b");
     expect("c");
     stomp_peer_receipt(&peer, "1");
-    stomp_rig_settled(&rig, 1);
-    stomp_rig_down(&rig, "no RECEIPT within 300 ms");
-    assert_in_range(clock_ms() - began, 290, 3000);
-    assert_int_equal(rig.status.in_doubt, 2);
+    end_rig_settled(&rig.end, 1);
+    end_rig_down(&rig.end, "no RECEIPT within 300 ms");
+    assert_in_range(end_rig_clock_ms() - began, 290, 3000);
+    assert_int_equal(rig.end.status.in_doubt, 2);
     stomp_peer_gone(&peer);
     stomp_peer_open(&rig, &peer, "RabbitMQ/3");
     expect("b");
@@ -197,18 +188,18 @@ static void receipts_that_come_slowly_are_in_time(void **state)
     rig.broker_settings.receipt_timeout_ms = 2000;
     start_with(&settings, "ActiveMQ/5");
     for (int i = 1; i <= 4; i++) {
-        int64_t began = clock_ms();
+        int64_t began = end_rig_clock_ms();
         char number[8];
 
         push("a");
         expect("a");
-        while (clock_ms() - began < 700)
-            stomp_rig_turn(&rig);
+        while (end_rig_clock_ms() - began < 700)
+            end_rig_turn(&rig.end);
         snprintf(number, sizeof number, "%d", i);
         stomp_peer_receipt(&peer, number);
-        stomp_rig_settled(&rig, (size_t)i);
+        end_rig_settled(&rig.end, (size_t)i);
     }
-    assert_int_equal(rig.status.state, LANE_RUNNING);
+    assert_int_equal(rig.end.status.state, LANE_RUNNING);
     finish();
 }
 
@@ -224,7 +215,7 @@ static void an_error_with_a_receipt_refuses_that_message(void **state)
     expect("bad");
     expect("c");
     stomp_peer_say(&peer, "ERROR\nreceipt-id:2\nmessage:no such thing\n\njava.lang.Exception: no such thing\n\tat x");
-    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 1);
+    end_rig_refused(&rig.end, BAILEY_ERR_PERMANENT, 1);
     stomp_peer_gone(&peer);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5");
     expect("a");
@@ -233,9 +224,9 @@ static void an_error_with_a_receipt_refuses_that_message(void **state)
     stomp_peer_has(&peer, "bailey-possible-duplicate", "1");
     stomp_peer_receipt(&peer, "1");
     stomp_peer_receipt(&peer, "2");
-    stomp_rig_settled(&rig, 2);
+    end_rig_settled(&rig.end, 2);
     assert_true(was_settled(1) && was_settled(3));
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
 
     /* The lane tries it again after a second: alone, while what is new waits for its verdict. */
     expect("bad");
@@ -243,7 +234,7 @@ static void an_error_with_a_receipt_refuses_that_message(void **state)
     stomp_peer_silent(&peer);
     stomp_peer_receipt(&peer, "3");
     expect("d");
-    stomp_rig_settled(&rig, 3);
+    end_rig_settled(&rig.end, 3);
     finish();
 }
 
@@ -253,7 +244,7 @@ static void next_life(const char *server)
     stomp_peer_open(&rig, &peer, server);
 }
 
-static bool is_retried(struct stomp_rig *r)
+static bool is_retried(struct end_rig *r)
 {
     return r->status.retried > 0;
 }
@@ -273,23 +264,23 @@ static void without_a_receipt_the_culprit_is_found(void **state)
     next_life("RabbitMQ/3");
     expect("a"); /* alone */
     stomp_peer_silent(&peer);
-    assert_int_equal(rig.status.state, LANE_HELD);
+    assert_int_equal(rig.end.status.state, LANE_HELD);
     stomp_peer_receipt(&peer, "1");
-    stomp_rig_settled(&rig, 1);
+    end_rig_settled(&rig.end, 1);
     expect("bad");
     stomp_peer_say(&peer, "ERROR\nmessage:Invalid header\n\nno\n");
-    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 1);
+    end_rig_refused(&rig.end, BAILEY_ERR_PERMANENT, 1);
     next_life("RabbitMQ/3");
     expect("c");
     stomp_peer_receipt(&peer, "1");
-    stomp_rig_settled(&rig, 2);
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_settled(&rig.end, 2);
+    end_rig_state(&rig.end, LANE_RUNNING);
     assert_true(was_settled(1) && !was_settled(2) && was_settled(3));
 
     /* The lane tries it again after a second: it waits until nothing else is unconfirmed. */
     push("d");
     expect("d");
-    stomp_rig_until(&rig, is_retried);
+    end_rig_until(&rig.end, is_retried);
     stomp_peer_silent(&peer);
     stomp_peer_receipt(&peer, "2");
     expect("bad");
@@ -309,13 +300,13 @@ static void a_loss_while_suspects_are_probed_loses_none(void **state)
     next_life("RabbitMQ/3");
     expect("a");
     stomp_peer_close(&peer);
-    stomp_rig_state(&rig, LANE_DOWN);
+    end_rig_state(&rig.end, LANE_DOWN);
     stomp_peer_open(&rig, &peer, "RabbitMQ/3");
     expect("a");
     expect("b");
     stomp_peer_receipt(&peer, "1");
     stomp_peer_receipt(&peer, "2");
-    stomp_rig_settled(&rig, 2);
+    end_rig_settled(&rig.end, 2);
     finish();
 }
 
@@ -327,13 +318,13 @@ static void a_refusal_that_is_the_operators_takes_the_sink_down(void **state)
     push("a");
     expect("a");
     stomp_peer_say(&peer, "ERROR\nreceipt-id:1\nmessage:User bob is not authorized to write to: queue://q\n\n");
-    stomp_rig_down(&rig, "User bob is not authorized to write to");
-    assert_int_equal(rig.status.refused[BAILEY_ERR_PERMANENT], 0);
+    end_rig_down(&rig.end, "User bob is not authorized to write to");
+    assert_int_equal(rig.end.status.refused[BAILEY_ERR_PERMANENT], 0);
     stomp_peer_gone(&peer);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5");
     expect("a");
     stomp_peer_receipt(&peer, "1");
-    stomp_rig_settled(&rig, 1);
+    end_rig_settled(&rig.end, 1);
     finish();
 }
 
@@ -342,7 +333,7 @@ static void an_error_while_nothing_is_out_takes_the_sink_down(void **state)
     (void)state;
     start("ActiveMQ/5");
     stomp_peer_say(&peer, "ERROR\nmessage:broker is stopping\n\n");
-    stomp_rig_down(&rig, "broker is stopping");
+    end_rig_down(&rig.end, "broker is stopping");
     finish();
 }
 
@@ -356,7 +347,7 @@ static void on_rabbitmq_only_a_queue_is_taken(void **state)
     stomp_rig_init(&rig);
     stomp_rig_open_sink(&rig, &to_topic);
     stomp_peer_open(&rig, &peer, "RabbitMQ/3");
-    stomp_rig_down(&rig, "proves no route for /topic/t");
+    end_rig_down(&rig.end, "proves no route for /topic/t");
     finish();
     stomp_rig_init(&rig);
     to_topic.unroutable = STOMP_UNROUTABLE_ACCEPT;
@@ -413,20 +404,20 @@ static void what_cannot_be_sent_is_refused_before(void **state)
 
     (void)state;
     start("ActiveMQ/5");
-    msg = stomp_rig_message(&rig, "expired");
+    msg = end_rig_message(&rig.end, "expired");
     msg->expires_at_ms = 1;
-    stomp_rig_push(&rig, msg);
-    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 1);
-    msg = stomp_rig_message(&rig, "too much header");
+    end_rig_push(&rig.end, msg);
+    end_rig_refused(&rig.end, BAILEY_ERR_PERMANENT, 1);
+    msg = end_rig_message(&rig.end, "too much header");
     msg->key = (struct bailey_bytes){bailey_message_alloc(msg, 300 << 10), 300 << 10};
     memset((uint8_t *)(uintptr_t)msg->key.data, 'k', msg->key.len);
-    stomp_rig_push(&rig, msg);
-    stomp_rig_refused(&rig, BAILEY_ERR_PERMANENT, 2);
+    end_rig_push(&rig.end, msg);
+    end_rig_refused(&rig.end, BAILEY_ERR_PERMANENT, 2);
     push("good");
     expect("good");
     stomp_peer_has(&peer, "receipt", "1"); /* those have used none */
     stomp_peer_receipt(&peer, "1");
-    stomp_rig_settled(&rig, 1);
+    end_rig_settled(&rig.end, 1);
     finish();
 }
 
@@ -455,11 +446,11 @@ enum { BODIES = 60 };
 static void push_big(int number)
 {
     static uint8_t big[BIG];
-    struct bailey_message *msg = stomp_rig_message(&rig, "");
+    struct bailey_message *msg = end_rig_message(&rig.end, "");
 
     memset(big, number, sizeof big);
     msg->body = bailey_message_copy(msg, big, sizeof big);
-    stomp_rig_push(&rig, msg);
+    end_rig_push(&rig.end, msg);
 }
 
 /* Push many, of which the peer reads none: the network is full, and some wait here. Returns how many the sink has. */
@@ -471,10 +462,10 @@ static int push_until_stuck(void)
     setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
     for (int i = 0; i < BODIES; i++)
         push_big(i + 1);
-    while (out != rig.status.unconfirmed) {
-        out = rig.status.unconfirmed;
+    while (out != rig.end.status.unconfirmed) {
+        out = rig.end.status.unconfirmed;
         for (int i = 0; i < 20; i++)
-            stomp_rig_turn(&rig);
+            end_rig_turn(&rig.end);
     }
     assert_in_range(out, 3, BODIES - 1);
     return (int)out;
@@ -483,7 +474,7 @@ static int push_until_stuck(void)
 static void start_with_room(void)
 {
     stomp_rig_init(&rig);
-    rig.options.credit_bytes = 256 << 20;
+    rig.end.options.credit_bytes = 256 << 20;
     start_with(&settings, "ActiveMQ/5");
 }
 
@@ -502,8 +493,8 @@ static void a_body_outlives_a_lying_receipt(void **state)
         stomp_peer_receipt(&peer, number);
     }
     for (int i = 0; i < 4; i++)
-        stomp_rig_turn(&rig);
-    assert_int_equal(rig.settled_count, out);
+        end_rig_turn(&rig.end);
+    assert_int_equal(rig.end.settled_count, out);
     for (int i = BODIES; i < BODIES + out; i++)
         push_big(i + 1); /* takes the memory, if it was given back */
     setsockopt(peer.fd, SOL_SOCKET, SO_RCVBUF, &large, sizeof large);
@@ -525,16 +516,16 @@ static void those_not_written_are_handed_back_unmarked(void **state)
     start_with_room();
     out = push_until_stuck();
     stomp_peer_close(&peer);
-    stomp_rig_state(&rig, LANE_DOWN);
-    assert_in_range(rig.status.in_doubt, 1, out - 1);
+    end_rig_state(&rig.end, LANE_DOWN);
+    assert_in_range(rig.end.status.in_doubt, 1, out - 1);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5");
     for (int i = 0; i < BODIES; i++) {
         stomp_peer_expect(&peer, "SEND");
         assert_int_equal(peer.body[0], i + 1);
-        assert_int_equal(stomp_peer_header(&peer, "bailey-possible-duplicate") != NULL, i < rig.status.in_doubt);
+        assert_int_equal(stomp_peer_header(&peer, "bailey-possible-duplicate") != NULL, i < rig.end.status.in_doubt);
         marked += stomp_peer_header(&peer, "bailey-possible-duplicate") != NULL;
     }
-    assert_int_equal(marked, rig.status.in_doubt);
+    assert_int_equal(marked, rig.end.status.in_doubt);
     finish();
 }
 
@@ -542,11 +533,11 @@ static void an_idle_end_leaves_in_order(void **state)
 {
     (void)state;
     start("ActiveMQ/5");
-    lane_stop(rig.lane);
+    lane_stop(rig.end.lane);
     stomp_peer_expect(&peer, "DISCONNECT");
     stomp_peer_receipt(&peer, stomp_peer_header(&peer, "receipt"));
     stomp_peer_gone(&peer);
-    stomp_rig_close(&rig);
+    end_rig_close(&rig.end);
 }
 
 int main(void)

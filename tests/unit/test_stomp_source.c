@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include <cmocka.h>
 
@@ -23,7 +22,7 @@ static void start_with(const struct stomp_source_settings *s, const char *server
 {
     stomp_rig_open_source(&rig, s);
     stomp_peer_open_subscribed(&rig, &peer, server);
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
 }
 
 static void start(const char *server)
@@ -32,18 +31,10 @@ static void start(const char *server)
     start_with(&settings, server);
 }
 
-static int64_t clock_ms(void)
-{
-    struct timespec now;
-
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 static void finish(void)
 {
     stomp_peer_close(&peer);
-    stomp_rig_close(&rig);
+    end_rig_close(&rig.end);
 }
 
 static void expect_ack(const char *id)
@@ -148,7 +139,7 @@ static void a_selector_that_would_be_ignored_is_refused(void **state)
     stomp_rig_init(&rig);
     stomp_rig_open_source(&rig, &s);
     stomp_peer_open(&rig, &peer, "RabbitMQ/3");
-    stomp_rig_down(&rig, "rabbitmq has no selectors");
+    end_rig_down(&rig.end, "rabbitmq has no selectors");
     finish();
 }
 
@@ -159,9 +150,9 @@ static void a_refused_subscription_is_told(void **state)
     stomp_rig_open_source(&rig, &settings);
     stomp_peer_open(&rig, &peer, "ActiveMQ/5");
     stomp_peer_expect(&peer, "SUBSCRIBE");
-    assert_int_equal(rig.status.state, LANE_STARTING); /* not up before its RECEIPT */
+    assert_int_equal(rig.end.status.state, LANE_STARTING); /* not up before its RECEIPT */
     stomp_peer_say(&peer, "ERROR\nreceipt-id:%s\nmessage:bad selector\n\n", stomp_peer_header(&peer, "receipt"));
-    stomp_rig_down(&rig, "bad selector");
+    end_rig_down(&rig.end, "bad selector");
     finish();
 }
 
@@ -172,13 +163,13 @@ static void acknowledged_only_when_confirmed(void **state)
     (void)state;
     start("ActiveMQ/5");
     deliver_numbers(1, 5);
-    stomp_rig_taken(&rig, 5);
+    end_rig_taken(&rig.end, 5);
     stomp_peer_silent(&peer);
-    stomp_rig_confirm(&rig, 2);
+    end_rig_confirm(&rig.end, 2);
     expect_ack("id-1");
     expect_ack("id-2");
     stomp_peer_silent(&peer);
-    stomp_rig_confirm(&rig, 3);
+    end_rig_confirm(&rig.end, 3);
     expect_ack("id-3");
     expect_ack("id-4");
     expect_ack("id-5");
@@ -192,14 +183,14 @@ static void one_that_waits_does_not_hold_the_others(void **state)
     (void)state;
     start("ActiveMQ/5");
     deliver_numbers(1, 3);
-    stomp_rig_taken(&rig, 3);
-    first = rig.taken[0];
-    memmove(rig.taken, rig.taken + 1, 2 * sizeof *rig.taken);
-    rig.taken[2] = first;
-    stomp_rig_confirm(&rig, 2);
+    end_rig_taken(&rig.end, 3);
+    first = rig.end.taken[0];
+    memmove(rig.end.taken, rig.end.taken + 1, 2 * sizeof *rig.end.taken);
+    rig.end.taken[2] = first;
+    end_rig_confirm(&rig.end, 2);
     expect_ack("id-2");
     expect_ack("id-3");
-    stomp_rig_confirm(&rig, 1);
+    end_rig_confirm(&rig.end, 1);
     expect_ack("id-1");
     finish();
 }
@@ -215,8 +206,8 @@ static void ids_are_kept_as_they_are(void **state)
     id[sizeof id - 1] = '\0';
     stomp_peer_deliver(&peer, "ID\\cvm-1\\\\2\\c3", "m");
     stomp_peer_deliver(&peer, id, "m");
-    stomp_rig_taken(&rig, 2);
-    stomp_rig_confirm(&rig, 2);
+    end_rig_taken(&rig.end, 2);
+    end_rig_confirm(&rig.end, 2);
     expect_ack("ID\\cvm-1\\\\2\\c3");
     expect_ack(id);
     finish();
@@ -233,8 +224,8 @@ static void version_1_1_acknowledges_by_message_id(void **state)
     stomp_peer_expect(&peer, "SUBSCRIBE");
     stomp_peer_receipt(&peer, stomp_peer_header(&peer, "receipt"));
     stomp_peer_say(&peer, "MESSAGE\nsubscription:1\nmessage-id:m\\c7\ndestination:/queue/q\n\nx");
-    stomp_rig_taken(&rig, 1);
-    stomp_rig_confirm(&rig, 1);
+    end_rig_taken(&rig.end, 1);
+    end_rig_confirm(&rig.end, 1);
     stomp_peer_expect(&peer, "ACK");
     stomp_peer_has(&peer, "message-id", "m\\c7");
     stomp_peer_has(&peer, "subscription", "1");
@@ -248,16 +239,16 @@ static void ids_of_a_lost_connection_mean_nothing_on_the_next(void **state)
     (void)state;
     start("ActiveMQ/5");
     stomp_peer_deliver(&peer, "one", "first life");
-    stomp_rig_taken(&rig, 1);
+    end_rig_taken(&rig.end, 1);
     stomp_peer_close(&peer);
-    stomp_rig_state(&rig, LANE_DOWN);
+    end_rig_state(&rig.end, LANE_DOWN);
     stomp_peer_open_subscribed(&rig, &peer, "ActiveMQ/5");
-    stomp_rig_state(&rig, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_RUNNING);
     stomp_peer_deliver(&peer, "two", "second life");
-    stomp_rig_taken(&rig, 2);
-    stomp_rig_confirm(&rig, 1); /* the first life's */
+    end_rig_taken(&rig.end, 2);
+    end_rig_confirm(&rig.end, 1); /* the first life's */
     stomp_peer_silent(&peer);
-    stomp_rig_confirm(&rig, 1);
+    end_rig_confirm(&rig.end, 1);
     expect_ack("two");
     finish();
 }
@@ -269,22 +260,22 @@ static void what_artemis_gives_again_is_marked(void **state)
     start("ActiveMQ-Artemis/2");
     stomp_peer_deliver(&peer, "40,101", "acknowledged");
     stomp_peer_deliver(&peer, "40,102", "out");
-    stomp_rig_taken(&rig, 2);
-    stomp_rig_confirm(&rig, 1);
+    end_rig_taken(&rig.end, 2);
+    end_rig_confirm(&rig.end, 1);
     expect_ack("40,101");
     stomp_peer_close(&peer);
-    stomp_rig_state(&rig, LANE_DOWN);
+    end_rig_state(&rig.end, LANE_DOWN);
     stomp_peer_open_subscribed(&rig, &peer, "ActiveMQ-Artemis/2");
     stomp_peer_deliver(&peer, "41,101", "acknowledged");
     stomp_peer_deliver(&peer, "41,102", "out");
     stomp_peer_deliver(&peer, "41,103", "new");
     stomp_peer_deliver(&peer, "41,102", "out"); /* only once */
-    stomp_rig_taken(&rig, 6);
-    assert_false(rig.taken[0]->message->redelivered);
-    assert_true(rig.taken[1]->message->redelivered);
-    assert_true(rig.taken[2]->message->redelivered);
-    assert_false(rig.taken[3]->message->redelivered);
-    assert_false(rig.taken[4]->message->redelivered);
+    end_rig_taken(&rig.end, 6);
+    assert_false(rig.end.taken[0]->message->redelivered);
+    assert_true(rig.end.taken[1]->message->redelivered);
+    assert_true(rig.end.taken[2]->message->redelivered);
+    assert_false(rig.end.taken[3]->message->redelivered);
+    assert_false(rig.end.taken[4]->message->redelivered);
     finish();
 }
 
@@ -306,13 +297,13 @@ static void a_body_may_come_in_pieces(void **state)
     stomp_peer_send(&peer, head, (size_t)len);
     for (size_t at = 0; at < sizeof big; at += 30 << 10) {
         stomp_peer_send(&peer, big + at, 30 << 10);
-        stomp_rig_turn(&rig);
-        assert_int_equal(rig.taken_in_all, 0);
+        end_rig_turn(&rig.end);
+        assert_int_equal(rig.end.taken_in_all, 0);
     }
     stomp_peer_send(&peer, "", 1);
-    stomp_rig_taken(&rig, 1);
-    assert_int_equal(rig.taken[0]->message->body.len, sizeof big);
-    assert_memory_equal(rig.taken[0]->message->body.data, big, sizeof big);
+    end_rig_taken(&rig.end, 1);
+    assert_int_equal(rig.end.taken[0]->message->body.len, sizeof big);
+    assert_memory_equal(rig.end.taken[0]->message->body.data, big, sizeof big);
     finish();
 }
 
@@ -327,13 +318,13 @@ static void a_body_without_a_length_may_come_in_pieces(void **state)
     stomp_peer_send(&peer, head, sizeof head - 1);
     for (int i = 0; i < 4; i++) {
         stomp_peer_send(&peer, part, sizeof part);
-        stomp_rig_turn(&rig);
+        end_rig_turn(&rig.end);
     }
     stomp_peer_send(&peer, "end", 4);
-    stomp_rig_taken(&rig, 1);
-    assert_int_equal(rig.taken[0]->message->body.len, 4 * sizeof part + 3);
-    assert_memory_equal(rig.taken[0]->message->body.data + 4 * sizeof part, "end", 3);
-    assert_int_equal(rig.taken[0]->message->body.data[3 * sizeof part - 1], 'x');
+    end_rig_taken(&rig.end, 1);
+    assert_int_equal(rig.end.taken[0]->message->body.len, 4 * sizeof part + 3);
+    assert_memory_equal(rig.end.taken[0]->message->body.data + 4 * sizeof part, "end", 3);
+    assert_int_equal(rig.end.taken[0]->message->body.data[3 * sizeof part - 1], 'x');
     finish();
 }
 
@@ -357,14 +348,14 @@ static void a_message_beyond_the_limit_is_left_to_the_broker(void **state)
     send_part(part, sizeof part, 32);
     stomp_peer_send(&peer, "", 1);
     stomp_peer_deliver(&peer, "2", "small");
-    stomp_rig_taken(&rig, 1);
+    end_rig_taken(&rig.end, 1);
     stomp_peer_send(&peer, head, sizeof head - 1); /* and one that does not declare it */
     stomp_peer_send(&peer, "\n", 1);
     send_part(part, sizeof part, 32);
     stomp_peer_send(&peer, "", 1);
     stomp_peer_deliver(&peer, "4", "small");
-    stomp_rig_taken(&rig, 2);
-    stomp_rig_confirm(&rig, 2);
+    end_rig_taken(&rig.end, 2);
+    end_rig_confirm(&rig.end, 2);
     expect_ack("2");
     expect_ack("4");
     finish();
@@ -375,8 +366,8 @@ static void a_message_that_cannot_be_acknowledged_ends_the_connection(void **sta
     (void)state;
     start("ActiveMQ/5");
     stomp_peer_say(&peer, "MESSAGE\nsubscription:1\nmessage-id:1\ndestination:/queue/q\n\nx");
-    stomp_rig_down(&rig, "a MESSAGE that cannot be acknowledged");
-    assert_int_equal(rig.taken_in_all, 0);
+    end_rig_down(&rig.end, "a MESSAGE that cannot be acknowledged");
+    assert_int_equal(rig.end.taken_in_all, 0);
     finish();
 }
 
@@ -385,7 +376,7 @@ static void a_receipt_for_nothing_ends_the_connection(void **state)
     (void)state;
     start("ActiveMQ/5");
     stomp_peer_receipt(&peer, "subscribed");
-    stomp_rig_down(&rig, "a RECEIPT for nothing that was sent");
+    end_rig_down(&rig.end, "a RECEIPT for nothing that was sent");
     finish();
 }
 
@@ -396,18 +387,18 @@ static void what_the_lane_has_no_room_for_waits(void **state)
 {
     (void)state;
     stomp_rig_init(&rig);
-    rig.options.credit_messages = 10;
+    rig.end.options.credit_messages = 10;
     start_with(&settings, "ActiveMQ-Artemis/2");
     deliver_numbers(1, 25);
-    stomp_rig_taken(&rig, 10);
+    end_rig_taken(&rig.end, 10);
     stomp_peer_silent(&peer);
-    assert_int_equal(rig.taken_in_all, 10);
-    assert_int_equal(rig.status.unsettled, 10);
-    stomp_rig_confirm(&rig, 10);
-    stomp_rig_taken(&rig, 20);
-    stomp_rig_confirm(&rig, 10);
-    stomp_rig_taken(&rig, 25);
-    stomp_rig_confirm(&rig, 5);
+    assert_int_equal(rig.end.taken_in_all, 10);
+    assert_int_equal(rig.end.status.unsettled, 10);
+    end_rig_confirm(&rig.end, 10);
+    end_rig_taken(&rig.end, 20);
+    end_rig_confirm(&rig.end, 10);
+    end_rig_taken(&rig.end, 25);
+    end_rig_confirm(&rig.end, 5);
     for (int i = 1; i <= 25; i++) {
         char id[16];
 
@@ -417,7 +408,7 @@ static void what_the_lane_has_no_room_for_waits(void **state)
     finish();
 }
 
-static bool is_full(struct stomp_rig *r)
+static bool is_full(struct end_rig *r)
 {
     return r->taken_count >= 4;
 }
@@ -446,7 +437,7 @@ static void without_room_nothing_is_read(void **state)
     (void)state;
     memset(big, 'x', sizeof big);
     stomp_rig_init(&rig);
-    rig.options.credit_bytes = 1 << 20;
+    rig.end.options.credit_bytes = 1 << 20;
     rig.broker_settings.heartbeat_ms = 100;
     stomp_rig_open_source(&rig, &settings);
     stomp_peer_accept(&rig, &peer);
@@ -456,22 +447,22 @@ static void without_room_nothing_is_read(void **state)
     stomp_peer_receipt(&peer, stomp_peer_header(&peer, "receipt"));
     for (int i = 1; i <= 6; i++)
         send_big(i, big, sizeof big);
-    stomp_rig_until(&rig, is_full);
+    end_rig_until(&rig.end, is_full);
     for (ssize_t done = 0; sent < 64 << 20 && done >= 0; sent += done > 0 ? (size_t)done : 0) { /* an endless body */
         static const char head[] = "MESSAGE\nsubscription:1\nack:endless\nmessage-id:1\ndestination:/queue/q\n\n";
 
         done = sent == 0 ? send(peer.fd, head, sizeof head - 1, MSG_NOSIGNAL)
                          : send(peer.fd, big, sizeof big, MSG_NOSIGNAL);
-        stomp_rig_turn(&rig);
+        end_rig_turn(&rig.end);
     }
     assert_true(sent < 32 << 20);
-    began = clock_ms();
-    while (clock_ms() - began < 500)
-        stomp_rig_turn(&rig);
-    assert_int_equal(rig.status.state, LANE_RUNNING);
-    assert_in_range(rig.taken_count, 4, 5);
-    stomp_rig_confirm(&rig, rig.taken_count);
-    stomp_rig_taken(&rig, 6);
+    began = end_rig_clock_ms();
+    while (end_rig_clock_ms() - began < 500)
+        end_rig_turn(&rig.end);
+    assert_int_equal(rig.end.status.state, LANE_RUNNING);
+    assert_in_range(rig.end.taken_count, 4, 5);
+    end_rig_confirm(&rig.end, rig.end.taken_count);
+    end_rig_taken(&rig.end, 6);
     stomp_peer_expect(&peer, "ACK");
     assert_true(peer.beats > 3);
     finish();
@@ -483,21 +474,21 @@ static void what_is_out_is_finished_at_a_drain_and_the_rest_left(void **state)
 {
     (void)state;
     stomp_rig_init(&rig);
-    rig.options.credit_messages = 3;
+    rig.end.options.credit_messages = 3;
     start_with(&settings, "ActiveMQ/5");
     deliver_numbers(1, 5);
-    stomp_rig_taken(&rig, 3);
-    lane_drain(rig.lane);
-    stomp_rig_turn(&rig);
+    end_rig_taken(&rig.end, 3);
+    lane_drain(rig.end.lane);
+    end_rig_turn(&rig.end);
     deliver_numbers(6, 7);
-    stomp_rig_turn(&rig);
-    stomp_rig_confirm(&rig, 3);
+    end_rig_turn(&rig.end);
+    end_rig_confirm(&rig.end, 3);
     expect_ack("id-1");
     expect_ack("id-2");
     expect_ack("id-3");
     expect_end(false);
-    assert_int_equal(rig.taken_in_all, 3);
-    stomp_rig_close(&rig);
+    assert_int_equal(rig.end.taken_in_all, 3);
+    end_rig_close(&rig.end);
 }
 
 /* There is room, and yet it is not taken: the lane would have to finish it. */
@@ -506,17 +497,17 @@ static void what_comes_during_a_drain_is_left(void **state)
     (void)state;
     start("ActiveMQ/5");
     deliver_numbers(1, 3);
-    stomp_rig_taken(&rig, 3);
-    lane_drain(rig.lane);
+    end_rig_taken(&rig.end, 3);
+    lane_drain(rig.end.lane);
     deliver_numbers(4, 5);
     for (int i = 0; i < 3; i++)
-        stomp_rig_turn(&rig);
-    assert_int_equal(rig.taken_in_all, 3);
-    stomp_rig_confirm(&rig, 3);
+        end_rig_turn(&rig.end);
+    assert_int_equal(rig.end.taken_in_all, 3);
+    end_rig_confirm(&rig.end, 3);
     for (int i = 0; i < 3; i++)
         stomp_peer_expect(&peer, "ACK");
     expect_end(false);
-    stomp_rig_close(&rig);
+    end_rig_close(&rig.end);
 }
 
 /* UNSUBSCRIBE before DISCONNECT: else Artemis counts a failed delivery of what is left. */
@@ -525,13 +516,13 @@ static void artemis_is_left_with_unsubscribe(void **state)
     (void)state;
     start("ActiveMQ-Artemis/2");
     deliver_numbers(1, 2);
-    stomp_rig_taken(&rig, 2);
-    lane_stop(rig.lane);
+    end_rig_taken(&rig.end, 2);
+    lane_stop(rig.end.lane);
     expect_end(true);
-    stomp_rig_close(&rig);
+    end_rig_close(&rig.end);
 }
 
-static bool has_ended(struct stomp_rig *r)
+static bool has_ended(struct end_rig *r)
 {
     return r->ended;
 }
@@ -541,9 +532,9 @@ static void a_broker_that_does_not_answer_is_left(void **state)
 {
     (void)state;
     start("ActiveMQ/5");
-    lane_stop(rig.lane);
+    lane_stop(rig.end.lane);
     stomp_peer_expect(&peer, "DISCONNECT");
-    stomp_rig_until(&rig, has_ended);
+    end_rig_until(&rig.end, has_ended);
     finish();
 }
 
