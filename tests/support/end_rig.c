@@ -268,15 +268,31 @@ void end_rig_taken(struct end_rig *rig, size_t count)
     assert_int_equal(rig->taken_in_all, count);
 }
 
-void end_rig_confirm(struct end_rig *rig, size_t count)
+/* The oldest `count` get their verdict. */
+static void take_out(struct end_rig *rig, struct bailey_delivery **batch, size_t count)
 {
-    struct bailey_delivery *batch[END_RIG_MAX];
-
     assert_true(count <= rig->taken_count);
     memcpy(batch, rig->taken, count * sizeof *batch);
     rig->taken_count -= count;
     memmove(rig->taken, rig->taken + count, rig->taken_count * sizeof *batch);
+}
+
+void end_rig_confirm(struct end_rig *rig, size_t count)
+{
+    struct bailey_delivery *batch[END_RIG_MAX];
+
+    take_out(rig, batch, count);
     bailey_confirm(rig->port, batch, count);
+}
+
+void end_rig_refuse(struct end_rig *rig)
+{
+    struct bailey_delivery *delivery;
+    struct bailey_error err = {0};
+
+    take_out(rig, &delivery, 1);
+    bailey_fail(&err, BAILEY_ERR_TRANSIENT, "the test says no");
+    bailey_refuse(rig->port, delivery, &err);
 }
 
 /* ---- The broker's side ---- */

@@ -64,6 +64,8 @@ void end_rig_down(struct end_rig *rig, const char *reason);
 /* Source: wait for so many deliveries (in all); confirm the oldest `count`. */
 void end_rig_taken(struct end_rig *rig, size_t count);
 void end_rig_confirm(struct end_rig *rig, size_t count);
+/* Source: refuse the oldest, for a reason that passes. */
+void end_rig_refuse(struct end_rig *rig);
 
 /* ---- The broker's side of a connection ---- */
 

@@ -283,11 +283,22 @@ static void without_room_for_bytes_the_consumer_is_cancelled(void **state)
     finish();
 }
 
+/* The drain's way out: the consumer is cancelled already. */
+static void expect_end(void)
+{
+    amqp_channel_close_ok_t closed = {0};
+    amqp_connection_close_ok_t bye = {0};
+
+    peer_expect(&peer, 1, AMQP_CHANNEL_CLOSE_METHOD);
+    peer_method(&peer, 1, AMQP_CHANNEL_CLOSE_OK_METHOD, &closed);
+    peer_expect(&peer, 0, AMQP_CONNECTION_CLOSE_METHOD);
+    peer_method(&peer, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &bye);
+    end_rig_state(&bridge.end, LANE_STOPPED);
+}
+
 static void a_drain_cancels_and_leaves_the_rest_to_the_queue(void **state)
 {
     amqp_basic_cancel_ok_t cancelled = {.consumer_tag = amqp_cstring_bytes("c")};
-    amqp_channel_close_ok_t closed = {0};
-    amqp_connection_close_ok_t bye = {0};
 
     (void)state;
     start();
@@ -300,12 +311,28 @@ static void a_drain_cancels_and_leaves_the_rest_to_the_queue(void **state)
     end_rig_turn(&bridge.end);
     end_rig_confirm(&bridge.end, 1);
     expect_ack(1, false);
-    peer_expect(&peer, 1, AMQP_CHANNEL_CLOSE_METHOD);
-    peer_method(&peer, 1, AMQP_CHANNEL_CLOSE_OK_METHOD, &closed);
-    peer_expect(&peer, 0, AMQP_CONNECTION_CLOSE_METHOD);
-    peer_method(&peer, 0, AMQP_CONNECTION_CLOSE_OK_METHOD, &bye);
-    end_rig_state(&bridge.end, LANE_STOPPED);
+    expect_end();
     assert_int_equal(bridge.end.taken_in_all, 1);
+    finish();
+}
+
+/* It was refused, and waits: the drain lets go of it. An ack would be its loss. */
+static void what_was_refused_goes_back_at_a_drain(void **state)
+{
+    amqp_basic_cancel_ok_t cancelled = {.consumer_tag = amqp_cstring_bytes("c")};
+
+    (void)state;
+    start();
+    peer_deliver(&peer, 1, 1, "refused");
+    peer_deliver(&peer, 1, 2, "good");
+    end_rig_taken(&bridge.end, 2);
+    end_rig_refuse(&bridge.end);
+    lane_drain(bridge.end.lane);
+    peer_expect(&peer, 1, AMQP_BASIC_CANCEL_METHOD);
+    peer_method(&peer, 1, AMQP_BASIC_CANCEL_OK_METHOD, &cancelled);
+    end_rig_confirm(&bridge.end, 1);
+    expect_ack(2, false); /* alone: 1 stays unacknowledged */
+    expect_end();
     finish();
 }
 
@@ -391,6 +418,7 @@ int main(void)
         cmocka_unit_test(before_the_consumer_timeout_everything_is_handed_back),
         cmocka_unit_test(without_room_for_bytes_the_consumer_is_cancelled),
         cmocka_unit_test(a_drain_cancels_and_leaves_the_rest_to_the_queue),
+        cmocka_unit_test(what_was_refused_goes_back_at_a_drain),
         cmocka_unit_test(nonsense_ends_the_connection_and_nothing_else),
     };
 

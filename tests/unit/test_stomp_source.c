@@ -510,6 +510,21 @@ static void what_comes_during_a_drain_is_left(void **state)
     end_rig_close(&rig.end);
 }
 
+/* It was refused, and waits: the drain lets go of it. An ACK would be its loss. */
+static void what_was_refused_goes_back_at_a_drain(void **state)
+{
+    (void)state;
+    start("ActiveMQ/5");
+    deliver_numbers(1, 2);
+    end_rig_taken(&rig.end, 2);
+    end_rig_refuse(&rig.end);
+    lane_drain(rig.end.lane);
+    end_rig_confirm(&rig.end, 1);
+    expect_ack("id-2");
+    expect_end(false); /* nothing before it */
+    end_rig_close(&rig.end);
+}
+
 /* UNSUBSCRIBE before DISCONNECT: else Artemis counts a failed delivery of what is left. */
 static void artemis_is_left_with_unsubscribe(void **state)
 {
@@ -561,6 +576,7 @@ int main(void)
         cmocka_unit_test(without_room_nothing_is_read),
         cmocka_unit_test(what_is_out_is_finished_at_a_drain_and_the_rest_left),
         cmocka_unit_test(what_comes_during_a_drain_is_left),
+        cmocka_unit_test(what_was_refused_goes_back_at_a_drain),
         cmocka_unit_test(artemis_is_left_with_unsubscribe),
         cmocka_unit_test(a_broker_that_does_not_answer_is_left),
     };
