@@ -51,7 +51,7 @@ $(JUDGE): tests/support/rig/judge_kafka.c
 .PHONY: test unit system tests
 tests: all $(UNITS) $(SIMS) $(CONFORMANCE) $(ON_BROKERS) $(FUZZERS) $(JUDGE)
 unit: all $(SIMS) $(UNITS) $(CONFORMANCE) $(FUZZERS) $(if $(SAN),,$(HUNT))  ## tests that need no broker
-	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(SIMS) $(if $(SAN),,$(HUNT)) $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
+	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(if $(SAN),--jobs $(JOBS)) $(SIMS) $(if $(SAN),,$(HUNT)) $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
 system: all $(JUDGE) $(ON_BROKERS)  ## tests on real brokers (STORY=name for one)
 	@$(PYTHON) tests/system/run.py --build $(BUILD) $(STORY)
 test:  ## all tests: unit, then system (calls setup)

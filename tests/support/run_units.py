@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""Run the test programs that need no broker, as many side by side as there are cores. `N passed, N failed` at the end.
+"""Run the test programs that need no broker. `N passed, N failed` at the end.
 
-    run_units.py --build DIR PROGRAM... [--replay FUZZER...]
+    run_units.py --build DIR [--jobs N] PROGRAM... [--replay FUZZER...]
+
+Most of them wait for timers, and need little of a core: so three a core run side by side, unless told otherwise.
 
 A program of cmocka counts as its test cases (it is asked for TAP); one that dies fails those it did not come to. A fuzz
 target, built with tests/fuzz/replay.c, is given all inputs of its corpus and regressions and counts as one case.
@@ -62,11 +64,12 @@ def run_replay(program):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default="build/release")
+    parser.add_argument("--jobs", type=int, default=3 * os.cpu_count())
     parser.add_argument("--replay", nargs="*", default=[])
     parser.add_argument("programs", nargs="*")
     options = parser.parse_args()
     began = time.monotonic()
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         jobs = [pool.submit(run_program, p) for p in options.programs] + [pool.submit(run_replay, p) for p in options.replay]
         passed = failed = 0
         for job in jobs:
