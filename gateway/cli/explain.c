@@ -82,7 +82,8 @@ static void say_duplicates(struct explanation *ex)
     if (ex->commit_ms >= 0) {
         text_add(says, ", and those that were confirmed in the ");
         units_add_duration(says, ex->commit_ms);
-        text_add(says, " since the last commit");
+        text_add(says, " since the last commit; while a refused message waits, the offset of its partition waits with "
+                       "it, and a crash repeats all that were confirmed behind it as well");
     }
     text_add(says, "; a lost connection to the sink repeats those that were sent and not confirmed");
     if (ex->unconfirmed >= 0)

@@ -46,6 +46,7 @@ def story_check_and_friends(rig):
     assert rig.run("connectors", "kafak").returncode == 2
     explained = rig.run("explain", good)
     assert explained.returncode == 0 and "at-least-once" in explained.stdout, explained
+    assert "while a refused message waits, the offset of its partition waits" in explained.stdout, "a bound without its limit"
     return "exit codes 0 and 2, errors with file:line:column"
 
 
