@@ -17,7 +17,7 @@ PKG_CONFIG := $(RDKAFKA_ENV) pkg-config
 ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes \
              -Wmissing-prototypes -Wwrite-strings -Wno-missing-field-initializers -fno-common -MMD -MP -Iinclude \
              $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) $(if $(DEV),-Werror) $(INCLUDES) $(CFLAGS)
-GATEWAY_PKGS := yaml-0.1 libwebsockets openssl
+GATEWAY_PKGS := yaml-0.1 libwebsockets openssl libsodium
 LIBS       = $(shell pkg-config --libs $(GATEWAY_PKGS)) -lpthread -ldl -lm
 
 obj     = $(patsubst %.c,$(BUILD)/%.o,$(1))

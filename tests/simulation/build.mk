@@ -10,7 +10,7 @@ SIM_CORE := $(call obj,$(wildcard gateway/base/*.c gateway/message/*.c gateway/c
               connectors/kafka/watermark.c connectors/amqp/acks.c)
 SIM_PART := $(call obj,$(filter-out $(wildcard tests/simulation/test_*.c),$(wildcard tests/simulation/*.c)))
 SIM_LINK  = $(CC) $(ALL_CFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
-SIM_LIBS := -lcrypto -lm -lpthread
+SIM_LIBS := -lcrypto -lsodium -lm -lpthread
 
 $(SIMS): %: %.o $(SIM_PART) $(SIM_CORE)
 	$(call say,CC  )$(SIM_LINK) -o $@ $^ $(SIM_LIBS) -lcmocka
