@@ -1,8 +1,10 @@
 /* core/delivery.h: the core's own part of a delivery, and the steps that a batch of them goes through.
  *
- *     READY ──send──→ OUT ──confirmed──→ settled
- *       ↑              ├──handed back──→ READY
- *       └──back-off── WAITING ←──refused┘
+ *     [ASKING ──→] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
+ *                    ↑              ├──handed back──→ READY
+ *                    └──back-off── WAITING ←──refused┘
+ *
+ * In brackets: where the route deduplicates. What is let go of before its end is LEAVING until its id is given back.
  */
 #ifndef BAILEY_CORE_DELIVERY_H
 #define BAILEY_CORE_DELIVERY_H
@@ -10,9 +12,18 @@
 #include <bailey/delivery.h>
 #include <bailey/host.h>
 
+#include "core/dedup.h"
+
 struct lane_options;
 
-enum delivery_state { DELIVERY_READY, DELIVERY_OUT, DELIVERY_WAITING };
+enum delivery_state {
+    DELIVERY_READY,
+    DELIVERY_ASKING, /* for its id: may it go on? */
+    DELIVERY_OUT,
+    DELIVERY_WAITING,
+    DELIVERY_RECORDING, /* confirmed; its id is being recorded */
+    DELIVERY_LEAVING,   /* let go of; its id is being given back */
+};
 
 enum { DELIVERY_ADDRESSES = 2 }; /* inline; more are allocated in the message */
 
@@ -26,10 +37,13 @@ struct delivery {
     bool is_prepared;  /* went through all steps */
     bool is_orphan;    /* its source has lost it: not to be sent again */
     bool is_detached;  /* the message owns its bytes */
+    bool holds_slot;   /* a shard has `slot` */
+    bool is_in_doubt;  /* was sent and handed back without a verdict at least once */
     uint64_t sequence; /* order of receiving in the lane */
     int64_t received_ms;
     size_t size;
     struct bailey_timer retry;
+    struct dedup_slot slot;
     struct bailey_bytes address[DELIVERY_ADDRESSES];
 };
 
@@ -51,6 +65,9 @@ enum { STEPS_MAX = 8 };
 
 /* Fill `steps` with what `options` ask for; returns how many. */
 size_t steps_build(struct step steps[STEPS_MAX], const struct lane_options *options);
+
+/* From the step that knows the ids: takes out of `batch` those that have to ask for theirs, and asks. */
+void lane_ask(struct batch *batch);
 
 /* From a step: this one cannot go on, for the reason `err`; the caller takes it out of its batch. */
 void lane_refuse(struct lane *lane, struct delivery *dlv, const struct bailey_error *err);

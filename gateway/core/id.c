@@ -1,5 +1,6 @@
 #include "core/id.h"
 
+#include <assert.h>
 #include <sodium/crypto_shorthash_siphash24.h>
 #include <string.h>
 

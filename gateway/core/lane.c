@@ -14,8 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/delivery.h"
-#include "core/end.h"
+#include "core/lane_impl.h"
 #include "message/pool.h"
 
 enum {
@@ -26,49 +25,6 @@ enum {
     DETACH_MS = 1000,    /* a message that waits longer owns its bytes, and pins no connector's buffer */
     DETACH_MAX = 1024,   /* a tick */
     REFUSALS_LOGGED = 5, /* a second; more are counted and told in one line */
-    DELIVERIES_A_SLAB = 64,
-};
-
-struct slab {
-    struct slab *next;
-    struct delivery items[DELIVERIES_A_SLAB];
-};
-
-struct lane {
-    struct lane_options options;
-    struct bailey_host *host;
-    struct end from, to;
-    struct step steps[STEPS_MAX];
-    size_t step_count;
-    struct bailey_pool *messages;
-
-    struct slab *slabs;
-    struct delivery *free;
-    struct delivery all; /* head of the ring of all deliveries, oldest first */
-
-    struct bailey_delivery **ready; /* ring of ready_cap (a power of two) */
-    size_t ready_cap, ready_head, ready_len;
-    bool ready_unsorted; /* handed-back ones stand behind newer ones */
-
-    uint64_t next_sequence;
-    uint32_t epoch; /* openings of the source so far */
-    int64_t unsettled, unsettled_bytes, mean_size;
-    int64_t out, waiting;
-    int64_t received; /* of options.messages_max */
-
-    bool room_wanted;  /* the source was told that there is no room */
-    bool sink_is_full; /* send() took less than it was given */
-    bool is_stuck, is_draining, is_finishing, is_stopping, is_ended;
-    bool drain_source; /* to be told in the next turn */
-    bool drain_told;   /* this opening of the source was told */
-    bool was_up;       /* both ends have been up at least once */
-    int64_t last_verdict_ms;
-    struct bailey_task work;
-    struct bailey_timer tick;
-    bool tick_runs;
-
-    int64_t refusals_since_ms; /* of the current second of logging */
-    unsigned refusals_logged, refusals_silent;
 };
 
 /* ---- State, for people ---- */
@@ -100,6 +56,10 @@ static enum lane_state lane_state(const struct lane *lane, char reason[static 32
         snprintf(reason, 320, "sink: %s", lane->to.reason[0] ? lane->to.reason : "connecting");
         return lane->is_draining ? LANE_DRAINING : to;
     }
+    if (lane_dedup_trouble(lane)[0] != '\0') {
+        snprintf(reason, 320, "state store: %s", lane_dedup_trouble(lane));
+        return lane->is_draining ? LANE_DRAINING : lane->was_up ? LANE_HELD : LANE_STARTING;
+    }
     if (lane->is_draining)
         return LANE_DRAINING;
     if (from != LANE_RUNNING) {
@@ -113,7 +73,7 @@ static enum lane_state lane_state(const struct lane *lane, char reason[static 32
     return LANE_RUNNING;
 }
 
-static void show_state(struct lane *lane)
+void lane_show_state(struct lane *lane)
 {
     struct lane_status *status = lane->options.status;
     char reason[320];
@@ -139,7 +99,7 @@ static void show_state(struct lane *lane)
                    kv_str("reason", reason));
 }
 
-static void show_gauges(struct lane *lane)
+void lane_show_gauges(struct lane *lane)
 {
     struct lane_status *status = lane->options.status;
 
@@ -194,7 +154,7 @@ static struct delivery *delivery_new(struct lane *lane, struct bailey_message *m
 }
 
 /* It is settled or forgotten. */
-static void delivery_free(struct delivery *dlv)
+void lane_delivery_free(struct delivery *dlv)
 {
     struct lane *lane = dlv->lane;
 
@@ -281,7 +241,6 @@ static void start_tick(struct lane *lane)
     if (lane->tick_runs)
         return;
     lane->tick_runs = true;
-    lane->last_verdict_ms = bailey_now_ms(lane->host);
     bailey_timer_start(lane->host, &lane->tick, TICK_MS);
 }
 
@@ -301,6 +260,8 @@ static void dispatch(struct lane *lane)
     if (lane->ready_unsorted)
         ready_rebuild(lane, NULL);
     start_tick(lane);
+    if (lane->out == 0)
+        lane->last_verdict_ms = bailey_now_ms(lane->host); /* none is owed before */
     while (lane->ready_len > 0 && lane->to.state == END_UP && !lane->sink_is_full) {
         struct bailey_delivery *batch[BATCH_MAX]; /* a copy: verdicts inside send() may grow the ring */
         size_t count = 0, taken;
@@ -349,16 +310,17 @@ static void do_work(struct bailey_task *task)
     if (lane->drain_source)
         tell_drain(lane);
     if (lane->room_wanted && end_is_open(&lane->from) && lane->from.self != NULL && lane->to.state == END_UP &&
-        !lane->is_draining && lane->unsettled <= lane->options.credit_messages / 2 &&
+        !lane->is_draining && lane_dedup_trouble(lane)[0] == '\0' &&
+        lane->unsettled <= lane->options.credit_messages / 2 &&
         lane->unsettled_bytes <= lane->options.credit_bytes / 2) {
         lane->room_wanted = false;
         lane->options.source->resume(lane->from.self);
     }
-    show_gauges(lane); /* also of what changed without a verdict: a back-off that is over, waiting ones let go */
+    lane_show_gauges(lane); /* also of what changed without a verdict: a back-off that is over, waiting ones let go */
     check_drained(lane);
 }
 
-static void work_soon(struct lane *lane)
+void lane_work_soon(struct lane *lane)
 {
     bailey_again(lane->host, &lane->work);
 }
@@ -376,7 +338,8 @@ size_t bailey_room(const struct bailey_port *port)
     int64_t left = lane->options.credit_messages - lane->unsettled;
     int64_t bytes_left = lane->options.credit_bytes - lane->unsettled_bytes;
 
-    if (lane->to.state != END_UP || lane->is_draining || left <= 0 || bytes_left <= 0) {
+    if (lane->to.state != END_UP || lane->is_draining || left <= 0 || bytes_left <= 0 ||
+        lane_dedup_trouble(lane)[0] != '\0') {
         lane->room_wanted = true;
         return 0;
     }
@@ -388,9 +351,9 @@ size_t bailey_room(const struct bailey_port *port)
     return (size_t)(by_bytes < left ? by_bytes : left);
 }
 
-static void run_steps(struct lane *lane, struct batch *batch)
+void lane_run_steps(struct lane *lane, struct batch *batch, size_t first)
 {
-    for (size_t i = 0; i < lane->step_count && batch->count > 0; i++)
+    for (size_t i = first; i < lane->step_count && batch->count > 0; i++)
         lane->steps[i].run(&lane->steps[i], batch);
     for (size_t i = 0; i < batch->count; i++) {
         batch->items[i]->is_prepared = true;
@@ -412,7 +375,7 @@ static void receive_batch(struct lane *lane, struct bailey_message *const messag
     lane->mean_size += (bytes / (int64_t)count - lane->mean_size) / 8;
     status_add(&lane->options.status->received, (int64_t)count);
     status_add(&lane->options.status->received_bytes, bytes);
-    run_steps(lane, &batch);
+    lane_run_steps(lane, &batch, 0);
 }
 
 /* With messages_max: what is beyond it goes back unsettled, and the lane finishes. Returns how many count. */
@@ -426,8 +389,8 @@ static size_t limit(struct lane *lane, struct bailey_message *const batch[], siz
     lane->received += (int64_t)kept;
     if (kept == left && !lane->is_draining) {
         lane->is_draining = lane->is_finishing = lane->drain_source = true;
-        show_state(lane);
-        work_soon(lane);
+        lane_show_state(lane);
+        lane_work_soon(lane);
     }
     return kept;
 }
@@ -442,17 +405,29 @@ void bailey_receive(struct bailey_port *source, struct bailey_message *const bat
     for (size_t done = 0; done < count; done += BATCH_MAX)
         receive_batch(lane, batch + done, count - done < BATCH_MAX ? count - done : BATCH_MAX);
     if (count > 0) {
+        lane_dedup_flush(lane);
         dispatch(lane);
-        show_gauges(lane);
+        if (lane->slots > 0)
+            start_tick(lane);
+        lane_show_gauges(lane);
     }
 }
 
 /* ---- Settling ---- */
 
-static void settle(struct lane *lane, const struct bailey_settlement *ended, size_t count)
+void lane_settle(struct lane *lane, const struct bailey_settlement *ended, size_t count)
 {
     if (count > 0 && lane->from.self != NULL && lane->from.state != END_CLOSING)
         lane->options.source->settle(lane->from.self, ended, count);
+}
+
+/* Its source need not be told any more. */
+static void let_go(struct lane *lane, struct delivery *dlv)
+{
+    if (dlv->holds_slot)
+        lane_dedup_leave(lane, dlv);
+    else
+        lane_delivery_free(dlv);
 }
 
 static void settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome)
@@ -461,9 +436,9 @@ static void settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outco
     bool is_known = dlv->epoch == lane->epoch;
 
     ended.outcome = outcome;
-    delivery_free(dlv);
+    let_go(lane, dlv);
     if (is_known)
-        settle(lane, &ended, 1);
+        lane_settle(lane, &ended, 1);
 }
 
 static void note_latency(struct lane_status *status, int64_t took_ms)
@@ -479,13 +454,14 @@ static void note_latency(struct lane_status *status, int64_t took_ms)
 static void after_verdicts(struct lane *lane)
 {
     lane->last_verdict_ms = bailey_now_ms(lane->host);
+    lane_dedup_flush(lane);
     if (lane->is_stuck) {
         lane->is_stuck = false;
-        show_state(lane);
+        lane_show_state(lane);
     }
-    show_gauges(lane);
+    lane_show_gauges(lane);
     if (lane->room_wanted || lane->is_draining || lane->ready_len > 0)
-        work_soon(lane);
+        lane_work_soon(lane);
 }
 
 static void confirm_batch(struct lane *lane, struct bailey_delivery *const batch[], size_t count)
@@ -498,14 +474,18 @@ static void confirm_batch(struct lane *lane, struct bailey_delivery *const batch
         struct delivery *dlv = own(lane, batch[i], DELIVERY_OUT);
 
         note_latency(lane->options.status, now_ms - dlv->received_ms);
+        if (dlv->holds_slot) {
+            lane_dedup_record(lane, dlv);
+            continue;
+        }
         ended[known] = dlv->settlement;
         ended[known].outcome = BAILEY_ACCEPTED;
         known += dlv->epoch == lane->epoch;
-        delivery_free(dlv);
+        lane_delivery_free(dlv);
     }
     lane->out -= (int64_t)count;
     status_add(&lane->options.status->delivered, (int64_t)count);
-    settle(lane, ended, known);
+    lane_settle(lane, ended, known);
 }
 
 void bailey_confirm(struct bailey_port *sink, struct bailey_delivery *const batch[], size_t count)
@@ -526,6 +506,7 @@ void bailey_hand_back(struct bailey_port *sink, struct bailey_delivery *const ba
 
         lane->out--;
         dlv->state = DELIVERY_READY;
+        dlv->is_in_doubt |= in_doubt;
         if (dlv->is_orphan || dlv->epoch != lane->epoch) { /* its source gives it to someone else, or once more */
             settle_as(lane, dlv, BAILEY_RELEASED);
             continue;
@@ -605,7 +586,7 @@ static void prepare_again(struct lane *lane, struct delivery *dlv)
     struct batch batch = {.count = 1, .items = {dlv}};
 
     dlv->state = DELIVERY_READY;
-    run_steps(lane, &batch);
+    lane_run_steps(lane, &batch, 0);
 }
 
 static void refused_wait_over(struct bailey_timer *timer)
@@ -616,7 +597,8 @@ static void refused_wait_over(struct bailey_timer *timer)
     lane->waiting--;
     status_add(&lane->options.status->retried, 1);
     prepare_again(lane, dlv);
-    work_soon(lane);
+    lane_dedup_flush(lane);
+    lane_work_soon(lane);
 }
 
 /* ---- Lost by the source ---- */
@@ -627,27 +609,35 @@ static bool is_not_orphan(struct lane *lane, struct delivery *dlv)
     return !dlv->is_orphan;
 }
 
+/* At the sink, or on the way there: it goes on without its source. */
+static bool is_away(const struct delivery *dlv)
+{
+    return dlv->state == DELIVERY_OUT || dlv->state == DELIVERY_RECORDING;
+}
+
 /* Forget what has not been sent of a group, or of the whole source. Returns how many are still out. */
 static size_t forget(struct lane *lane, bool all_groups, uint32_t group)
 {
     size_t out = 0, ready = 0;
 
     for (struct delivery *dlv = lane->all.next; dlv != &lane->all; dlv = dlv->next) {
-        if (dlv->epoch != lane->epoch || (!all_groups && dlv->settlement.group != group))
+        if (dlv->epoch != lane->epoch || (!all_groups && dlv->settlement.group != group) ||
+            dlv->state == DELIVERY_LEAVING)
             continue;
         dlv->is_orphan = true;
-        out += dlv->state == DELIVERY_OUT;
+        out += is_away(dlv);
         ready += dlv->state == DELIVERY_READY;
     }
     if (ready > 0)
         ready_rebuild(lane, is_not_orphan);
     for (struct delivery *dlv = lane->all.next, *next; dlv != &lane->all; dlv = next) {
         next = dlv->next;
-        if (dlv->is_orphan && dlv->state != DELIVERY_OUT)
-            delivery_free(dlv);
+        if (dlv->is_orphan && !is_away(dlv) && dlv->state != DELIVERY_LEAVING)
+            let_go(lane, dlv);
     }
-    show_gauges(lane);
-    work_soon(lane);
+    lane_dedup_flush(lane);
+    lane_show_gauges(lane);
+    lane_work_soon(lane);
     return out;
 }
 
@@ -688,6 +678,20 @@ static void detach_old(struct lane *lane)
     }
 }
 
+/* What waits for its id (for another one with the same id, perhaps) is at no place that the steps would have to see again. */
+static void detach_asking(struct lane *lane)
+{
+    int64_t before_ms = bailey_now_ms(lane->host) - DETACH_MS;
+    size_t done = 0;
+
+    for (struct delivery *dlv = lane->all.next; dlv != &lane->all && dlv->received_ms <= before_ms && done < DETACH_MAX;
+         dlv = dlv->next)
+        if (dlv->state == DELIVERY_ASKING && !dlv->is_detached) {
+            detach(dlv);
+            done++;
+        }
+}
+
 static void tick_due(struct bailey_timer *timer)
 {
     struct lane *lane = timer->ctx;
@@ -696,11 +700,13 @@ static void tick_due(struct bailey_timer *timer)
     lane->tick_runs = false;
     if (lane->out > 0 && !lane->is_stuck && now_ms - lane->last_verdict_ms >= STUCK_MS) {
         lane->is_stuck = true;
-        show_state(lane);
+        lane_show_state(lane);
     }
     if (lane->ready_len > 0)
         detach_old(lane);
-    if (lane->out > 0 || lane->ready_len > 0) {
+    if (lane->slots > 0)
+        detach_asking(lane);
+    if (lane->out > 0 || lane->ready_len > 0 || lane->slots > 0) {
         lane->tick_runs = true;
         bailey_timer_start(lane->host, &lane->tick, TICK_MS);
     }
@@ -716,8 +722,8 @@ void lane_on_end_changed(struct lane *lane, struct end *end)
         lane->is_stuck = false;
     if (end == &lane->from && end->state == END_UP && lane->is_draining && !end->is_drained)
         lane->drain_source = true;
-    show_state(lane);
-    work_soon(lane);
+    lane_show_state(lane);
+    lane_work_soon(lane);
 }
 
 void lane_on_end_lost(struct lane *lane, struct end *end)
@@ -734,14 +740,21 @@ void lane_on_end_lost(struct lane *lane, struct end *end)
         status_add(&lane->options.status->restarts, 1);
 }
 
-static void ended(struct lane *lane)
+/* Both ends are closed, and no shard has anything of this lane. */
+void lane_check_ended(struct lane *lane)
 {
+    if (lane->is_ended || lane->from.state != END_CLOSED || lane->to.state != END_CLOSED)
+        return;
+    if (lane->slots > 0) {
+        lane_dedup_leave_all(lane); /* answered by lane_check_ended() */
+        return;
+    }
     lane->is_ended = true;
     bailey_again_stop(lane->host, &lane->work);
     bailey_timer_stop(lane->host, &lane->tick);
     lane->tick_runs = false;
-    show_gauges(lane);
-    show_state(lane);
+    lane_show_gauges(lane);
+    lane_show_state(lane);
     lane->options.on_ended(lane, lane->options.ctx);
 }
 
@@ -750,7 +763,7 @@ void lane_on_end_closed(struct lane *lane, struct end *end)
     if (lane->is_ended)
         return;
     if (lane->from.state == END_CLOSED && lane->to.state == END_CLOSED)
-        ended(lane);
+        lane_check_ended(lane);
     else if (end == &lane->from && !lane->is_stopping)
         end_close(&lane->to);
     else if (end == &lane->to) /* stopping: the sink was closed first, so that nothing is out */
@@ -764,7 +777,7 @@ void bailey_writable(struct bailey_port *port)
     if (!lane->sink_is_full)
         return;
     lane->sink_is_full = false;
-    work_soon(lane);
+    lane_work_soon(lane);
 }
 
 void bailey_lag(struct bailey_port *port, int64_t messages)
@@ -786,7 +799,7 @@ static void check_drained(struct lane *lane)
 
 void lane_on_drained(struct lane *lane)
 {
-    work_soon(lane);
+    lane_work_soon(lane);
 }
 
 void lane_on_finished(struct lane *lane)
@@ -794,8 +807,8 @@ void lane_on_finished(struct lane *lane)
     if (lane->is_draining)
         return;
     lane->is_draining = lane->is_finishing = true;
-    show_state(lane);
-    work_soon(lane);
+    lane_show_state(lane);
+    lane_work_soon(lane);
 }
 
 static void release_waiting(struct lane *lane)
@@ -805,6 +818,7 @@ static void release_waiting(struct lane *lane)
         if (dlv->state == DELIVERY_WAITING)
             settle_as(lane, dlv, BAILEY_RELEASED);
     }
+    lane_dedup_flush(lane);
 }
 
 void lane_drain(struct lane *lane)
@@ -816,8 +830,8 @@ void lane_drain(struct lane *lane)
     release_waiting(lane);
     if (!lane->from.is_drained)
         tell_drain(lane);
-    show_state(lane);
-    work_soon(lane);
+    lane_show_state(lane);
+    lane_work_soon(lane);
 }
 
 void lane_stop(struct lane *lane)
@@ -842,6 +856,7 @@ struct lane *lane_new(struct bailey_host *host, const struct lane_options *optio
     lane->all.next = lane->all.prev = &lane->all;
     lane->messages = message_pool_new();
     lane->step_count = steps_build(lane->steps, &lane->options);
+    lane_dedup_begin(lane);
     lane->work = (struct bailey_task){.run = do_work, .ctx = lane};
     lane->tick = (struct bailey_timer){.fire = tick_due, .ctx = lane};
     end_init(&lane->from, lane, BAILEY_SOURCE, host, &lane->options);
@@ -853,7 +868,7 @@ void lane_start(struct lane *lane)
 {
     end_open(&lane->to); /* first: there is no room until it is up */
     end_open(&lane->from);
-    show_state(lane);
+    lane_show_state(lane);
 }
 
 bool lane_is_ended(const struct lane *lane)
@@ -867,7 +882,7 @@ void lane_free(struct lane *lane)
         return;
     assert(lane->is_ended);
     while (lane->all.next != &lane->all)
-        delivery_free(lane->all.next);
+        lane_delivery_free(lane->all.next);
     while (lane->slabs != NULL) {
         struct slab *slab = lane->slabs;
 
@@ -875,6 +890,7 @@ void lane_free(struct lane *lane)
         free(slab);
     }
     bailey_again_stop(lane->host, &lane->work);
+    lane_dedup_end(lane);
     message_pool_free(lane->messages);
     free(lane->ready);
     free(lane);

@@ -12,7 +12,10 @@
 #include "core/status.h"
 #include "message/template.h"
 
+struct dedup_group;
+struct dedup_shard;
 struct lane;
+struct state;
 
 struct lane_end_options {
     const char *broker_name;
@@ -22,14 +25,25 @@ struct lane_end_options {
     void *broker_ctx;
 };
 
+/* Deduplication by an id (dedup.h). */
+struct lane_dedup_options {
+    const struct template *id;
+    struct dedup_group *group; /* of the route's scope */
+    struct dedup_shard *shard; /* the lane's own: on the same worker */
+    unsigned number;           /* of that shard in the group */
+    const struct state *state; /* the scope's */
+    bool pass_on_failure;      /* while the store fails: go on, marked */
+};
+
 /* All pointers must outlive the lane. */
 struct lane_options {
     const char *route, *instance;
     unsigned lane, lanes;
     int64_t credit_messages, credit_bytes;
-    int64_t messages_max;              /* finish after so many; 0: go on for ever */
-    const struct template *key;        /* or NULL */
-    struct template *const *templates; /* of the sink's options, by slot */
+    int64_t messages_max;                   /* finish after so many; 0: go on for ever */
+    const struct template *key;             /* or NULL */
+    const struct lane_dedup_options *dedup; /* or NULL */
+    struct template *const *templates;      /* of the sink's options, by slot */
     size_t template_count;
     const struct bailey_source *source;
     const struct bailey_sink *sink;

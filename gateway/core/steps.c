@@ -1,4 +1,4 @@
-/* The steps that a route may have between its source and its sink: key and address. Each works on a whole batch. */
+/* The steps that a route may have between its source and its sink: key, id and address. Each works on a whole batch. */
 #include "core/delivery.h"
 #include "core/lane.h"
 
@@ -14,6 +14,21 @@ static bool set_key(const struct lane_options *options, struct delivery *dlv, st
         return true;
     dlv->pub.message = bailey_message_with_key(msg, key);
     bailey_message_unref(msg); /* the new one holds it */
+    return true;
+}
+
+/* `dedup.id`: its text for those that come back from a wait, too, since it lives in the message. */
+static bool set_id(const struct lane_options *options, struct delivery *dlv, struct bailey_error *err)
+{
+    struct bailey_bytes text;
+
+    if (!template_fill(options->dedup->id, dlv->pub.message, options->route, &text, err))
+        return false;
+    if (text.len == 0)
+        return bailey_fail(err, BAILEY_ERR_PERMANENT, "the id of dedup is empty");
+    dlv->pub.id = text;
+    if (!dlv->holds_slot)
+        dlv->slot.id = id_of(&options->dedup->state->key, text);
     return true;
 }
 
@@ -53,6 +68,12 @@ static void key_step(const struct step *step, struct batch *batch)
     run_each(step, batch, set_key);
 }
 
+static void id_step(const struct step *step, struct batch *batch)
+{
+    run_each(step, batch, set_id);
+    lane_ask(batch);
+}
+
 static void address_step(const struct step *step, struct batch *batch)
 {
     run_each(step, batch, set_address);
@@ -64,6 +85,8 @@ size_t steps_build(struct step steps[STEPS_MAX], const struct lane_options *opti
 
     if (options->key != NULL)
         steps[count++] = (struct step){key_step, options};
+    if (options->dedup != NULL)
+        steps[count++] = (struct step){id_step, options};
     if (options->template_count > 0)
         steps[count++] = (struct step){address_step, options};
     return count;

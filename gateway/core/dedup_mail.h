@@ -1,0 +1,52 @@
+/* core/dedup_mail.h: what lanes and shards send each other. Private to dedup.c and dedup_client.c.
+ *
+ * A mail is allocated for a batch by its sender and freed by its receiver. Those from one sender to one receiver come in the
+ * order in which they were sent.
+ */
+#ifndef BAILEY_DEDUP_MAIL_H
+#define BAILEY_DEDUP_MAIL_H
+
+#include "core/dedup.h"
+
+enum dedup_request { DEDUP_ASK, DEDUP_FINISH, DEDUP_WITHDRAW };
+
+struct dedup_item {
+    struct dedup_slot *slot;
+    uint8_t what;    /* enum dedup_request, or enum dedup_answer */
+    uint8_t outcome; /* enum id_outcome, of DEDUP_FINISH */
+    bool in_doubt;   /* of DEDUP_WITHDRAW */
+};
+
+enum { DEDUP_MAIL_MAX = 256 };
+
+struct dedup_mail {
+    struct bailey_task task; /* its ctx is the mail */
+    void *to;                /* struct dedup_shard or struct dedup_client */
+    struct dedup_mail *next; /* the receiver's */
+    size_t count;
+    struct dedup_item items[DEDUP_MAIL_MAX];
+};
+
+/* A mail that is being filled, for one receiver. */
+struct dedup_outbox {
+    struct dedup_mail *open;
+};
+
+struct dedup_address {
+    void *to;
+    struct bailey_host *host; /* the receiver's */
+    bool is_near;             /* of the sender's own lane: in the next turn, without the mailbox */
+    void (*receive)(struct bailey_task *task);
+};
+
+void dedup_send(struct dedup_outbox *outbox, const struct dedup_address *address, const struct dedup_item *item);
+void dedup_send_now(struct dedup_outbox *outbox, const struct dedup_address *address);
+
+struct bailey_host *dedup_shard_host(const struct dedup_shard *shard);
+void dedup_shard_receive(struct bailey_task *task);
+
+unsigned dedup_client_number(const struct dedup_client *client);
+struct bailey_host *dedup_client_host(const struct dedup_client *client);
+void dedup_client_receive(struct bailey_task *task);
+
+#endif

@@ -1,0 +1,211 @@
+/* A lane's ids: asked for before a message is sent, recorded after it was confirmed, given back when it is let go.
+ *
+ * Answers come in batches, outside of any call of the ends.
+ */
+#include <assert.h>
+#include <stddef.h>
+
+#include "core/lane_impl.h"
+
+static struct delivery *delivery_of(struct dedup_slot *slot)
+{
+    return (struct delivery *)((char *)slot - offsetof(struct delivery, slot));
+}
+
+/* ---- Requests ---- */
+
+void lane_ask(struct batch *batch)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < batch->count; i++) {
+        struct delivery *dlv = batch->items[i];
+
+        if (dlv->holds_slot) { /* from an earlier round */
+            batch->items[kept++] = dlv;
+            continue;
+        }
+        dlv->state = DELIVERY_ASKING;
+        dlv->holds_slot = true;
+        dlv->lane->slots++;
+        dedup_ask(dlv->lane->ids, &dlv->slot);
+    }
+    batch->count = kept;
+}
+
+/* Nobody reads it any more. It counts as unsettled until the end. */
+static void drop_message(struct delivery *dlv)
+{
+    bailey_message_unref(dlv->pub.message);
+    dlv->pub.message = NULL;
+}
+
+void lane_dedup_record(struct lane *lane, struct delivery *dlv)
+{
+    dlv->state = DELIVERY_RECORDING;
+    drop_message(dlv);
+    dedup_finish(lane->ids, &dlv->slot, ID_CONFIRMED);
+}
+
+void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
+{
+    if (dlv->state == DELIVERY_WAITING) {
+        bailey_timer_stop(lane->host, &dlv->retry);
+        lane->waiting--;
+    }
+    dlv->state = DELIVERY_LEAVING;
+    drop_message(dlv);
+    dedup_withdraw(lane->ids, &dlv->slot, dlv->is_in_doubt);
+}
+
+void lane_dedup_leave_all(struct lane *lane)
+{
+    for (struct delivery *dlv = lane->all.next; dlv != &lane->all; dlv = dlv->next)
+        if (dlv->holds_slot && dlv->state != DELIVERY_LEAVING)
+            lane_dedup_leave(lane, dlv);
+    dedup_flush(lane->ids);
+}
+
+/* ---- Answers ---- */
+
+static void go_on(struct lane *lane)
+{
+    struct batch batch = lane->going;
+
+    lane->going.count = 0;
+    lane_run_steps(lane, &batch, lane->asks_at + 1);
+}
+
+static void settle_ended(struct lane *lane)
+{
+    size_t count = lane->ended_count;
+
+    lane->ended_count = 0;
+    lane_settle(lane, lane->ended, count);
+}
+
+static void slot_is_free(struct delivery *dlv)
+{
+    dlv->holds_slot = false;
+    dlv->lane->slots--;
+}
+
+static void go(struct delivery *dlv, bool is_marked)
+{
+    struct lane *lane = dlv->lane;
+
+    dlv->state = DELIVERY_READY;
+    dlv->pub.possible_duplicate |= is_marked;
+    lane->going.items[lane->going.count++] = dlv;
+    if (lane->going.count == BATCH_MAX)
+        go_on(lane);
+}
+
+/* Its id is recorded: by itself, or by another one before it. */
+static void accept(struct delivery *dlv)
+{
+    struct lane *lane = dlv->lane;
+    struct bailey_settlement ended = dlv->settlement;
+    bool is_known = dlv->epoch == lane->epoch;
+
+    slot_is_free(dlv);
+    lane_delivery_free(dlv);
+    if (!is_known)
+        return;
+    ended.outcome = BAILEY_ACCEPTED;
+    lane->ended[lane->ended_count++] = ended;
+    if (lane->ended_count == BATCH_MAX)
+        settle_ended(lane);
+}
+
+static void on_answer(void *ctx, struct dedup_slot *slot, enum dedup_answer answer)
+{
+    struct delivery *dlv = delivery_of(slot);
+
+    (void)ctx;
+    if (answer == DEDUP_WITHDRAWN) {
+        assert(dlv->state == DELIVERY_LEAVING);
+        slot_is_free(dlv);
+        lane_delivery_free(dlv);
+        return;
+    }
+    if (dlv->state == DELIVERY_LEAVING) /* the answers have crossed */
+        return;
+    switch (answer) {
+    case DEDUP_GO:
+    case DEDUP_GO_MARKED:
+        assert(dlv->state == DELIVERY_ASKING);
+        go(dlv, answer == DEDUP_GO_MARKED);
+        break;
+    case DEDUP_DUPLICATE:
+        assert(dlv->state == DELIVERY_ASKING);
+        status_add(&dlv->lane->options.status->duplicates, 1);
+        accept(dlv);
+        break;
+    case DEDUP_RECORDED:
+        assert(dlv->state == DELIVERY_RECORDING);
+        accept(dlv);
+        break;
+    case DEDUP_WITHDRAWN:
+        break;
+    }
+}
+
+static void on_answers_end(void *ctx)
+{
+    struct lane *lane = ctx;
+
+    if (lane->is_ended)
+        return;
+    if (lane->going.count > 0)
+        go_on(lane);
+    if (lane->ended_count > 0)
+        settle_ended(lane);
+    lane_work_soon(lane);
+    lane_check_ended(lane);
+}
+
+/* ---- Trouble ---- */
+
+const char *lane_dedup_trouble(const struct lane *lane)
+{
+    if (lane->ids == NULL || lane->options.dedup->pass_on_failure)
+        return "";
+    return dedup_shard_trouble(lane->options.dedup->shard);
+}
+
+static void on_trouble(void *ctx)
+{
+    struct lane *lane = ctx;
+
+    lane_show_state(lane);
+    lane_work_soon(lane);
+}
+
+/* ---- Life ---- */
+
+void lane_dedup_begin(struct lane *lane)
+{
+    const struct lane_dedup_options *options = lane->options.dedup;
+
+    if (options == NULL)
+        return;
+    lane->ids = dedup_client_new(&(struct dedup_client_options){
+        .host = lane->host,
+        .group = options->group,
+        .number = options->number,
+        .on_answer = on_answer,
+        .on_answers_end = on_answers_end,
+        .ctx = lane,
+    });
+    lane->asks_at = lane->options.key != NULL; /* steps.c: behind the key */
+    dedup_shard_watch(options->shard, on_trouble, lane);
+}
+
+void lane_dedup_end(struct lane *lane)
+{
+    if (lane->ids == NULL)
+        return;
+    dedup_shard_watch(lane->options.dedup->shard, NULL, NULL);
+    dedup_client_free(lane->ids);
+}

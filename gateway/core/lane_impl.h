@@ -1,0 +1,96 @@
+/* core/lane_impl.h: what the files of a lane share: lane.c (its life), lane_dedup.c (its ids). Private to them. */
+#ifndef BAILEY_LANE_IMPL_H
+#define BAILEY_LANE_IMPL_H
+
+#include "core/dedup.h"
+#include "core/delivery.h"
+#include "core/end.h"
+#include "core/lane.h"
+
+enum { DELIVERIES_A_SLAB = 64 };
+
+struct slab {
+    struct slab *next;
+    struct delivery items[DELIVERIES_A_SLAB];
+};
+
+struct lane {
+    struct lane_options options;
+    struct bailey_host *host;
+    struct end from, to;
+    struct step steps[STEPS_MAX];
+    size_t step_count;
+    size_t asks_at; /* the step that asks for the ids; what goes on goes on behind it */
+    struct bailey_pool *messages;
+
+    struct slab *slabs;
+    struct delivery *free;
+    struct delivery all; /* head of the ring of all deliveries, oldest first */
+
+    struct bailey_delivery **ready; /* ring of ready_cap (a power of two) */
+    size_t ready_cap, ready_head, ready_len;
+    bool ready_unsorted; /* handed-back ones stand behind newer ones */
+
+    uint64_t next_sequence;
+    uint32_t epoch; /* openings of the source so far */
+    int64_t unsettled, unsettled_bytes, mean_size;
+    int64_t out, waiting;
+    int64_t received; /* of options.messages_max */
+
+    bool room_wanted;  /* the source was told that there is no room */
+    bool sink_is_full; /* send() took less than it was given */
+    bool is_stuck, is_draining, is_finishing, is_stopping, is_ended;
+    bool drain_source; /* to be told in the next turn */
+    bool drain_told;   /* this opening of the source was told */
+    bool was_up;       /* both ends have been up at least once */
+    int64_t last_verdict_ms;
+    struct bailey_task work;
+    struct bailey_timer tick;
+    bool tick_runs;
+
+    struct dedup_client *ids;                  /* NULL: the route does not deduplicate */
+    int64_t slots;                             /* in the hands of shards */
+    struct batch going;                        /* answered just now: these go on */
+    struct bailey_settlement ended[BATCH_MAX]; /* and these are to be settled */
+    size_t ended_count;
+
+    int64_t refusals_since_ms; /* of the current second of logging */
+    unsigned refusals_logged, refusals_silent;
+};
+
+/* ---- lane.c ---- */
+
+/* Through the steps from number `first` on, then ready. */
+void lane_run_steps(struct lane *lane, struct batch *batch, size_t first);
+void lane_settle(struct lane *lane, const struct bailey_settlement *ended, size_t count);
+void lane_delivery_free(struct delivery *dlv);
+void lane_show_gauges(struct lane *lane);
+void lane_show_state(struct lane *lane);
+void lane_work_soon(struct lane *lane);
+void lane_check_ended(struct lane *lane);
+
+/* ---- lane_dedup.c ---- */
+
+void lane_dedup_begin(struct lane *lane);
+void lane_dedup_end(struct lane *lane);
+
+/* The sink has it: record its id, then settle. */
+void lane_dedup_record(struct lane *lane, struct delivery *dlv);
+
+/* It is not to be sent (again): give its id back, then free it. */
+void lane_dedup_leave(struct lane *lane, struct delivery *dlv);
+
+/* The lane ends: give all ids back. */
+void lane_dedup_leave_all(struct lane *lane);
+
+/* Why ids cannot be asked for now, so that the source must be held; "" if they can. */
+const char *lane_dedup_trouble(const struct lane *lane);
+
+/* Hand over what was gathered: at the end of whatever may have asked. */
+static inline void lane_dedup_flush(struct lane *lane)
+{
+    if (lane->ids != NULL)
+        dedup_flush(lane->ids);
+}
+
+#endif
