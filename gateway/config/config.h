@@ -34,12 +34,36 @@ struct config_end {
     struct config_position at;
 };
 
+enum config_state_store { CONFIG_STATE_NONE, CONFIG_STATE_MEMORY, CONFIG_STATE_ROCKSDB };
+
+enum { CONFIG_SYNC_BATCH = 0, CONFIG_SYNC_NONE = -1 }; /* else ms */
+
+struct config_state {
+    enum config_state_store store;
+    const char *path; /* absolute; NULL in memory */
+    int64_t sync_ms;  /* how often what was written is made durable */
+};
+
+/* The ids of one or more routes, told apart from all others. */
+struct config_scope {
+    const char *name;
+    int64_t window_ms, max;
+    unsigned lanes; /* of all its routes */
+};
+
+struct config_dedup {
+    struct template *id;
+    size_t scope; /* in config.scopes */
+    bool pass_on_failure;
+};
+
 struct config_route {
     const char *name;
     int64_t lanes;
     int64_t credit_messages;
     int64_t credit_bytes;
-    struct template *key; /* or NULL */
+    struct template *key;             /* or NULL */
+    const struct config_dedup *dedup; /* or NULL */
     struct config_end from, to;
     struct config_position at;
 };
@@ -61,6 +85,9 @@ struct config {
     size_t broker_count;
     const struct config_route *routes;
     size_t route_count;
+    struct config_state state;
+    const struct config_scope *scopes;
+    size_t scope_count;
 };
 
 enum { CONFIG_FILE_MAX = 16 << 20, CONFIG_DEPTH_MAX = 64, CONFIG_NODES_MAX = 100000, CONFIG_LANES_MAX = 4096 };

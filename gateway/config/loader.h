@@ -17,6 +17,8 @@ struct loader {
     struct config_broker *brokers;
     const struct yaml_node **broker_nodes;
     bool *broker_ok, *broker_used;
+
+    struct config_scope *scopes; /* as many as routes, at most */
 };
 
 /* From the arena, zeroed; NULL is reported. */
@@ -31,6 +33,11 @@ void loader_read_top(struct loader *ld);
 
 /* model.c: brokers and routes. */
 void loader_read_model(struct loader *ld);
+
+/* dedup.c: `dedup:` of a route whose own options are read. */
+struct route_settings;
+void loader_read_dedup(struct loader *ld, const struct yaml_node *node, const struct route_settings *settings,
+                       struct config_route *route);
 
 /* report.c: what a connector's check() reports to. `end` is NULL when the broker alone is checked. */
 struct bailey_report {

@@ -298,6 +298,7 @@ static void load_route(struct loader *ld, const struct yaml_node *node, struct c
     route->credit_messages = settings.credit_messages;
     route->credit_bytes = settings.credit_bytes;
     route->key = settings.key == NULL ? NULL : template_of(settings.key);
+    loader_read_dedup(ld, node, &settings, route);
 
     const char *name = route->name == NULL ? "" : route->name;
     load_end(ld, node, BAILEY_SOURCE, name, route->lanes, NULL, &route->from);
@@ -352,9 +353,11 @@ static void load_routes(struct loader *ld)
     if (list == NULL)
         return;
     struct config_route *routes = loader_alloc(ld, list->count * sizeof *routes);
-    if (routes == NULL)
+    ld->scopes = loader_alloc(ld, list->count * sizeof *ld->scopes);
+    if (routes == NULL || ld->scopes == NULL)
         return;
     ld->config->routes = routes;
+    ld->config->scopes = ld->scopes;
     for (const struct yaml_node *node = list->first; node != NULL; node = node->next) {
         struct config_route *route = &routes[ld->config->route_count++];
         route->at = position(ld, node->at);

@@ -38,6 +38,31 @@ static const struct bailey_option log_options[] = {
     {0},
 };
 
+static const char *const stores[] = {"memory", "rocksdb", NULL};
+
+static const struct bailey_option state_options[] = {
+    {.name = "store",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(state_store),
+     .flags = BAILEY_OPT_REQUIRED,
+     .choices = stores,
+     .summary = "Where ids are kept: rocksdb is this machine's disk, memory is forgotten when the process ends."},
+    {.name = "path",
+     .type = BAILEY_OPT_STRING,
+     FIELD(state_path),
+     .flags = BAILEY_OPT_PATH,
+     .initial_text = "none",
+     .summary = "Folder of the store; it is created, its parent must exist. One process uses it at a time."},
+    {.name = "sync",
+     .type = BAILEY_OPT_STRING,
+     FIELD(state_sync),
+     .initial = "batch",
+     .summary =
+         "When what was written survives a power cut: batch (before the source is told), every so often (100ms), "
+         "or none (when the system likes)."},
+    {0},
+};
+
 const struct bailey_option top_options[] = {
     {.name = "instance",
      .type = BAILEY_OPT_STRING,
@@ -64,6 +89,10 @@ const struct bailey_option top_options[] = {
      .min = 0,
      .max = 3600000, /* ms */
      .summary = "How long SIGTERM may take to finish what is in flight."},
+    {.name = "state",
+     .type = BAILEY_OPT_GROUP,
+     .children = state_options,
+     .summary = "The store of what must outlive the process: needed by routes with dedup."},
     {0},
 };
 #undef FIELD
@@ -86,6 +115,44 @@ static const struct bailey_option credit_options[] = {
      .min = 4096,
      .max = INT64_C(64) << 30, /* bytes */
      .summary = "Most bytes that a lane has received and not settled."},
+    {0},
+};
+
+static const char *const failure_policies[] = {"stop", "pass", NULL};
+
+static const struct bailey_option dedup_options[] = {
+    {.name = "id",
+     .type = BAILEY_OPT_TEMPLATE,
+     FIELD(dedup_id),
+     .flags = BAILEY_OPT_REQUIRED,
+     .summary =
+         "What tells one message from another, such as ${header.idempotency-key}; one that cannot fill it is refused."},
+    {.name = "window",
+     .type = BAILEY_OPT_DURATION,
+     FIELD(dedup_window_ms),
+     .initial = "24h",
+     .min = 1000,
+     .max = INT64_C(366) * 86400000, /* ms */
+     .summary = "How long an id is remembered."},
+    {.name = "max",
+     .type = BAILEY_OPT_INT,
+     FIELD(dedup_max),
+     .initial = "10M",
+     .min = 1000,
+     .max = 1000000000,
+     .unit = "ids",
+     .summary = "How many ids are remembered at most: 2 to 3 bytes of memory each."},
+    {.name = "scope",
+     .type = BAILEY_OPT_STRING,
+     FIELD(dedup_scope),
+     .initial = "route",
+     .summary = "Whose ids they are: the route's, or those of all routes that give this name."},
+    {.name = "on_store_failure",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(dedup_on_failure),
+     .initial = "stop",
+     .choices = failure_policies,
+     .summary = "While the store fails: stop holds the source, pass delivers and marks as possible duplicates."},
     {0},
 };
 
@@ -112,5 +179,9 @@ const struct bailey_option route_options[] = {
      FIELD(key),
      .initial_text = "the message's own",
      .summary = "Sets the key of each message."},
+    {.name = "dedup",
+     .type = BAILEY_OPT_GROUP,
+     .children = dedup_options,
+     .summary = "Deliver a message once: a second one with the same id is settled, not sent."},
     {0},
 };

@@ -10,6 +10,8 @@ struct top_settings {
     const char *listen;
     int log_level, log_format;
     int64_t drain_timeout_ms;
+    int state_store;
+    const char *state_path, *state_sync;
 };
 
 struct route_settings {
@@ -17,6 +19,10 @@ struct route_settings {
     int64_t lanes;
     int64_t credit_messages, credit_bytes;
     const struct bailey_template *key;
+    const struct bailey_template *dedup_id;
+    int64_t dedup_window_ms, dedup_max;
+    const char *dedup_scope;
+    int dedup_on_failure;
 };
 
 extern const struct bailey_option top_options[];

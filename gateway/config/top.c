@@ -8,6 +8,7 @@
 
 #include "config/loader.h"
 #include "config/tables.h"
+#include "config/units.h"
 
 bool loader_name_char(char c)
 {
@@ -80,6 +81,40 @@ static bool split_listen(struct loader *ld, const char *listen)
     return ld->config->admin_address != NULL || findings_no_memory(ld->findings);
 }
 
+/* "batch", "none", or a duration. */
+static bool read_sync(const char *text, int64_t *sync_ms)
+{
+    enum { SYNC_MAX_MS = 60000 };
+
+    if (strcmp(text, "batch") == 0)
+        *sync_ms = CONFIG_SYNC_BATCH;
+    else if (strcmp(text, "none") == 0)
+        *sync_ms = CONFIG_SYNC_NONE;
+    else
+        return units_duration(text, sync_ms) == UNITS_OK && *sync_ms > 0 && *sync_ms <= SYNC_MAX_MS;
+    return true;
+}
+
+static void read_state(struct loader *ld, const struct top_settings *top)
+{
+    const struct yaml_node *node = yaml_child(ld->root, "state");
+    struct config_state *state = &ld->config->state;
+
+    if (node == NULL)
+        return;
+    state->store = top->state_store == 0 ? CONFIG_STATE_MEMORY : CONFIG_STATE_ROCKSDB;
+    state->path = top->state_path;
+    if (state->store == CONFIG_STATE_ROCKSDB && state->path == NULL)
+        findings_hint(ld->findings, findings_error(ld->findings, node->at, "state needs the option 'path'"),
+                      "as in state: { store: rocksdb, path: ./state }");
+    if (state->store == CONFIG_STATE_MEMORY && state->path != NULL)
+        findings_error(ld->findings, option_place(node, "path"), "a store in memory has no path");
+    if (top->state_sync != NULL && !read_sync(top->state_sync, &state->sync_ms))
+        findings_hint(ld->findings,
+                      findings_error(ld->findings, option_place(node, "sync"), "sync is none of its values"),
+                      "batch, none, or a duration of 1ms to 60s such as 100ms");
+}
+
 void loader_read_top(struct loader *ld)
 {
     struct config *config = ld->config;
@@ -92,6 +127,7 @@ void loader_read_top(struct loader *ld)
     config->log_format = (enum config_log_format)top.log_format;
     if (top.listen != NULL)
         split_listen(ld, top.listen);
+    read_state(ld, &top);
     config->instance = top.instance != NULL ? top.instance : host_and_file(ld);
     if (top.instance != NULL)
         loader_check_name(ld, option_place(ld->root, "instance"), "instance", top.instance, INSTANCE_LEN_MAX);

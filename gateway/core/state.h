@@ -49,7 +49,6 @@ struct state_commit {
     struct bailey_error err;
     struct bailey_task task; /* private from here on */
     struct state *state;
-    struct state_commit *next;
 };
 
 struct state_found {
@@ -67,13 +66,12 @@ struct state_lookup {
     void *ctx;
     bool failed;
     struct bailey_error err;
-    struct bailey_task task; /* private from here on */
+    struct bailey_job job; /* private from here on */
     struct state *state;
-    struct state_lookup *next;
 };
 
 /* What an earlier life left to shard `shard` of `shards` (id_owner): asked once, at the start. Never fails: it takes until the
- * store can be read; `waiting` is called (any number of times) with the reason why it takes longer. */
+ * store can be read; `waiting` is called (once at most) with the reason if that fails for now. */
 struct state_load {
     unsigned shard, shards;
     int64_t window_ms, max; /* of the filter: filter.h */
@@ -85,9 +83,9 @@ struct state_load {
     struct id *intents;    /* answer: in doubt; by malloc, the asker's */
     int64_t *intent_times; /* answer: the state's clock; by malloc, the asker's */
     size_t intent_count;
-    struct bailey_task task; /* private from here on */
-    struct state *state;
-    struct state_load *next;
+    struct bailey_task task, waiting_task; /* private from here on */
+    char reason[240];
+    size_t intent_cap;
 };
 
 /* The state of one scope. */

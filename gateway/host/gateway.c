@@ -2,13 +2,19 @@
 #include "host/gateway.h"
 
 #include <assert.h>
+#include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "core/dedup.h"
 #include "host/worker.h"
+#include "state/store.h"
+
+enum { LANES_STOP_MS = 6000 }; /* then the process ends with those that have not closed */
 
 struct route {
     const struct config_route *config;
@@ -21,6 +27,8 @@ struct gateway {
     size_t worker_count, started;
     struct route *routes;
     struct broker_gauge *gauges;
+    struct state_store *state;  /* NULL: no route needs one */
+    struct dedup_group *groups; /* one a scope */
     _Atomic int64_t lanes_running;
     int done_fd;
 };
@@ -62,12 +70,43 @@ static void make_statuses(struct gateway *gateway)
 
 static void deal_lanes(struct gateway *gateway)
 {
+    unsigned *shards = must(calloc(gateway->config->scope_count + 1, sizeof *shards)); /* dealt so far, of each scope */
     size_t next = 0;
 
-    for (size_t i = 0; i < gateway->config->route_count; i++)
-        for (int64_t lane = 0; lane < gateway->routes[i].config->lanes; lane++)
-            worker_add_lane(gateway->workers[next++ % gateway->worker_count], gateway->routes[i].config, (unsigned)lane,
-                            &gateway->routes[i].lanes[lane]);
+    for (size_t i = 0; i < gateway->config->route_count; i++) {
+        const struct config_route *config = gateway->routes[i].config;
+
+        for (int64_t lane = 0; lane < config->lanes; lane++) {
+            struct worker *worker = gateway->workers[next++ % gateway->worker_count];
+            struct worker_dedup dedup;
+
+            if (config->dedup != NULL)
+                dedup = (struct worker_dedup){
+                    .group = &gateway->groups[config->dedup->scope],
+                    .state = state_store_scope(gateway->state, config->dedup->scope),
+                    .number = shards[config->dedup->scope]++,
+                };
+            worker_add_lane(worker, config, (unsigned)lane, &gateway->routes[i].lanes[lane],
+                            config->dedup == NULL ? NULL : &dedup);
+        }
+    }
+    free(shards);
+}
+
+static bool open_state(struct gateway *gateway, struct bailey_error *err)
+{
+    const struct config *config = gateway->config;
+
+    if (config->scope_count == 0)
+        return true;
+    gateway->groups = must(calloc(config->scope_count, sizeof *gateway->groups));
+    for (size_t i = 0; i < config->scope_count; i++)
+        gateway->groups[i] = (struct dedup_group){
+            .count = config->scopes[i].lanes,
+            .shards = must(calloc(config->scopes[i].lanes, sizeof(struct dedup_shard *))),
+        };
+    gateway->state = state_store_open(config, err);
+    return gateway->state != NULL;
 }
 
 static bool make_workers(struct gateway *gateway, struct bailey_error *err)
@@ -103,9 +142,11 @@ struct gateway *gateway_start(const struct config *config, struct bailey_error *
         return NULL; /* the process ends: nothing to tidy up */
     }
     make_statuses(gateway);
-    if (!make_workers(gateway, err))
+    if (!open_state(gateway, err) || !make_workers(gateway, err))
         return NULL;
     deal_lanes(gateway);
+    if (gateway->state != NULL && !state_store_start(gateway->state, err))
+        return NULL;
     while (gateway->started < gateway->worker_count) {
         if (!worker_start(gateway->workers[gateway->started], err))
             return NULL;
@@ -125,26 +166,45 @@ int gateway_done_fd(const struct gateway *gateway)
     return gateway->done_fd;
 }
 
-bool gateway_stop(struct gateway *gateway)
+static void free_all(struct gateway *gateway)
 {
-    bool drained = atomic_load(&gateway->lanes_running) == 0, ended = true;
-
     for (size_t i = 0; i < gateway->worker_count; i++)
-        worker_stop(gateway->workers[i]);
-    for (size_t i = 0; i < gateway->worker_count; i++)
-        ended = worker_join_and_free(gateway->workers[i]) && ended;
-    if (!ended)
-        return false; /* what still runs refers to our memory: the process ends soon */
+        worker_free(gateway->workers[i]);
+    state_store_close(gateway->state);
+    for (size_t i = 0; i < gateway->config->scope_count; i++)
+        free(gateway->groups[i].shards);
     for (size_t i = 0; i < gateway->config->route_count; i++) {
         for (int64_t lane = 0; lane < gateway->routes[i].config->lanes; lane++)
             pthread_mutex_destroy(&gateway->routes[i].lanes[lane].lock);
         free(gateway->routes[i].lanes);
     }
     close(gateway->done_fd);
+    free(gateway->groups);
     free(gateway->routes);
     free(gateway->gauges);
     free(gateway->workers);
     free(gateway);
+}
+
+bool gateway_stop(struct gateway *gateway)
+{
+    bool drained = atomic_load(&gateway->lanes_running) == 0, ended = true;
+    struct pollfd done = {.fd = gateway->done_fd, .events = POLLIN};
+
+    for (size_t i = 0; i < gateway->worker_count; i++)
+        worker_stop(gateway->workers[i]);
+    while (poll(&done, 1, LANES_STOP_MS) < 0 &&
+           errno == EINTR) /* the lanes serve each other until the last has ended */
+        ;
+    for (size_t i = 0; i < gateway->worker_count; i++)
+        worker_end(gateway->workers[i]);
+    for (size_t i = 0; i < gateway->worker_count; i++)
+        ended = worker_join(gateway->workers[i]) && ended;
+    if (gateway->state != NULL)
+        state_store_stop(gateway->state);
+    if (!ended)
+        return false; /* what still runs (threads of libraries) refers to our memory: the process ends soon */
+    free_all(gateway);
     return drained;
 }
 

@@ -8,7 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/dedup.h"
 #include "loop/loop.h"
+
+enum { JOBS_END_MS = 6000 }; /* for jobs of connectors that close in the background */
 
 struct worker_broker {
     struct worker *worker;
@@ -22,10 +25,10 @@ struct worker {
     pthread_t thread;
     struct worker_broker *brokers;
     struct lane **lanes;
+    struct lane_dedup_options *dedups; /* one a lane; .shard is NULL without */
     unsigned lane_count, ended;
     bool is_stopping;
     struct bailey_task start, drain, stop;
-    struct bailey_timer deadline;
 };
 
 /* ---- Brokers ---- */
@@ -100,27 +103,13 @@ static void drain_lanes(struct bailey_task *task)
         lane_drain(worker->lanes[i]);
 }
 
-static void end_loop(struct worker *worker)
-{
-    bailey_timer_stop(worker->loop, &worker->deadline);
-    loop_stop(worker->loop);
-}
-
-static void deadline_passed(struct bailey_timer *timer)
-{
-    end_loop(timer->ctx);
-}
-
 static void stop_lanes(struct bailey_task *task)
 {
     struct worker *worker = task->ctx;
 
     worker->is_stopping = true;
-    bailey_timer_start(worker->loop, &worker->deadline, WORKER_STOP_MS);
     for (unsigned i = 0; i < worker->lane_count; i++)
         lane_stop(worker->lanes[i]);
-    if (worker->ended == worker->lane_count)
-        end_loop(worker);
 }
 
 static void on_lane_ended(struct lane *lane, void *ctx)
@@ -130,8 +119,6 @@ static void on_lane_ended(struct lane *lane, void *ctx)
     (void)lane;
     worker->ended++;
     worker->options.on_lane_ended(worker->options.ctx);
-    if (worker->is_stopping && worker->ended == worker->lane_count)
-        end_loop(worker);
 }
 
 static void *run(void *ctx)
@@ -155,8 +142,35 @@ static struct lane_end_options end_options(struct worker *worker, const struct c
     };
 }
 
-void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status)
+static const struct lane_dedup_options *add_shard(struct worker *worker, const struct config_route *route,
+                                                  const struct worker_dedup *dedup)
 {
+    const struct config_scope *scope = &worker->options.config->scopes[route->dedup->scope];
+    struct lane_dedup_options *options = &worker->dedups[worker->lane_count];
+
+    *options = (struct lane_dedup_options){
+        .id = route->dedup->id,
+        .group = dedup->group,
+        .number = dedup->number,
+        .state = dedup->state,
+        .pass_on_failure = route->dedup->pass_on_failure,
+    };
+    options->shard = dedup_shard_new(&(struct dedup_shard_options){
+        .host = worker->loop,
+        .group = dedup->group,
+        .number = dedup->number,
+        .state = dedup->state,
+        .window_ms = scope->window_ms,
+        .max = scope->max,
+        .pass_on_failure = route->dedup->pass_on_failure,
+    });
+    return options;
+}
+
+void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status,
+                     const struct worker_dedup *dedup)
+{
+    assert(worker->lane_count < worker->options.lanes_max);
     struct lane_options options = {
         .route = route->name,
         .instance = worker->options.config->instance,
@@ -166,6 +180,7 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .credit_bytes = route->credit_bytes,
         .messages_max = worker->options.config->messages_max,
         .key = route->key,
+        .dedup = dedup == NULL ? NULL : add_shard(worker, route, dedup),
         .templates = route->to.templates,
         .template_count = route->to.template_count,
         .source = route->from.broker->connector->source,
@@ -177,7 +192,6 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .ctx = worker,
     };
 
-    assert(worker->lane_count < worker->options.lanes_max);
     worker->lanes[worker->lane_count++] = lane_new(worker->loop, &options);
 }
 
@@ -191,18 +205,19 @@ struct worker *worker_new(const struct worker_options *options, struct bailey_er
     worker->options = *options;
     worker->brokers = calloc(brokers + 1, sizeof *worker->brokers);
     worker->lanes = calloc(options->lanes_max + 1, sizeof(struct lane *));
-    if (worker->brokers == NULL || worker->lanes == NULL)
+    worker->dedups = calloc(options->lanes_max + 1, sizeof *worker->dedups);
+    if (worker->brokers == NULL || worker->lanes == NULL || worker->dedups == NULL)
         abort();
     for (size_t i = 0; i < brokers; i++)
         worker->brokers[i] = (struct worker_broker){.worker = worker, .config = &options->config->brokers[i]};
     worker->start = (struct bailey_task){.run = start_lanes, .ctx = worker};
     worker->drain = (struct bailey_task){.run = drain_lanes, .ctx = worker};
     worker->stop = (struct bailey_task){.run = stop_lanes, .ctx = worker};
-    worker->deadline = (struct bailey_timer){.fire = deadline_passed, .ctx = worker};
     /* A lane needs a few descriptors of its own at most (wakers of a client library), a broker a few connections. */
     worker->loop =
         loop_new(&(struct loop_options){.fds_max = 256 + options->lanes_max * 4 + (unsigned)brokers * 8}, err);
     if (worker->loop == NULL) {
+        free(worker->dedups);
         free(worker->lanes);
         free(worker->brokers);
         free(worker);
@@ -238,31 +253,41 @@ void worker_stop(struct worker *worker)
     bailey_post(worker->loop, &worker->stop);
 }
 
+void worker_end(struct worker *worker)
+{
+    loop_stop(worker->loop);
+}
+
 /* What is left to do once the lanes are closed (jobs of connectors that close in the background), for a bounded time. */
 static void finish_jobs(struct worker *worker)
 {
-    enum { TURN_MS = 10, TURNS = WORKER_STOP_MS / TURN_MS };
+    enum { TURN_MS = 10, TURNS = JOBS_END_MS / TURN_MS };
 
     for (int i = 0; i < TURNS && loop_jobs(worker->loop) > 0; i++)
         loop_turn(worker->loop, TURN_MS);
 }
 
-bool worker_join_and_free(struct worker *worker)
+bool worker_join(struct worker *worker)
 {
     pthread_join(worker->thread, NULL);
-    if (worker->ended < worker->lane_count)
-        return false;
+    return worker->ended == worker->lane_count;
+}
+
+void worker_free(struct worker *worker)
+{
     loop_turn(worker->loop, 0);
     close_brokers(worker);
     finish_jobs(worker);
     loop_turn(worker->loop, 0);
     if (loop_jobs(worker->loop) > 0)
-        return true; /* a library call hangs: its memory must stay */
-    for (unsigned i = 0; i < worker->lane_count; i++)
+        return; /* a library call hangs: its memory must stay */
+    for (unsigned i = 0; i < worker->lane_count; i++) {
         lane_free(worker->lanes[i]);
+        dedup_shard_free(worker->dedups[i].shard);
+    }
     loop_free(worker->loop);
+    free(worker->dedups);
     free(worker->lanes);
     free(worker->brokers);
     free(worker);
-    return true;
 }

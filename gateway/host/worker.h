@@ -1,6 +1,6 @@
 /* host/worker.h: a worker: a thread, its loop, its brokers and its lanes.
  *
- * worker_new, worker_start, worker_join and worker_free: the main thread. worker_drain, worker_stop: any thread.
+ * worker_new, worker_add_lane, worker_start, worker_join and worker_free: the main thread. The others: any thread.
  */
 #ifndef BAILEY_WORKER_H
 #define BAILEY_WORKER_H
@@ -26,19 +26,31 @@ struct worker_options {
 
 struct worker *worker_new(const struct worker_options *options, struct bailey_error *err);
 
-/* Before worker_start: one more lane. `status` must outlive the worker. */
-void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane,
-                     struct lane_status *status);
+/* Where a lane's ids are: its shard of the scope of its route. */
+struct worker_dedup {
+    struct dedup_group *group;
+    struct state *state;
+    unsigned number; /* of the lane's shard in the group */
+};
+
+/* Before worker_start: one more lane. `status` must outlive the worker; so must what `dedup` points to (NULL: the route does not
+ * deduplicate). */
+void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status,
+                     const struct worker_dedup *dedup);
 
 bool worker_start(struct worker *worker, struct bailey_error *err);
 void worker_drain(struct worker *worker);
 
-/* Close all lanes, then end the thread; it ends by itself WORKER_STOP_MS later if an end does not close. */
-enum { WORKER_STOP_MS = 6000 };
+/* Close all lanes: what is unsettled stays so at its source. on_lane_ended tells of each. */
 void worker_stop(struct worker *worker);
 
-/* Wait for the thread. True if every lane had ended. A worker whose lanes have not ended is leaked on purpose: library
- * threads may still refer to it. */
-bool worker_join_and_free(struct worker *worker);
+/* End the thread. It serves until then, since lanes of other workers may still ask its shards. */
+void worker_end(struct worker *worker);
+
+/* After worker_end: wait for the thread. True if every lane had ended. */
+bool worker_join(struct worker *worker);
+
+/* When all workers are joined, all of their lanes have ended, and the state has let go of its requests. */
+void worker_free(struct worker *worker);
 
 #endif

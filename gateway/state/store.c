@@ -1,0 +1,306 @@
+/* Opens the store and its tables, and answers look-ups. */
+#include "state/store.h"
+
+#include <endian.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+#include "host/registry.h"
+#include "state/store_impl.h"
+
+enum {
+    SLICES_A_WINDOW = 8, /* records leave by slices of that part of the window */
+    PATH_LEN_MAX = 4096,
+};
+
+static void *must(void *memory)
+{
+    if (memory == NULL)
+        abort(); /* at the start, and little */
+    return memory;
+}
+
+/* ---- Records ---- */
+
+void record_encode(uint8_t record[static RECORD_SIZE], int64_t time_ms, uint8_t outcome)
+{
+    uint64_t big = htobe64((uint64_t)time_ms);
+
+    memcpy(record, &big, sizeof big);
+    record[8] = outcome;
+}
+
+struct state_found record_decode(const uint8_t record[static RECORD_SIZE])
+{
+    uint64_t big;
+
+    memcpy(&big, record, sizeof big);
+    return (struct state_found){.time_ms = (int64_t)be64toh(big), .outcome = record[8]};
+}
+
+/* ---- Look-ups: on a helper thread ---- */
+
+static void look_up(struct bailey_job *job)
+{
+    struct state_lookup *lookup = job->ctx;
+    struct scope *scope = (struct scope *)lookup->state;
+    uint8_t *records = malloc(lookup->count * RECORD_SIZE);
+    bool *found = malloc(lookup->count * sizeof *found);
+
+    if (records == NULL || found == NULL) {
+        bailey_fail(&lookup->err, BAILEY_ERR_TRANSIENT, "no memory to look up %zu ids", lookup->count);
+        lookup->failed = true;
+    } else {
+        lookup->failed = !scope->store->module->get_many(scope->ids, (const uint8_t *)lookup->ids, records, found,
+                                                         lookup->count, &lookup->err);
+    }
+    for (size_t i = 0; !lookup->failed && i < lookup->count; i++)
+        lookup->found[i] = found[i] ? record_decode(records + i * RECORD_SIZE) : (struct state_found){0};
+    free(records);
+    free(found);
+}
+
+static void looked_up(struct bailey_job *job)
+{
+    struct state_lookup *lookup = job->ctx;
+
+    lookup->done(lookup);
+}
+
+static void start_look_up(struct state *state, struct state_lookup *lookup)
+{
+    lookup->state = state;
+    lookup->job = (struct bailey_job){.work = look_up, .done = looked_up, .ctx = lookup};
+    bailey_job_start(lookup->host, &lookup->job);
+}
+
+/* ---- Meta ---- */
+
+static struct bailey_bytes meta_key(uint8_t key[static META_KEY], const char *name)
+{
+    memset(key, 0, META_KEY);
+    memcpy(key, name, strlen(name));
+    return (struct bailey_bytes){key, META_KEY};
+}
+
+bool meta_get(struct state_store *store, const char *name, uint8_t value[static META_VALUE], bool *found,
+              struct bailey_error *err)
+{
+    uint8_t key[META_KEY];
+
+    meta_key(key, name);
+    return store->module->get_many(store->meta, key, value, found, 1, err);
+}
+
+bool meta_put(struct state_store *store, const char *name, const uint8_t value[static META_VALUE],
+              struct bailey_error *err)
+{
+    uint8_t key[META_KEY];
+    struct bailey_store_change change = {
+        .table = store->meta, .key = meta_key(key, name), .value = {value, META_VALUE}};
+
+    return store->module->write(store->self, &change, 1, err);
+}
+
+/* ---- The secret of the ids ---- */
+
+static bool new_secret(struct id_key *secret, struct bailey_error *err)
+{
+    if (getrandom(secret, sizeof *secret, 0) != sizeof *secret)
+        return bailey_fail_native(err, BAILEY_ERR_TRANSIENT, "errno", errno, "the system gives no random numbers");
+    return true;
+}
+
+/* The store's own, made with it: ids of another secret would match none. */
+static bool read_secret(struct state_store *store, struct id_key *secret, struct bailey_error *err)
+{
+    uint8_t value[META_VALUE] = {0};
+    bool found;
+
+    if (store->meta == NULL)
+        return new_secret(secret, err);
+    if (!meta_get(store, "id.key", value, &found, err))
+        return false;
+    if (found && value[0] != ID_VERSION) {
+        bailey_fail(err, BAILEY_ERR_CONFIG, "the ids in %.150s are of version %u, this bailey knows version %u",
+                    store->config->state.path, value[0], ID_VERSION);
+        return bailey_hint(err, "a newer bailey wrote them: use that one, or another folder");
+    }
+    if (found) {
+        memcpy(secret->bytes, value + 1, sizeof secret->bytes);
+        return true;
+    }
+    value[0] = ID_VERSION;
+    if (!new_secret(secret, err))
+        return false;
+    memcpy(value + 1, secret->bytes, sizeof secret->bytes);
+    return meta_put(store, "id.key", value, err) && store->module->sync(store->self, err);
+}
+
+/* ---- Opening ---- */
+
+static bool open_module(struct state_store *store, struct bailey_error *err)
+{
+    const struct config_state *state = &store->config->state;
+    bool in_memory = state->store == CONFIG_STATE_MEMORY;
+    char path[PATH_LEN_MAX];
+
+    store->module = registry_find_store(in_memory ? "memory" : "slices", err);
+    if (store->module == NULL)
+        return false;
+    if (in_memory)
+        return store->module->open(&store->self, NULL, err);
+    if (mkdir(state->path, 0700) != 0 && errno != EEXIST) {
+        bailey_fail_native(err, BAILEY_ERR_CONFIG, "errno", errno, "cannot make the folder %.150s: %s", state->path,
+                           strerror(errno));
+        return bailey_hint(err, "its parent must exist, and be writable by this user");
+    }
+    if (snprintf(path, sizeof path, "%s/ids", state->path) >= (int)sizeof path)
+        return bailey_fail(err, BAILEY_ERR_CONFIG, "the path of the state is too long");
+    return store->module->open(&store->self, path, err);
+}
+
+static bool open_table(struct state_store *store, void **table, const char *kind, const char *name,
+                       struct bailey_table_options options, struct bailey_error *err)
+{
+    char full[160];
+
+    snprintf(full, sizeof full, "%s.%s", kind, name);
+    options.name = full;
+    return store->module->table_open(store->self, table, &options, err);
+}
+
+static bool open_scope(struct state_store *store, struct scope *scope, const struct id_key *secret,
+                       struct bailey_error *err)
+{
+    const struct config_scope *config = scope->config;
+    const struct bailey_table_options aging = {
+        .kind = BAILEY_TABLE_AGING,
+        .key_size = sizeof(struct id),
+        .value_size = RECORD_SIZE,
+        .slice_ms = config->window_ms / SLICES_A_WINDOW,
+        .slice_records = config->max / SLICES_A_WINDOW,
+    };
+    const struct bailey_table_options live = {
+        .kind = BAILEY_TABLE_LIVE, .key_size = sizeof(struct id), .value_size = RECORD_SIZE};
+
+    scope->state.key = id_scope_key(secret, config->name);
+    return open_table(store, &scope->ids, "ids", config->name, aging, err) &&
+           open_table(store, &scope->intents, "intents", config->name, live, err);
+}
+
+static bool open_all(struct state_store *store, struct bailey_error *err)
+{
+    const struct bailey_table_options meta = {
+        .name = "meta", .kind = BAILEY_TABLE_LIVE, .key_size = META_KEY, .value_size = META_VALUE};
+    struct id_key secret;
+
+    if (!open_module(store, err))
+        return false;
+    if ((store->module->traits & BAILEY_STORE_DURABLE) != 0 &&
+        !store->module->table_open(store->self, &store->meta, &meta, err))
+        return false;
+    if (!read_secret(store, &secret, err) || !state_clock_open(store, err))
+        return false;
+    for (size_t i = 0; i < store->config->scope_count; i++)
+        if (!open_scope(store, &store->scopes[i], &secret, err))
+            return false;
+    return true;
+}
+
+static void init_scope(struct state_store *store, size_t i)
+{
+    struct scope *scope = &store->scopes[i];
+
+    scope->store = store;
+    scope->config = &store->config->scopes[i];
+    scope->expire_ms = must(calloc(scope->config->lanes, sizeof *scope->expire_ms));
+    scope->loads = must(calloc(scope->config->lanes, sizeof(struct state_load *)));
+    for (unsigned k = 0; k < scope->config->lanes; k++)
+        scope->expire_ms[k] = INT64_MIN;
+    scope->state.commit = committer_commit;
+    scope->state.look_up = start_look_up;
+    scope->state.load = loader_load;
+}
+
+struct state_store *state_store_open(const struct config *config, struct bailey_error *err)
+{
+    struct state_store *store = must(calloc(1, sizeof *store));
+
+    store->config = config;
+    store->scopes = must(calloc(config->scope_count, sizeof *store->scopes));
+    sem_init(&store->commits_wait, 0, 0);
+    sem_init(&store->loader_stop, 0, 0);
+    for (size_t i = 0; i < config->scope_count; i++)
+        init_scope(store, i);
+    if (!open_all(store, err)) {
+        state_store_close(store);
+        return NULL;
+    }
+    for (size_t i = 0; i < config->scope_count; i++) {
+        store->scopes[i].state.is_durable = (store->module->traits & BAILEY_STORE_DURABLE) != 0;
+        store->scopes[i].state.clock_ms = store->clock_ms;
+    }
+    return store;
+}
+
+struct state *state_store_scope(struct state_store *store, size_t scope)
+{
+    return &store->scopes[scope].state;
+}
+
+/* ---- Threads ---- */
+
+static bool start_thread(pthread_t *thread, void *(*run)(void *), struct state_store *store, struct bailey_error *err)
+{
+    sigset_t all, old;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
+    int failed = pthread_create(thread, NULL, run, store);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed)
+        return bailey_fail_native(err, BAILEY_ERR_TRANSIENT, "errno", failed, "cannot start a thread: %s",
+                                  strerror(failed));
+    return true;
+}
+
+bool state_store_start(struct state_store *store, struct bailey_error *err)
+{
+    store->committer_runs = start_thread(&store->committer, committer_run, store, err);
+    store->loader_runs = store->committer_runs && start_thread(&store->loader, loader_run, store, err);
+    return store->loader_runs;
+}
+
+void state_store_stop(struct state_store *store)
+{
+    atomic_store(&store->stopping, true);
+    sem_post(&store->commits_wait);
+    sem_post(&store->loader_stop);
+    if (store->committer_runs)
+        pthread_join(store->committer, NULL);
+    if (store->loader_runs)
+        pthread_join(store->loader, NULL);
+    store->committer_runs = store->loader_runs = false;
+}
+
+void state_store_close(struct state_store *store)
+{
+    if (store == NULL)
+        return;
+    if (store->self != NULL)
+        store->module->close(store->self);
+    for (size_t i = 0; i < store->config->scope_count; i++) {
+        free(store->scopes[i].expire_ms);
+        free(store->scopes[i].loads);
+    }
+    sem_destroy(&store->commits_wait);
+    sem_destroy(&store->loader_stop);
+    free(store->scopes);
+    free(store);
+}

@@ -1,0 +1,34 @@
+/* state/store.h: the state of a running gateway: its store, the tables in it, and the threads that use them.
+ *
+ * What the core asks for (core/state.h) is answered here: commits by one thread for all lanes (committer.c), look-ups by the
+ * loops' helper threads, the loading of what an earlier run left by a thread that ends with it (loader.c).
+ *
+ *     PATH/ids   ids of deduplication: module `slices`
+ *
+ * Called from the main thread.
+ */
+#ifndef BAILEY_STATE_STORE_H
+#define BAILEY_STATE_STORE_H
+
+#include "config/config.h"
+#include "core/state.h"
+
+struct state_store;
+
+/* Open what the routes of `config` need. NULL with `err`: locked by another process, damaged, of a newer version, not to be
+ * opened; then nothing was touched. `config` must outlive it. */
+struct state_store *state_store_open(const struct config *config, struct bailey_error *err);
+
+/* The state of config->scopes[scope]. */
+struct state *state_store_scope(struct state_store *store, size_t scope);
+
+/* Start the threads: after every shard has asked to be loaded. False with `err` if there can be none. */
+bool state_store_start(struct state_store *store, struct bailey_error *err);
+
+/* End the threads: what is asked from now on, or is not answered yet, never is. What was answered stays as durable as it was. */
+void state_store_stop(struct state_store *store);
+
+/* After state_store_stop(), and when the loops have ended (helper threads may be reading until then). NULL is allowed. */
+void state_store_close(struct state_store *store);
+
+#endif

@@ -1,0 +1,69 @@
+/* state/store_impl.h: what the files of state/ share. */
+#ifndef BAILEY_STATE_STORE_IMPL_H
+#define BAILEY_STATE_STORE_IMPL_H
+
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdatomic.h>
+
+#include <bailey/store.h>
+
+#include "loop/mailbox.h"
+#include "state/store.h"
+
+enum { RECORD_SIZE = 9 }; /* 8 bytes of time, big-endian; 1 byte: enum id_outcome */
+
+struct scope {
+    struct state state; /* first: what the core sees is a scope */
+    struct state_store *store;
+    const struct config_scope *config;
+    void *ids, *intents; /* tables */
+
+    /* The committer's. */
+    int64_t *expire_ms; /* what each shard asked for last; INT64_MIN: nothing yet */
+    int64_t expired_ms; /* what the table was told last */
+
+    /* The loader's. */
+    struct state_load **loads; /* one a shard */
+};
+
+struct state_store {
+    const struct config *config;
+    const struct bailey_store *module;
+    void *self;
+    void *meta; /* table; NULL in memory */
+    struct scope *scopes;
+    int64_t clock_ms; /* what the monotonic clock lacks to the state's */
+
+    atomic_bool stopping;
+    pthread_t committer, loader;
+    bool committer_runs, loader_runs;
+    struct mailbox commits;
+    sem_t commits_wait; /* posted when the mailbox was empty, and at the stop */
+    sem_t loader_stop;
+};
+
+void record_encode(uint8_t record[static RECORD_SIZE], int64_t time_ms, uint8_t outcome);
+struct state_found record_decode(const uint8_t record[static RECORD_SIZE]);
+
+/* Meta records are of one size; `name` has less than META_KEY bytes. */
+enum { META_KEY = 16, META_VALUE = 48 };
+bool meta_get(struct state_store *store, const char *name, uint8_t value[static META_VALUE], bool *found,
+              struct bailey_error *err);
+bool meta_put(struct state_store *store, const char *name, const uint8_t value[static META_VALUE],
+              struct bailey_error *err);
+
+/* clock.c: the state's clock goes on where it was. */
+bool state_clock_open(struct state_store *store, struct bailey_error *err);
+/* Committer: remember where it is. */
+bool state_clock_keep(struct state_store *store, struct bailey_error *err);
+
+/* committer.c */
+void committer_commit(struct state *state, struct state_commit *commit);
+void *committer_run(void *store);
+
+/* loader.c */
+void loader_load(struct state *state, struct state_load *load);
+void *loader_run(void *store);
+
+#endif
