@@ -27,6 +27,7 @@ struct lane_end_options {
 
 /* Deduplication by an id (dedup.h). */
 struct lane_dedup_options {
+    const char *scope; /* its name */
     const struct template *id;
     struct dedup_group *group; /* of the route's scope */
     struct dedup_shard *shard; /* the lane's own: on the same worker */

@@ -149,6 +149,7 @@ static const struct lane_dedup_options *add_shard(struct worker *worker, const s
     struct lane_dedup_options *options = &worker->dedups[worker->lane_count];
 
     *options = (struct lane_dedup_options){
+        .scope = scope->name,
         .id = route->dedup->id,
         .group = dedup->group,
         .number = dedup->number,

@@ -11,7 +11,8 @@
  * A source pushes (bailey_receive) while bailey_room() > 0 and is told of each message once how it ended (settle).
  * A sink takes deliveries (send) and gives one verdict for each (bailey_confirm, bailey_refuse, bailey_hand_back).
  *
- * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. Append only; a new field raises
+ * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. 1.2 bailey_delivery.id,
+ * bailey_port.dedup_scope. Append only; a new field raises
  * the minor number, a new meaning the major.
  */
 #ifndef BAILEY_CONNECTOR_H
@@ -24,7 +25,7 @@
 #include <bailey/message.h>
 #include <bailey/option.h>
 
-enum { BAILEY_ABI_MAJOR = 1, BAILEY_ABI_MINOR = 1 };
+enum { BAILEY_ABI_MAJOR = 1, BAILEY_ABI_MINOR = 2 };
 
 enum bailey_traits {
     BAILEY_KEEPS_ORDER_ON_REFUSAL = 1u << 0, /* sink: what follows a refused message on its partition is refused too */

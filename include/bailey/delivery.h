@@ -35,13 +35,13 @@ struct bailey_delivery {
     uint32_t attempts;       /* refusals so far, of this delivery only */
     bool possible_duplicate; /* the sink may already have it: a sink marks it (header `bailey-possible-duplicate: 1`) */
 
-    /* 1.2: What the route knows the message by, the same at each attempt and after a restart: a sink hands it on, so that who
-     * reads there can tell copies. Null where the route has no `dedup`. */
-    struct bailey_bytes id;
-
     /* Free for the sink from send() until its verdict. */
     uint64_t sink_tag;
     void *sink_ptr;
+
+    /* 1.2: What the route knows the message by, the same at each attempt and after a restart: a sink hands it on, so that who
+     * reads there can tell copies. Null where the route has no `dedup`. */
+    struct bailey_bytes id;
 };
 
 /* The text of a sink option of type BAILEY_OPT_TEMPLATE for this delivery; lives as long as the delivery. */

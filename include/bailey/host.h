@@ -197,6 +197,7 @@ struct bailey_port {
     unsigned lanes;
     int64_t credit_messages; /* the lane's `credit:` */
     int64_t credit_bytes;
+    const char *dedup_scope; /* 1.2: whose ids the route's are (unique in the gateway); NULL: it does not deduplicate */
 };
 
 /* State of an end. Called by the connector; each changes /readyz, the metrics and the log.
