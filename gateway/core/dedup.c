@@ -461,7 +461,8 @@ static void show_trouble(struct dedup_shard *shard, const char *reason)
 static void failed(struct dedup_shard *shard, struct request_watch *watch, const struct bailey_error *err)
 {
     if (!watch->failed)
-        bailey_log(BAILEY_LOG_ERROR, "state.failed", kv_u64("shard", shard->options.number), kv_error(err));
+        bailey_log(BAILEY_LOG_ERROR, "state.failed", kv_str("scope", shard->options.state->scope),
+                   kv_u64("shard", shard->options.number), kv_error(err));
     watch->failed = true;
     shard->pass_until_ms = bailey_now_ms(shard->options.host) + RETRY_MS;
     show_trouble(shard, err->text);
@@ -475,7 +476,8 @@ static void succeeded(struct dedup_shard *shard, struct request_watch *watch)
     if (shard->commit_watch.failed || shard->lookup_watch.failed)
         return;
     if (was)
-        bailey_log(BAILEY_LOG_INFO, "state.works_again", kv_u64("shard", shard->options.number));
+        bailey_log(BAILEY_LOG_INFO, "state.works_again", kv_str("scope", shard->options.state->scope),
+                   kv_u64("shard", shard->options.number));
     show_trouble(shard, "");
 }
 

@@ -90,6 +90,7 @@ struct state_load {
 
 /* The state of one scope. */
 struct state {
+    const char *scope; /* its name, for the log */
     void (*commit)(struct state *state, struct state_commit *commit);
     void (*look_up)(struct state *state, struct state_lookup *lookup);
     void (*load)(struct state *state, struct state_load *load);
