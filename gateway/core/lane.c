@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crash.h"
 #include "core/delivery.h"
 #include "core/end.h"
 #include "message/pool.h"
@@ -326,6 +327,8 @@ static void dispatch(struct lane *lane)
     }
     if (sent && lane->options.sink->flush != NULL && lane->to.self != NULL)
         lane->options.sink->flush(lane->to.self);
+    if (lane->out > 0)
+        CRASH_POINT(after_send, lane->options.route);
 }
 
 static void check_drained(struct lane *lane);
@@ -451,8 +454,10 @@ void bailey_receive(struct bailey_port *source, struct bailey_message *const bat
 
 static void settle(struct lane *lane, const struct bailey_settlement *ended, size_t count)
 {
-    if (count > 0 && lane->from.self != NULL && lane->from.state != END_CLOSING)
+    if (count > 0 && lane->from.self != NULL && lane->from.state != END_CLOSING) {
+        CRASH_POINT(before_settle, lane->options.route);
         lane->options.source->settle(lane->from.self, ended, count);
+    }
 }
 
 static void settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome)
@@ -512,6 +517,7 @@ void bailey_confirm(struct bailey_port *sink, struct bailey_delivery *const batc
 {
     struct lane *lane = ((struct end *)sink)->lane;
 
+    CRASH_POINT(before_confirm, lane->options.route);
     for (size_t done = 0; done < count; done += BATCH_MAX)
         confirm_batch(lane, batch + done, count - done < BATCH_MAX ? count - done : BATCH_MAX);
     after_verdicts(lane);
