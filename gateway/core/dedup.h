@@ -49,6 +49,7 @@ struct dedup_group {
 
 struct dedup_shard_options {
     struct bailey_host *host;
+    const char *route;         /* of the lane beside it: for the log */
     struct dedup_group *group; /* takes its place in it */
     unsigned number;
     struct state *state;

@@ -81,7 +81,6 @@ struct state_load {
     void *ctx;
     struct filter *filter; /* answer: of all that is recorded and in the window; the asker's */
     struct id *intents;    /* answer: in doubt; by malloc, the asker's */
-    int64_t *intent_times; /* answer: the state's clock; by malloc, the asker's */
     size_t intent_count;
     struct bailey_task task, waiting_task; /* private from here on */
     char reason[240];
@@ -90,7 +89,6 @@ struct state_load {
 
 /* The state of one scope. */
 struct state {
-    const char *scope; /* its name, for the log */
     void (*commit)(struct state *state, struct state_commit *commit);
     void (*look_up)(struct state *state, struct state_lookup *lookup);
     void (*load)(struct state *state, struct state_load *load);

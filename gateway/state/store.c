@@ -223,7 +223,6 @@ static void init_scope(struct state_store *store, size_t i)
     scope->loads = must(calloc(scope->config->lanes, sizeof(struct state_load *)));
     for (unsigned k = 0; k < scope->config->lanes; k++)
         scope->expire_ms[k] = INT64_MIN;
-    scope->state.scope = scope->config->name;
     scope->state.commit = committer_commit;
     scope->state.look_up = start_look_up;
     scope->state.load = loader_load;

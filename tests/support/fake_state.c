@@ -118,13 +118,10 @@ static void answer_load(struct fake_state *fake, struct state_load *load)
         if (id_owner(fake->records[i].id, load->shards) == load->shard)
             filter_fill(load->filter, fake->records[i].id, fake->records[i].found.time_ms, now_ms);
     load->intents = calloc(fake->intent_count + 1, sizeof *load->intents);
-    load->intent_times = calloc(fake->intent_count + 1, sizeof *load->intent_times);
     load->intent_count = 0;
     for (size_t i = 0; i < fake->intent_count; i++)
-        if (id_owner(fake->intents[i].id, load->shards) == load->shard) {
-            load->intents[load->intent_count] = fake->intents[i].id;
-            load->intent_times[load->intent_count++] = fake->intents[i].found.time_ms;
-        }
+        if (id_owner(fake->intents[i].id, load->shards) == load->shard)
+            load->intents[load->intent_count++] = fake->intents[i].id;
     load->task = (struct bailey_task){.run = load_done, .ctx = load};
     bailey_again(load->host, &load->task);
 }
@@ -171,8 +168,7 @@ static void load(struct state *state, struct state_load *load)
 void fake_state_init(struct fake_state *fake, bool is_durable)
 {
     *fake = (struct fake_state){
-        .state = {.scope = "test",
-                  .commit = commit,
+        .state = {.commit = commit,
                   .look_up = look_up,
                   .load = load,
                   .is_durable = is_durable,

@@ -60,6 +60,7 @@ static void begin(unsigned lanes)
     for (unsigned i = 0; i < lanes; i++) {
         dedup_shard_new(&(struct dedup_shard_options){
             .host = rig.loop,
+            .route = "test",
             .group = &rig.group,
             .number = i,
             .state = &rig.fake.state,
@@ -69,6 +70,7 @@ static void begin(unsigned lanes)
         });
         rig.lanes[i] = dedup_client_new(&(struct dedup_client_options){
             .host = rig.loop,
+            .route = "test",
             .group = &rig.group,
             .number = i,
             .on_answer = on_answer,

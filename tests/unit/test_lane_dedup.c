@@ -27,6 +27,7 @@ static struct lane_rig *started(void **state, bool pass)
 
     fake_state_init(&fake, true);
     dedup_shard_new(&(struct dedup_shard_options){.host = rig->loop,
+                                                  .route = "test",
                                                   .group = &group,
                                                   .state = &fake.state,
                                                   .window_ms = 3600000,
