@@ -70,7 +70,6 @@ static void begin(unsigned lanes)
         });
         rig.lanes[i] = dedup_client_new(&(struct dedup_client_options){
             .host = rig.loop,
-            .route = "test",
             .group = &rig.group,
             .number = i,
             .on_answer = on_answer,
