@@ -161,6 +161,7 @@ static void on_answers_end(void *ctx)
         go_on(lane);
     if (lane->ended_count > 0)
         settle_ended(lane);
+    dedup_flush(lane->ids); /* a step behind the ids may have refused some, and let them go */
     lane_work_soon(lane);
     lane_check_ended(lane);
 }
