@@ -54,6 +54,8 @@ static void on_answer(void *ctx, struct dedup_slot *slot, enum dedup_answer answ
     case DEDUP_DUPLICATE:
         duplicates++;
         break;
+    case DEDUP_FOLLOWS:
+        return;
     case DEDUP_WITHDRAWN:
         break;
     }

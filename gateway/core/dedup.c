@@ -267,7 +267,7 @@ static void answer(struct dedup_shard *shard, struct dedup_slot *slot, enum dedu
     unsigned number = dedup_client_number(slot->client);
     struct dedup_address address = address_of(shard, slot->client);
 
-    if (what != DEDUP_GO && what != DEDUP_GO_MARKED)
+    if (what == DEDUP_DUPLICATE || what == DEDUP_RECORDED || what == DEDUP_WITHDRAWN)
         slot->entry = NULL;
     shard->open_for[number] = slot->client;
     dedup_send(&shard->clients[number], &address, &(struct dedup_item){.slot = slot, .what = (uint8_t)what});
@@ -379,6 +379,7 @@ static void ask(struct dedup_shard *shard, struct dedup_slot *slot)
         go(shard, entry);
     } else {
         follow(entry, slot);
+        answer(shard, slot, DEDUP_FOLLOWS);
     }
 }
 

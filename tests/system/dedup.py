@@ -2,6 +2,8 @@
 import os
 import random
 
+import pika
+
 from rig import Message, Record, until
 
 PARTITIONS = 4
@@ -12,7 +14,7 @@ def state(rig, name, **more):
 
 
 def record(key, body):
-    return Record(b"k%d" % (body % 97), b"%d" % body, headers=[("idempotency-key", key)])
+    return Record(b"k%d" % (body % 97), b"%d" % body, headers=[(b"idempotency-key", key)])
 
 
 def kafka_to_amqp(name, **dedup):
@@ -155,7 +157,7 @@ def story_amqp_in_memory(rig):
     gateway = rig.gateway({"state": {"store": "memory", "processes": "one"}, "routes": [
         {"name": "mem", "lanes": 3, "from": {"broker": "r", "queue": "mem-in"}, "to": {"broker": "r", "queue": "mem-out"},
          "dedup": {"id": "${message_id}", "window": "1h", "max": "100k"}}]}).wait_ready()
-    rig.rabbit.publish("mem-in", [Message(b"%d" % n, message_id=f"m-{n % 1000}") for n in range(3000)])
+    rig.rabbit.publish("mem-in", [Message(b"%d" % n, pika.BasicProperties(message_id=f"m-{n % 1000}")) for n in range(3000)])
     until(lambda: gateway.metric("bailey_messages_duplicate_total", route="mem") == 2000, 30,
           lambda: f"{gateway.metric('bailey_messages_duplicate_total', route='mem')} duplicates of 2000")
     gateway.term()

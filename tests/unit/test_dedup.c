@@ -207,13 +207,13 @@ static void copies_of_one_in_flight_get_its_outcome(void **state)
     ask(0, 1, 1);
     expect(0, DEDUP_GO);
     ask(0, 2, 1);
-    expect(1, NOTHING);
-    expect(2, NOTHING);
+    expect(1, DEDUP_FOLLOWS);
+    expect(2, DEDUP_FOLLOWS);
     rig.fake.holds = true;
     finish(0, 0);
     turn();
     ask(0, 3, 1); /* while it is being recorded */
-    expect(3, NOTHING);
+    expect(3, DEDUP_FOLLOWS);
     fake_state_release(&rig.fake);
     expect(0, DEDUP_RECORDED);
     for (int slot = 1; slot <= 3; slot++)
@@ -486,7 +486,7 @@ static void two_copies_on_two_lanes_give_one(void **state)
         int first = rig.answers[2 * i] == DEDUP_GO ? 2 * i : 2 * i + 1, other = 4 * i + 1 - first;
 
         assert_int_equal(rig.answers[first], DEDUP_GO);
-        assert_int_equal(rig.answers[other], NOTHING);
+        assert_int_equal(rig.answers[other], DEDUP_FOLLOWS);
         finish(first == 2 * i ? (unsigned)i % 4 : (unsigned)(i / 4) % 4, first);
         expect(first, DEDUP_RECORDED);
         expect(other, DEDUP_DUPLICATE);

@@ -147,6 +147,31 @@ static void order_is_kept(void **state)
     assert_int_equal(rig->settlements, COUNT);
 }
 
+/* The first of them has to be looked up, which takes longer; a copy of one in flight holds up nobody. */
+static void a_late_answer_does_not_change_the_order(void **state)
+{
+    struct lane_rig *rig = started(state, false);
+
+    push(rig, 0, "a");
+    lane_rig_confirm(rig, 0);
+    push(rig, 1, "b");
+    lane_rig_assert_held(rig, 1, (const uint64_t[]){1});
+    fake.record_count = 0; /* the filter says perhaps, the store no */
+    fake.holds = true;
+    push(rig, 2, "a");
+    push(rig, 3, "b");
+    push(rig, 4, "c");
+    fake.holds = false;
+    assert_int_equal(fake.lookups_waiting, 1);
+    struct state_lookup *late = fake.lookups_held[0];
+    fake.lookups_waiting = 0;
+    answer_all(rig);
+    lane_rig_assert_held(rig, 1, (const uint64_t[]){1}); /* 4 waits for 2, not for 3 */
+    fake.lookups_held[fake.lookups_waiting++] = late;
+    answer_all(rig);
+    lane_rig_assert_held(rig, 3, (const uint64_t[]){1, 2, 4});
+}
+
 static void duplicates_are_settled_and_counted(void **state)
 {
     struct lane_rig *rig = started(state, false);
@@ -388,6 +413,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lane_rig_new, tear_down)
         TEST(sent_after_the_intent_and_settled_after_the_record),
         TEST(order_is_kept),
+        TEST(a_late_answer_does_not_change_the_order),
         TEST(duplicates_are_settled_and_counted),
         TEST(an_id_that_cannot_be_filled_is_a_permanent_failure),
         TEST(a_refused_one_keeps_its_id),
