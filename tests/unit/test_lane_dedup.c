@@ -1,14 +1,18 @@
 /* core/lane_dedup.c: a lane that deduplicates, between a scripted source, a scripted sink, and a state that the test holds. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "core/dedup.h"
+#include "fail_alloc.h"
 #include "fake_state.h"
 #include "lane_rig.h"
 #include "virtual_clock.h"
@@ -407,6 +411,81 @@ static void one_that_waits_for_another_owns_its_bytes(void **state)
     assert_int_equal(rig->settled[2][BAILEY_ACCEPTED], 1);
 }
 
+/* ---- Memory runs out: the process ends, and nothing was settled that is not at the sink and recorded ---- */
+
+enum { SWEEP = 12, DIED = 4, LIED = 5 };
+
+static struct lane_rig *swept;
+static bool confirmed[SWEEP];
+
+static bool is_honest(void)
+{
+    for (uint64_t i = 0; i < SWEEP; i++) {
+        char text[16];
+        int len = snprintf(text, sizeof text, "%d", (int)i);
+        struct id id = id_of(&fake.state.key, (struct bailey_bytes){(const uint8_t *)text, (size_t)len});
+
+        if (swept->settled[i][BAILEY_ACCEPTED] > 0 && (!confirmed[i] || !fake_state_has_record(&fake, id)))
+            return false;
+    }
+    return true;
+}
+
+static void died(int signal)
+{
+    (void)signal;
+    _exit(is_honest() ? DIED : LIED);
+}
+
+/* In a child: the nth allocation fails. */
+static void play(struct lane_rig *rig, size_t nth)
+{
+    swept = rig;
+    signal(SIGABRT, died);
+    fail_alloc_arm(nth, false);
+    push_new(rig, 0, SWEEP / 2);
+    lane_rig_refuse(rig, 1, BAILEY_ERR_TRANSIENT);
+    lane_rig_hand_back(rig, 2, true);
+    lane_rig_settle_down(rig);
+    for (uint64_t i = 3; i < SWEEP / 2; i++) {
+        confirmed[i] = true;
+        lane_rig_confirm(rig, i);
+    }
+    lane_rig_settle_down(rig);
+    push_new(rig, 0, SWEEP); /* copies, and new ones */
+    bailey_revoke(rig->source, 1);
+    lane_rig_settle_down(rig);
+    lane_stop(rig->lane);
+    lane_rig_settle_down(rig);
+    size_t seen = fail_alloc_disarm();
+    _exit(!is_honest() ? LIED : seen >= nth ? DIED : 0);
+}
+
+static void when_memory_runs_out_nothing_was_settled_early(void **state)
+{
+    struct lane_rig *rig = started(state, false);
+    int status = DIED;
+    size_t nth = 0;
+
+    if (!fail_alloc_works())
+        return;
+    fflush(NULL);
+    while (status == DIED) {
+        pid_t child = fork();
+
+        nth++;
+        assert_true(child >= 0);
+        if (child == 0)
+            play(rig, nth);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFEXITED(status));
+        status = WEXITSTATUS(status);
+        assert_int_not_equal(status, LIED);
+    }
+    assert_int_equal(status, 0); /* it got through without the nth allocation */
+    assert_true(nth > 20);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -427,6 +506,7 @@ int main(void)
         TEST(a_drain_waits_for_the_records),
         TEST(a_stop_gives_all_ids_back),
         TEST(one_that_waits_for_another_owns_its_bytes),
+        TEST(when_memory_runs_out_nothing_was_settled_early),
 #undef TEST
     };
 
