@@ -607,6 +607,7 @@ static void committed(struct state_commit *commit)
             return; /* the tick makes it again */
     } else {
         succeeded(shard, &shard->commit_watch);
+        pass_crash_points(shard, &shard->written);
     }
     apply(shard, &shard->written, !commit->failed);
     submit(shard);
