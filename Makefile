@@ -32,6 +32,7 @@ conn_libs = $(if $(call pkgs,$(1)),$(shell $(PKG_CONFIG) $(if $(filter kafka,$(1
 all: $(BUILD)/bailey $(PLUGS)  ## build bailey and its connectors into build/release
 
 include tests/simulation/build.mk
+include tests/torture/build.mk
 -include tools/targets.mk
 
 $(BUILD)/libgateway.a: $(call obj,$(CORE))

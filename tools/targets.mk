@@ -49,10 +49,10 @@ $(JUDGE): tests/support/rig/judge_kafka.c
 	  $(shell $(PKG_CONFIG) --cflags rdkafka) -o $@ $< $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka)
 
 .PHONY: test unit system tests
-tests: all $(UNITS) $(SIMS) $(CONFORMANCE) $(ON_BROKERS) $(FUZZERS) $(JUDGE)
+tests: all $(UNITS) $(SIMS) $(CONFORMANCE) $(ON_BROKERS) $(FUZZERS) $(JUDGE) $(CRASHING)
 unit: all $(SIMS) $(UNITS) $(CONFORMANCE) $(FUZZERS) $(if $(SAN),,$(HUNT))  ## tests that need no broker
 	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(if $(SAN),--jobs $(JOBS)) $(SIMS) $(if $(SAN),,$(HUNT)) $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
-system: all $(JUDGE) $(ON_BROKERS)  ## tests on real brokers (STORY=name for one)
+system: all $(JUDGE) $(ON_BROKERS) $(CRASHING)  ## tests on real brokers (STORY=name for one)
 	@$(PYTHON) tests/system/run.py --build $(BUILD) $(STORY)
 test:  ## all tests: unit, then system (calls setup)
 	@tools/setup test

@@ -38,10 +38,13 @@ enum config_state_store { CONFIG_STATE_NONE, CONFIG_STATE_MEMORY, CONFIG_STATE_R
 
 enum { CONFIG_SYNC_BATCH = 0, CONFIG_SYNC_NONE = -1 }; /* else ms */
 
+enum config_processes { CONFIG_PROCESSES_UNKNOWN, CONFIG_PROCESSES_ONE, CONFIG_PROCESSES_SEVERAL };
+
 struct config_state {
     enum config_state_store store;
     const char *path; /* absolute; NULL in memory */
     int64_t sync_ms;  /* how often what was written is made durable */
+    enum config_processes processes;
 };
 
 /* The ids of one or more routes, told apart from all others. */

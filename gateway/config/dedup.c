@@ -65,6 +65,25 @@ static bool check_state(struct loader *ld, const struct yaml_node *node)
     return false;
 }
 
+static void warn(struct loader *ld, const struct yaml_node *node, const char *route)
+{
+    const struct config_state *state = &ld->config->state;
+
+    if (state->store == CONFIG_STATE_MEMORY)
+        findings_hint(ld->findings,
+                      findings_warn(ld->findings, option_place(node, "dedup"),
+                                    "the ids of '%.100s' are in memory: they are forgotten when the process ends",
+                                    route),
+                      "state: { store: rocksdb, path: ./state } keeps them");
+    if (state->processes == CONFIG_PROCESSES_UNKNOWN)
+        findings_hint(ld->findings,
+                      findings_warn(ld->findings, option_place(node, "dedup"),
+                                    "the ids of '%.100s' are known to this process only: a second one that shares its "
+                                    "source delivers copies of what this one delivered",
+                                    route),
+                      "say state: { processes: one } if there is one, or several if that is meant");
+}
+
 void loader_read_dedup(struct loader *ld, const struct yaml_node *node, const struct route_settings *settings,
                        struct config_route *route)
 {
@@ -88,10 +107,5 @@ void loader_read_dedup(struct loader *ld, const struct yaml_node *node, const st
         .pass_on_failure = settings->dedup_on_failure == 1,
     };
     route->dedup = dedup;
-    if (ld->config->state.store == CONFIG_STATE_MEMORY)
-        findings_hint(ld->findings,
-                      findings_warn(ld->findings, option_place(node, "dedup"),
-                                    "the ids of '%.100s' are in memory: they are forgotten when the process ends",
-                                    settings->name),
-                      "state: { store: rocksdb, path: ./state } keeps them");
+    warn(ld, node, settings->name);
 }

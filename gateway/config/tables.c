@@ -40,6 +40,8 @@ static const struct bailey_option log_options[] = {
 
 static const char *const stores[] = {"memory", "rocksdb", NULL};
 
+static const char *const processes[] = {"unknown", "one", "several", NULL};
+
 static const struct bailey_option state_options[] = {
     {.name = "store",
      .type = BAILEY_OPT_ENUM,
@@ -60,6 +62,12 @@ static const struct bailey_option state_options[] = {
      .summary =
          "When what was written survives a power cut: batch (before the source is told), every so often (100ms), "
          "or none (when the system likes)."},
+    {.name = "processes",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(state_processes),
+     .initial = "unknown",
+     .choices = processes,
+     .summary = "How many processes share the sources. Each knows its own ids only: check warns until this is said."},
     {0},
 };
 

@@ -10,7 +10,7 @@ struct top_settings {
     const char *listen;
     int log_level, log_format;
     int64_t drain_timeout_ms;
-    int state_store;
+    int state_store, state_processes;
     const char *state_path, *state_sync;
 };
 

@@ -104,6 +104,7 @@ static void read_state(struct loader *ld, const struct top_settings *top)
         return;
     state->store = top->state_store == 0 ? CONFIG_STATE_MEMORY : CONFIG_STATE_ROCKSDB;
     state->path = top->state_path;
+    state->processes = (enum config_processes)top->state_processes;
     if (state->store == CONFIG_STATE_ROCKSDB && state->path == NULL)
         findings_hint(ld->findings, findings_error(ld->findings, node->at, "state needs the option 'path'"),
                       "as in state: { store: rocksdb, path: ./state }");

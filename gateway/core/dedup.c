@@ -16,6 +16,7 @@
 
 #include <bailey/log.h>
 
+#include "base/crash.h"
 #include "core/dedup_mail.h"
 #include "core/filter.h"
 
@@ -266,7 +267,7 @@ static void answer(struct dedup_shard *shard, struct dedup_slot *slot, enum dedu
     unsigned number = dedup_client_number(slot->client);
     struct dedup_address address = address_of(shard, slot->client);
 
-    if (what != DEDUP_GO && what != DEDUP_GO_MARKED)
+    if (what == DEDUP_DUPLICATE || what == DEDUP_RECORDED || what == DEDUP_WITHDRAWN)
         slot->entry = NULL;
     shard->open_for[number] = slot->client;
     dedup_send(&shard->clients[number], &address, &(struct dedup_item){.slot = slot, .what = (uint8_t)what});
@@ -295,11 +296,11 @@ static void answer_followers(struct dedup_shard *shard, struct dedup_entry *entr
 
 /* ---- The way of an entry ---- */
 
-static void doubt(struct dedup_shard *shard, struct dedup_entry *entry, int64_t since_ms)
+static void doubt(struct dedup_shard *shard, struct dedup_entry *entry)
 {
     entry->state = ENTRY_DOUBT;
     entry->in_doubt = true;
-    entry->doubt_ms = since_ms;
+    entry->doubt_ms = now_of(shard);
     entry->prev = shard->doubts.prev;
     entry->next = &shard->doubts;
     entry->prev->next = entry->next->prev = entry;
@@ -327,7 +328,7 @@ static void go(struct dedup_shard *shard, struct dedup_entry *entry)
     if (entry->owner != NULL)
         answer(shard, entry->owner, entry->in_doubt ? DEDUP_GO_MARKED : DEDUP_GO);
     else if (entry->in_doubt)
-        doubt(shard, entry, now_of(shard));
+        doubt(shard, entry);
     else
         forget(shard, entry);
 }
@@ -378,6 +379,7 @@ static void ask(struct dedup_shard *shard, struct dedup_slot *slot)
         go(shard, entry);
     } else {
         follow(entry, slot);
+        answer(shard, slot, DEDUP_FOLLOWS);
     }
 }
 
@@ -461,7 +463,8 @@ static void show_trouble(struct dedup_shard *shard, const char *reason)
 static void failed(struct dedup_shard *shard, struct request_watch *watch, const struct bailey_error *err)
 {
     if (!watch->failed)
-        bailey_log(BAILEY_LOG_ERROR, "state.failed", kv_u64("shard", shard->options.number), kv_error(err));
+        bailey_log(BAILEY_LOG_ERROR, "state.failed", kv_str("route", shard->options.route),
+                   kv_u64("shard", shard->options.number), kv_error(err));
     watch->failed = true;
     shard->pass_until_ms = bailey_now_ms(shard->options.host) + RETRY_MS;
     show_trouble(shard, err->text);
@@ -475,7 +478,8 @@ static void succeeded(struct dedup_shard *shard, struct request_watch *watch)
     if (shard->commit_watch.failed || shard->lookup_watch.failed)
         return;
     if (was)
-        bailey_log(BAILEY_LOG_INFO, "state.works_again", kv_u64("shard", shard->options.number));
+        bailey_log(BAILEY_LOG_INFO, "state.works_again", kv_str("route", shard->options.route),
+                   kv_u64("shard", shard->options.number));
     show_trouble(shard, "");
 }
 
@@ -545,6 +549,21 @@ static void make_commit(struct dedup_shard *shard)
     shard->commit_watch.is_out = true;
     shard->commit_watch.since_ms = bailey_now_ms(shard->options.host);
     shard->options.state->commit(shard->options.state, &shard->commit);
+}
+
+/* Written, with nothing told to anybody yet: the points where a test build may die. */
+static void pass_crash_points(const struct dedup_shard *shard, const struct change_list *list)
+{
+    bool has_intent = false, has_record = false;
+
+    for (size_t i = 0; i < list->count; i++) {
+        has_intent |= list->changes[i].kind == STATE_INTEND;
+        has_record |= list->changes[i].kind == STATE_RECORD;
+    }
+    if (has_intent)
+        CRASH_POINT(after_intent, shard->options.route);
+    if (has_record)
+        CRASH_POINT(after_record, shard->options.route);
 }
 
 /* `list` is in the store, or goes on without it. */
@@ -714,10 +733,9 @@ static void loaded(struct state_load *load)
         struct dedup_entry *entry = entry_new(shard, load->intents[i], NULL);
 
         entry->has_intent = true;
-        doubt(shard, entry, load->intent_times[i]);
+        doubt(shard, entry);
     }
     free(load->intents);
-    free(load->intent_times);
     shard->tidied_ms = bailey_now_ms(shard->options.host);
     shard->early = NULL;
     shard->early_last = &shard->early;

@@ -4,7 +4,7 @@
  * batch at a time: a lane on another worker by that worker's mailbox.
  *
  *   ask ──→ known already? ── recorded ──────────────────────────→ DEDUP_DUPLICATE
- *            │        └── in flight: follow its owner ──→ what the owner gets, or go in its place
+ *            │        └── in flight ─→ DEDUP_FOLLOWS ─→ what its owner gets, or go in its place
  *            └ new: reserve, write the intent ─→ DEDUP_GO ──(sink confirms)── finish ──→ recorded ──→ DEDUP_RECORDED
  *                                                  └──────(left to its source)── withdraw ──→ DEDUP_WITHDRAWN
  *
@@ -24,6 +24,7 @@ struct dedup_mail;
 struct dedup_shard;
 
 enum dedup_answer {
+    DEDUP_FOLLOWS,   /* one with this id is in flight; another answer follows, perhaps much later */
     DEDUP_GO,        /* reserved: send it */
     DEDUP_GO_MARKED, /* the same, and the sink may have it already */
     DEDUP_DUPLICATE, /* another one with this id is at its end: settle it like that one */
@@ -49,6 +50,7 @@ struct dedup_group {
 
 struct dedup_shard_options {
     struct bailey_host *host;
+    const char *route;         /* of the lane beside it: for the log */
     struct dedup_group *group; /* takes its place in it */
     unsigned number;
     struct state *state;

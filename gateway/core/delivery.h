@@ -1,8 +1,8 @@
 /* core/delivery.h: the core's own part of a delivery, and the steps that a batch of them goes through.
  *
- *     [ASKING ──→] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
- *                    ↑              ├──handed back──→ READY
- *                    └──back-off── WAITING ←──refused┘
+ *     [ASKING → GRANTED →] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
+ *                            ↑              ├──handed back──→ READY
+ *                            └──back-off── WAITING ←──refused┘
  *
  * In brackets: where the route deduplicates. What is let go of before its end is LEAVING until its id is given back.
  */
@@ -18,7 +18,8 @@ struct lane_options;
 
 enum delivery_state {
     DELIVERY_READY,
-    DELIVERY_ASKING, /* for its id: may it go on? */
+    DELIVERY_ASKING,  /* for its id: may it go on? */
+    DELIVERY_GRANTED, /* it may, behind those that asked before it */
     DELIVERY_OUT,
     DELIVERY_WAITING,
     DELIVERY_RECORDING, /* confirmed; its id is being recorded */
@@ -44,6 +45,7 @@ struct delivery {
     size_t size;
     struct bailey_timer retry;
     struct dedup_slot slot;
+    struct delivery *asked_next, *asked_prev; /* those whose answer others wait for, in the order of asking; or NULL */
     struct bailey_bytes address[DELIVERY_ADDRESSES];
 };
 

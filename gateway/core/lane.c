@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/crash.h"
 #include "core/lane_impl.h"
 #include "message/pool.h"
 
@@ -287,6 +288,8 @@ static void dispatch(struct lane *lane)
     }
     if (sent && lane->options.sink->flush != NULL && lane->to.self != NULL)
         lane->options.sink->flush(lane->to.self);
+    if (lane->out > 0)
+        CRASH_POINT(after_send, lane->options.route);
 }
 
 static void check_drained(struct lane *lane);
@@ -417,8 +420,10 @@ void bailey_receive(struct bailey_port *source, struct bailey_message *const bat
 
 void lane_settle(struct lane *lane, const struct bailey_settlement *ended, size_t count)
 {
-    if (count > 0 && lane->from.self != NULL && lane->from.state != END_CLOSING)
+    if (count > 0 && lane->from.self != NULL && lane->from.state != END_CLOSING) {
+        CRASH_POINT(before_settle, lane->options.route);
         lane->options.source->settle(lane->from.self, ended, count);
+    }
 }
 
 /* Its source need not be told any more. */
@@ -492,8 +497,11 @@ void bailey_confirm(struct bailey_port *sink, struct bailey_delivery *const batc
 {
     struct lane *lane = ((struct end *)sink)->lane;
 
+    CRASH_POINT(before_confirm, lane->options.route);
     for (size_t done = 0; done < count; done += BATCH_MAX)
         confirm_batch(lane, batch + done, count - done < BATCH_MAX ? count - done : BATCH_MAX);
+    if (lane->ids != NULL)
+        CRASH_POINT(before_record, lane->options.route);
     after_verdicts(lane);
 }
 

@@ -12,6 +12,24 @@ static struct delivery *delivery_of(struct dedup_slot *slot)
     return (struct delivery *)((char *)slot - offsetof(struct delivery, slot));
 }
 
+/* ---- Order: what may go on waits for those that asked before it, but not for copies of others in flight ---- */
+
+static void asked_push(struct lane *lane, struct delivery *dlv)
+{
+    dlv->asked_prev = lane->asked.asked_prev;
+    dlv->asked_next = &lane->asked;
+    dlv->asked_prev->asked_next = lane->asked.asked_prev = dlv;
+}
+
+static void asked_remove(struct delivery *dlv)
+{
+    if (dlv->asked_next == NULL)
+        return;
+    dlv->asked_prev->asked_next = dlv->asked_next;
+    dlv->asked_next->asked_prev = dlv->asked_prev;
+    dlv->asked_next = dlv->asked_prev = NULL;
+}
+
 /* ---- Requests ---- */
 
 void lane_ask(struct batch *batch)
@@ -28,6 +46,7 @@ void lane_ask(struct batch *batch)
         dlv->state = DELIVERY_ASKING;
         dlv->holds_slot = true;
         dlv->lane->slots++;
+        asked_push(dlv->lane, dlv);
         dedup_ask(dlv->lane->ids, &dlv->slot);
     }
     batch->count = kept;
@@ -53,6 +72,7 @@ void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
         bailey_timer_stop(lane->host, &dlv->retry);
         lane->waiting--;
     }
+    asked_remove(dlv);
     dlv->state = DELIVERY_LEAVING;
     drop_message(dlv);
     dedup_withdraw(lane->ids, &dlv->slot, dlv->is_in_doubt);
@@ -90,15 +110,34 @@ static void slot_is_free(struct delivery *dlv)
     dlv->lane->slots--;
 }
 
-static void go(struct delivery *dlv, bool is_marked)
+static void go(struct delivery *dlv)
 {
     struct lane *lane = dlv->lane;
 
     dlv->state = DELIVERY_READY;
-    dlv->pub.possible_duplicate |= is_marked;
     lane->going.items[lane->going.count++] = dlv;
     if (lane->going.count == BATCH_MAX)
         go_on(lane);
+}
+
+static void grant(struct delivery *dlv, bool is_marked)
+{
+    dlv->pub.possible_duplicate |= is_marked;
+    if (dlv->asked_next != NULL)
+        dlv->state = DELIVERY_GRANTED;
+    else /* it followed another one: its place in the order is long gone */
+        go(dlv);
+}
+
+/* Those at the front that have their answer. */
+static void go_in_order(struct lane *lane)
+{
+    struct delivery *dlv;
+
+    while ((dlv = lane->asked.asked_next) != &lane->asked && dlv->state == DELIVERY_GRANTED) {
+        asked_remove(dlv);
+        go(dlv);
+    }
 }
 
 /* Its id is recorded: by itself, or by another one before it. */
@@ -108,6 +147,7 @@ static void accept(struct delivery *dlv)
     struct bailey_settlement ended = dlv->settlement;
     bool is_known = dlv->epoch == lane->epoch;
 
+    asked_remove(dlv);
     slot_is_free(dlv);
     lane_delivery_free(dlv);
     if (!is_known)
@@ -132,10 +172,13 @@ static void on_answer(void *ctx, struct dedup_slot *slot, enum dedup_answer answ
     if (dlv->state == DELIVERY_LEAVING) /* the answers have crossed */
         return;
     switch (answer) {
+    case DEDUP_FOLLOWS:
+        asked_remove(dlv);
+        break;
     case DEDUP_GO:
     case DEDUP_GO_MARKED:
         assert(dlv->state == DELIVERY_ASKING);
-        go(dlv, answer == DEDUP_GO_MARKED);
+        grant(dlv, answer == DEDUP_GO_MARKED);
         break;
     case DEDUP_DUPLICATE:
         assert(dlv->state == DELIVERY_ASKING);
@@ -157,10 +200,12 @@ static void on_answers_end(void *ctx)
 
     if (lane->is_ended)
         return;
+    go_in_order(lane);
     if (lane->going.count > 0)
         go_on(lane);
     if (lane->ended_count > 0)
         settle_ended(lane);
+    dedup_flush(lane->ids); /* a step behind the ids may have refused some, and let them go */
     lane_work_soon(lane);
     lane_check_ended(lane);
 }
@@ -188,6 +233,7 @@ void lane_dedup_begin(struct lane *lane)
 {
     const struct lane_dedup_options *options = lane->options.dedup;
 
+    lane->asked.asked_next = lane->asked.asked_prev = &lane->asked;
     if (options == NULL)
         return;
     lane->ids = dedup_client_new(&(struct dedup_client_options){

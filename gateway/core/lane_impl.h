@@ -50,6 +50,7 @@ struct lane {
 
     struct dedup_client *ids;                  /* NULL: the route does not deduplicate */
     int64_t slots;                             /* in the hands of shards */
+    struct delivery asked;                     /* head of the ring of those that are to go on in the order of asking */
     struct batch going;                        /* answered just now: these go on */
     struct bailey_settlement ended[BATCH_MAX]; /* and these are to be settled */
     size_t ended_count;

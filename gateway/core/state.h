@@ -81,7 +81,6 @@ struct state_load {
     void *ctx;
     struct filter *filter; /* answer: of all that is recorded and in the window; the asker's */
     struct id *intents;    /* answer: in doubt; by malloc, the asker's */
-    int64_t *intent_times; /* answer: the state's clock; by malloc, the asker's */
     size_t intent_count;
     struct bailey_task task, waiting_task; /* private from here on */
     char reason[240];

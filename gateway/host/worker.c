@@ -158,6 +158,7 @@ static const struct lane_dedup_options *add_shard(struct worker *worker, const s
     };
     options->shard = dedup_shard_new(&(struct dedup_shard_options){
         .host = worker->loop,
+        .route = route->name,
         .group = dedup->group,
         .number = dedup->number,
         .state = dedup->state,

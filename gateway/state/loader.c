@@ -74,36 +74,25 @@ static bool fill_id(void *ctx, struct bailey_bytes key, struct bailey_bytes valu
     return goes_on(scan, ++scan->ids);
 }
 
-static bool make_room(struct state_load *load)
-{
-    size_t cap = load->intent_cap ? load->intent_cap * 2 : 256;
-
-    if (load->intent_count < load->intent_cap)
-        return true;
-    struct id *intents = realloc(load->intents, cap * sizeof *intents);
-    if (intents == NULL)
-        return false;
-    load->intents = intents;
-    int64_t *times = realloc(load->intent_times, cap * sizeof *times);
-    if (times == NULL)
-        return false;
-    load->intent_times = times;
-    load->intent_cap = cap;
-    return true;
-}
-
 static bool add_intent(void *ctx, struct bailey_bytes key, struct bailey_bytes value)
 {
     struct scan *scan = ctx;
     struct id id;
     struct state_load *load = load_of(scan, key, &id);
 
-    if (!make_room(load)) {
-        scan->is_out_of_memory = true;
-        return false;
+    (void)value; /* it is in doubt however old: it may have been sent until that run ended */
+    if (load->intent_count == load->intent_cap) {
+        size_t cap = load->intent_cap ? load->intent_cap * 2 : 256;
+        struct id *intents = realloc(load->intents, cap * sizeof *intents);
+
+        if (intents == NULL) {
+            scan->is_out_of_memory = true;
+            return false;
+        }
+        load->intents = intents;
+        load->intent_cap = cap;
     }
-    load->intents[load->intent_count] = id;
-    load->intent_times[load->intent_count++] = record_decode(value.data).time_ms;
+    load->intents[load->intent_count++] = id;
     return goes_on(scan, ++scan->intents);
 }
 
@@ -130,10 +119,8 @@ static void forget(struct state_load *load)
 {
     filter_free(load->filter);
     free(load->intents);
-    free(load->intent_times);
     load->filter = NULL;
     load->intents = NULL;
-    load->intent_times = NULL;
     load->intent_count = load->intent_cap = 0;
 }
 

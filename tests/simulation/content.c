@@ -11,20 +11,28 @@ const char *const shaping_texts[2][ADDRESSES_MAX] = {
     {"to.${header.kind:-none}", "q.${key:-nobody}", "${header.kind:-none}.${key:-nobody}"},
 };
 const char *const shaping_key[2] = {"${header.kind}", "${header.kind:-none}"};
+const char *const shaping_id[2] = {"${header.id}", "${header.id:-none}"};
 
-enum { BODY_MIN = 12 };
+enum { BODY_MIN = 12, HEADERS_MAX = 3 };
 
-void content_make(struct content *content, struct dice *dice, uint32_t number, enum nature nature, uint16_t len)
+void content_make(struct content *content, struct dice *dice, uint32_t number, enum nature nature, uint16_t len,
+                  uint32_t id)
 {
     *content = (struct content){.number = number, .nature = (uint8_t)nature};
     content->has_key = !dice_percent(dice, 30);
     content->len = len < BODY_MIN ? BODY_MIN : len;
     snprintf(content->key, sizeof content->key, "k%u", number % 5);
     snprintf(content->kind, sizeof content->kind, "kind%u", number % 7);
+    snprintf(content->id, sizeof content->id, "id%u", id);
     content->body = world_alloc(content->len + 8u, 1);
     for (size_t i = 0; i < content->len; i += 8)
         memcpy(content->body + i, &(uint64_t){dice_next(dice)}, 8);
     memcpy(content->body, &number, sizeof number);
+}
+
+const char *content_id(const struct content *content)
+{
+    return content->nature == NATURE_NAMELESS ? "none" : content->id;
 }
 
 /* ---- As a message ---- */
@@ -47,8 +55,9 @@ struct bailey_message *content_message(const struct content *content, struct bai
                                        bool pinned)
 {
     struct bailey_message *msg = bailey_message_new(port);
-    size_t kind_len = strlen(content->kind), key_len = strlen(content->key), size = content->len + kind_len + key_len;
-    struct bailey_header *headers = bailey_message_alloc(msg, 2 * sizeof *headers);
+    size_t kind_len = strlen(content->kind), key_len = strlen(content->key), id_len = strlen(content->id);
+    size_t size = content->len + kind_len + key_len + id_len;
+    struct bailey_header *headers = bailey_message_alloc(msg, HEADERS_MAX * sizeof *headers);
     uint8_t *buffer = pinned ? malloc(size) : bailey_message_alloc(msg, size), *at = buffer;
 
     if (pinned)
@@ -62,6 +71,9 @@ struct bailey_message *content_message(const struct content *content, struct bai
     if (content->nature != NATURE_SHAPELESS)
         headers[msg->header_count++] = (struct bailey_header){
             bailey_bytes_of("kind"), {.kind = BAILEY_KIND_STRING, .bytes = put(&at, content->kind, kind_len)}};
+    if (content->nature != NATURE_NAMELESS)
+        headers[msg->header_count++] = (struct bailey_header){
+            bailey_bytes_of("id"), {.kind = BAILEY_KIND_STRING, .bytes = put(&at, content->id, id_len)}};
     msg->origin.offset = handout;
     return msg;
 }
@@ -141,17 +153,22 @@ static struct bailey_bytes key_of(const struct content *content, const struct sh
 
 uint64_t content_expected(const struct content *content, const struct shaping *shaping)
 {
-    struct bailey_header headers[2] = {
+    struct bailey_header headers[HEADERS_MAX] = {
         {bailey_bytes_of("number"), {.kind = BAILEY_KIND_U32, .u64 = content->number}},
-        {bailey_bytes_of("kind"), {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of(content->kind)}},
     };
     struct bailey_message msg = {
         .key = key_of(content, shaping),
         .body = {content->body, content->len},
         .headers = headers,
-        .header_count = content->nature == NATURE_SHAPELESS ? 1 : 2,
+        .header_count = 1,
     };
 
+    if (content->nature != NATURE_SHAPELESS)
+        headers[msg.header_count++] = (struct bailey_header){
+            bailey_bytes_of("kind"), {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of(content->kind)}};
+    if (content->nature != NATURE_NAMELESS)
+        headers[msg.header_count++] = (struct bailey_header){
+            bailey_bytes_of("id"), {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of(content->id)}};
     return content_hash(&msg);
 }
 

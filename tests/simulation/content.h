@@ -18,6 +18,7 @@ enum nature {
     NATURE_POISON,    /* the broker refuses it for good, until the calm */
     NATURE_UNSAYABLE, /* the sink cannot express it, until the calm */
     NATURE_SHAPELESS, /* it lacks the header that the route's templates name, until they have a default */
+    NATURE_NAMELESS,  /* it lacks the header with its id, until the route's `id` has a default */
     NATURES
 };
 
@@ -26,7 +27,7 @@ struct content {
     uint8_t nature; /* enum nature */
     bool has_key, has_body;
     uint16_t len;
-    char key[16], kind[16];
+    char key[16], kind[16], id[16];
     uint8_t *body;
 };
 
@@ -35,12 +36,19 @@ enum { ADDRESSES_MAX = 3 };
 struct shaping {
     bool sets_key;
     size_t addresses;  /* templates of the sink: 0 .. 3 */
-    bool has_defaults; /* so that no message lacks what they name */
+    bool dedups;       /* messages with the same id are one */
+    bool has_defaults; /* so that no message lacks what the templates name */
 };
 extern const char *const shaping_texts[2][ADDRESSES_MAX]; /* by has_defaults */
 extern const char *const shaping_key[2];
+extern const char *const shaping_id[2];
 
-void content_make(struct content *content, struct dice *dice, uint32_t number, enum nature nature, uint16_t len);
+/* `id`: what its header says, if it is not nameless. */
+void content_make(struct content *content, struct dice *dice, uint32_t number, enum nature nature, uint16_t len,
+                  uint32_t id);
+
+/* The text of its id on a route that deduplicates. */
+const char *content_id(const struct content *content);
 
 /* As a message of `port`'s lane. `pinned`: its views point into a buffer of the connector's. */
 struct bailey_message *content_message(const struct content *content, struct bailey_port *port, uint32_t handout,

@@ -67,9 +67,15 @@ static void rebalance(struct scene *scene)
 static void stall(struct scene *scene)
 {
     struct process *process = some_process(scene);
+    struct dice *dice = &scene->sim->dice;
+    int64_t until_ms = scene->sim->now_ms + dice_between(dice, 10, 15000);
+    bool all = dice_percent(dice, 60);
+    unsigned one = (unsigned)dice_below(dice, WORKERS_MAX);
 
-    process->stalled_until_ms = scene->sim->now_ms + dice_between(&scene->sim->dice, 10, 15000);
-    sim_note(scene->sim, "process %llu: stalls until %llu", process->number, (uint64_t)process->stalled_until_ms);
+    for (unsigned i = 0; i < process->worker_count; i++)
+        if (all || i == one)
+            process->workers[i].stalled_until_ms = until_ms;
+    sim_note(scene->sim, "process %llu: stalls until %llu", process->number, (uint64_t)until_ms);
 }
 
 static void block(struct scene *scene)
@@ -95,12 +101,53 @@ static void end_process(struct scene *scene)
     fleet_end(scene, some_process(scene), dice_percent(&scene->sim->dice, 60));
 }
 
+static struct store *some_store(struct scene *scene)
+{
+    return scene->stores[dice_below(&scene->sim->dice, scene->process_count)];
+}
+
+/* The disk is full for a while, or fails once; or nothing comes from it; or all is slow. */
+static void break_store(struct scene *scene)
+{
+    struct dice *dice = &scene->sim->dice;
+    struct store *store = some_store(scene);
+    int64_t until_ms = scene->sim->now_ms + dice_between(dice, 1, 8000);
+
+    sim_note(scene->sim, "a store breaks until %llu", (uint64_t)until_ms, 0);
+    switch (dice_below(dice, 4)) {
+    case 0:
+        store_fail(store, until_ms);
+        break;
+    case 1:
+        store_fail_once(store);
+        break;
+    case 2:
+        store_hang(store, until_ms);
+        break;
+    default:
+        store_slow(store, dice_percent(dice, 50));
+        break;
+    }
+}
+
+static void crash_machine(struct scene *scene)
+{
+    fleet_crash_machine(scene, (unsigned)dice_below(&scene->sim->dice, scene->process_count));
+}
+
+static void set_clock(struct scene *scene)
+{
+    struct dice *dice = &scene->sim->dice;
+
+    fleet_set_clock(scene, (unsigned)dice_below(dice, scene->process_count), dice_between(dice, -3600000, 3600000));
+}
+
 static const struct {
     unsigned weight;
     void (*strike)(struct scene *scene);
 } faults[] = {
-    {10, crash}, {30, cut},      {10, slow_down}, {15, rebalance},  {5, stall},
-    {12, block}, {6, slow_sink}, {7, end_lane},   {5, end_process},
+    {10, crash}, {24, cut}, {8, slow_down}, {13, rebalance}, {5, stall}, {10, block}, {6, slow_sink}, {7, end_lane},
+    {5, end_process}, {8, break_store}, {2, crash_machine}, {2, set_clock},
 };
 
 void fault_strike(struct scene *scene)
@@ -125,8 +172,10 @@ void fault_cease(struct scene *scene)
     for (size_t i = 0; i < scene->process_count; i++) {
         struct process *process = &scene->processes[i];
 
+        store_recover(scene->stores[i]);
         process->steps_to_crash = 0;
-        process->stalled_until_ms = 0;
+        for (unsigned w = 0; w < process->worker_count; w++)
+            process->workers[w].stalled_until_ms = 0;
         for (struct link *link = process->links; link != NULL; link = link_next(link))
             link_set_delay(link, 2);
         if (scene->has_shapeless) /* new templates need it; else what is there must recover by itself */

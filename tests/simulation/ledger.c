@@ -63,17 +63,247 @@ static struct ledger_handout *find(const struct ledger *ledger, uint32_t slot, u
     return found != 0 ? &ledger->handouts[found] : NULL;
 }
 
+/* ---- Ids ---- */
+
+enum { PASSING_MS = 3000 }; /* a store that fails is tried again within that time */
+
+uint32_t ledger_new_id(struct ledger *ledger)
+{
+    WORLD_ROOM(ledger->ids, ledger->id_count, ledger->id_cap);
+    ledger->ids[ledger->id_count] = (struct ledger_id){0};
+    return ledger->id_count++;
+}
+
+uint32_t ledger_add_scope(struct ledger *ledger, const struct ledger_scope *scope)
+{
+    WORLD_ROOM(ledger->scopes, ledger->scope_count, ledger->scope_cap);
+    ledger->scopes[ledger->scope_count] = *scope;
+    ledger->scopes[ledger->scope_count].failed_ms = INT64_MIN / 2;
+    return ledger->scope_count++;
+}
+
+/* The state's clock. */
+static int64_t clock_of(const struct ledger *ledger, const struct ledger_scope *scope)
+{
+    return ledger->sim->now_ms + scope->clock_ms;
+}
+
+static struct ledger_claim *find_claim(const struct ledger *ledger, uint32_t scope, uint32_t id)
+{
+    struct ledger_claim *claim = ledger->ids[id].claims;
+
+    while (claim != NULL && claim->scope != scope)
+        claim = claim->next_of_id;
+    return claim;
+}
+
+/* Of a message of which a lane of that scope knows. */
+static struct ledger_claim *claim_of(struct ledger *ledger, const struct ledger_message *message, uint32_t number)
+{
+    struct ledger_scope *scope = &ledger->scopes[number];
+    struct ledger_claim *claim = find_claim(ledger, number, message->id);
+    struct kept *kept;
+
+    if (claim != NULL)
+        return claim;
+    kept = scope->find(scope->ctx, content_id(&message->content));
+    kept->number = message->id;
+    claim = world_alloc(1, sizeof *claim);
+    *claim = (struct ledger_claim){.next = scope->claims,
+                                   .next_of_id = ledger->ids[message->id].claims,
+                                   .kept = kept,
+                                   .id = message->id,
+                                   .scope = number,
+                                   .sent_ms = -1,
+                                   .confirmed_ms = -1,
+                                   .doubt_ms = -1};
+    scope->claims = ledger->ids[message->id].claims = claim;
+    return claim;
+}
+
+/* While the store fails, nothing else can be required of what is in hand than that it goes on. */
+static void note_trouble(const struct ledger *ledger, struct ledger_claim *claim)
+{
+    const struct ledger_scope *scope = &ledger->scopes[claim->scope];
+
+    claim->was_passed |= scope->passes && ledger->sim->now_ms - scope->failed_ms <= PASSING_MS;
+}
+
+void ledger_failed(struct ledger *ledger, uint32_t number)
+{
+    struct ledger_scope *scope = &ledger->scopes[number];
+
+    scope->failed_ms = ledger->sim->now_ms;
+    for (struct ledger_claim *claim = scope->claims; claim != NULL; claim = claim->next)
+        if (claim->in_hand > 0 || claim->out > 0 || claim->confirmed_ms > claim->kept->record_ms)
+            note_trouble(ledger, claim);
+}
+
+/* What was sent, and neither recorded nor handed back for sure, is in doubt. The clock may stand before that: of a machine that was
+ * down nobody knows for how long. */
+static void begin_claim(struct ledger_claim *claim, int64_t now_ms)
+{
+    int64_t sent_ms = claim->sent_ms < now_ms ? claim->sent_ms : now_ms;
+
+    if (claim->sent_ms > claim->kept->record_ms && sent_ms > claim->doubt_ms)
+        claim->doubt_ms = sent_ms;
+    claim->was_left = claim->kept->intent_ms >= 0;
+    if (claim->doubt_ms > now_ms)
+        claim->doubt_ms = now_ms;
+    if (!claim->was_left) /* recorded; or it went with the memory, or the machine */
+        claim->doubt_ms = -1;
+    claim->out = 0;
+    claim->confirmed_ms = -1;
+}
+
+void ledger_scope_begins(struct ledger *ledger, uint32_t scope, unsigned shards, int64_t clock_ms)
+{
+    struct ledger_scope *kept_by = &ledger->scopes[scope];
+
+    kept_by->shards = shards;
+    kept_by->clock_ms = clock_ms;
+    kept_by->expired_ms = INT64_MIN;
+    for (struct ledger_claim *claim = kept_by->claims; claim != NULL; claim = claim->next)
+        begin_claim(claim, clock_of(ledger, kept_by));
+}
+
+/* So many of its shard were recorded after `since_ms`. */
+static int64_t newer_than(const struct ledger_scope *scope, const struct ledger_claim *claim, int64_t since_ms)
+{
+    unsigned shard = id_owner(claim->kept->id, scope->shards);
+    int64_t count = 0;
+
+    for (const struct ledger_claim *other = scope->claims; other != NULL; other = other->next)
+        count += other->kept->record_ms >= since_ms && other != claim && id_owner(other->kept->id, scope->shards) == shard;
+    return count;
+}
+
+static bool may_forget(const struct ledger *ledger, const struct ledger_scope *scope, const struct ledger_claim *claim,
+                       int64_t since_ms)
+{
+    int64_t max = scope->max / scope->shards;
+
+    return since_ms < clock_of(ledger, scope) - scope->window_ms || newer_than(scope, claim, since_ms) >= (max > 0 ? max : 1);
+}
+
+/* One with this id has come to its end, and that is to be known. */
+static bool is_known(const struct ledger *ledger, const struct ledger_scope *scope, const struct ledger_claim *claim)
+{
+    int64_t since_ms = claim->is_forgotten ? -1 : claim->kept->record_ms;
+
+    if (claim->confirmed_ms > since_ms)
+        since_ms = claim->confirmed_ms;
+    return since_ms >= 0 && !may_forget(ledger, scope, claim, since_ms);
+}
+
+/* The sink may have it, and that is to be known. */
+static bool is_in_doubt(const struct ledger *ledger, const struct ledger_scope *scope,
+                        const struct ledger_claim *claim)
+{
+    return claim->doubt_ms >= 0 && claim->doubt_ms >= clock_of(ledger, scope) - scope->window_ms;
+}
+
+void ledger_written(struct ledger *ledger, uint32_t number, const struct kept *kept, enum state_change_kind kind)
+{
+    static const char *const what[] = {
+        [STATE_INTEND] = "store: intends id %llu of scope %llu",
+        [STATE_RECORD] = "store: records id %llu of scope %llu",
+        [STATE_FORGET] = "store: forgets the intent of id %llu of scope %llu",
+    };
+    const struct ledger_scope *scope = &ledger->scopes[number];
+    struct ledger_claim *claim = kept->number == NO_ID ? NULL : find_claim(ledger, number, kept->number);
+
+    REQUIRE(ledger, claim != NULL, "a change of an id that no message has");
+    sim_note(ledger->sim, what[kind], claim->id, number);
+    note_trouble(ledger, claim);
+    if (kind == STATE_RECORD) {
+        REQUIRE(ledger, ledger->ids[claim->id].copies > 0, "id %u is recorded, and no sink has it", claim->id);
+        REQUIRE(ledger, claim->confirmed_ms >= 0, "id %u is recorded without a confirm", claim->id);
+        claim->is_forgotten = claim->was_left = false;
+        claim->doubt_ms = -1;
+    } else if (kind == STATE_FORGET) {
+        REQUIRE(ledger, claim->out == 0 || claim->was_passed, "id %u: its intent goes while it is out", claim->id);
+        REQUIRE(ledger, !is_in_doubt(ledger, scope, claim) || claim->was_passed,
+                "id %u: its intent goes while it is in doubt", claim->id);
+        claim->was_left = false;
+    }
+}
+
+void ledger_answered(struct ledger *ledger, uint32_t scope, const struct kept *kept)
+{
+    find_claim(ledger, scope, kept->number)->answered_ms = ledger->sim->now_ms;
+}
+
+void ledger_expired(struct ledger *ledger, uint32_t number, unsigned shard, int64_t before_ms)
+{
+    struct ledger_scope *scope = &ledger->scopes[number];
+
+    if (before_ms <= scope->expired_ms)
+        return;
+    scope->expired_ms = before_ms;
+    for (struct ledger_claim *claim = scope->claims; claim != NULL; claim = claim->next) {
+        int64_t record_ms = claim->kept->record_ms;
+
+        if (record_ms < 0 || record_ms >= before_ms || claim->is_forgotten ||
+            id_owner(claim->kept->id, scope->shards) != shard)
+            continue;
+        REQUIRE(ledger, may_forget(ledger, scope, claim, record_ms), "id %u: its record of %lld is forgotten too early, at %lld",
+                claim->id, (long long)record_ms, (long long)clock_of(ledger, scope));
+        claim->is_forgotten = true;
+    }
+}
+
+/* It is sent: may it be? */
+static void check_claim(struct ledger *ledger, struct ledger_claim *claim, bool is_marked)
+{
+    const struct ledger_scope *scope = &ledger->scopes[claim->scope];
+    const struct kept *kept = claim->kept;
+    bool is_intended = !scope->is_durable || (kept->intent_ms >= 0 && kept->is_intent_safe);
+
+    note_trouble(ledger, claim);
+    REQUIRE(ledger, is_intended || (claim->was_passed && is_marked), "id %u is sent before its intent is safe",
+            claim->id);
+    if (claim->was_passed)
+        return;
+    REQUIRE(ledger, claim->out == 0, "id %u is sent while another one with it is out", claim->id);
+    REQUIRE(ledger, !is_known(ledger, scope, claim), "id %u is sent again", claim->id);
+}
+
+/* A message is settled: its id is recorded, by itself or by another one. */
+static void check_record(struct ledger *ledger, struct ledger_claim *claim, const struct ledger_handout *handout)
+{
+    const struct ledger_scope *scope = &ledger->scopes[claim->scope];
+    const struct kept *kept = claim->kept;
+
+    note_trouble(ledger, claim);
+    if (handout->state == HANDOUT_CONFIRMED) {
+        REQUIRE(ledger, claim->was_passed || (kept->record_ms >= claim->confirmed_ms && kept->is_record_safe),
+                "message %u: settled before its record is safe", handout->message);
+        return;
+    }
+    REQUIRE(ledger, handout->sends == 0, "message %u: accepted without a confirm, and it was sent", handout->message);
+    REQUIRE(ledger, ledger->ids[claim->id].copies > 0, "message %u is lost: settled as a duplicate, and no sink has it",
+            handout->message);
+    REQUIRE(ledger,
+            claim->was_passed || claim->answered_ms >= handout->received_ms || /* it was in flight then */
+                (kept->record_ms >= 0 &&
+                 kept->record_ms >= handout->received_ms + scope->clock_ms - scope->window_ms),
+            "message %u: settled as a duplicate of what is not within the window: id %u of scope %u", handout->message,
+            claim->id, claim->scope);
+    ledger->swallowed++;
+}
+
 /* ---- Messages and lanes ---- */
 
 uint32_t ledger_produced(struct ledger *ledger, enum nature nature, uint16_t len, const struct shaping *shaping,
-                         uint32_t sink)
+                         uint32_t sink, uint32_t id)
 {
     struct ledger_message *message;
 
     WORLD_ROOM(ledger->messages, ledger->message_count, ledger->message_cap);
     message = &ledger->messages[ledger->message_count];
-    *message = (struct ledger_message){.shaping = shaping, .sink = sink};
-    content_make(&message->content, &ledger->sim->dice, ledger->message_count, nature, len);
+    *message = (struct ledger_message){.shaping = shaping, .sink = sink, .id = id};
+    content_make(&message->content, &ledger->sim->dice, ledger->message_count, nature, len, id);
     return ledger->message_count++;
 }
 
@@ -82,11 +312,14 @@ const struct content *ledger_content(const struct ledger *ledger, uint32_t numbe
     return &ledger->messages[number].content;
 }
 
-uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t credit_bytes, bool is_pushed)
+uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t credit_bytes, bool is_pushed,
+                         uint32_t scope)
 {
     WORLD_ROOM(ledger->slots, ledger->slot_count, ledger->slot_cap);
-    ledger->slots[ledger->slot_count] =
-        (struct ledger_slot){.credit_messages = credit_messages, .credit_bytes = credit_bytes, .is_pushed = is_pushed};
+    ledger->slots[ledger->slot_count] = (struct ledger_slot){.credit_messages = credit_messages,
+                                                             .credit_bytes = credit_bytes,
+                                                             .is_pushed = is_pushed,
+                                                             .scope = scope};
     return ledger->slot_count++;
 }
 
@@ -101,8 +334,13 @@ void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_
 /* The route's templates cannot be filled from it. */
 static bool is_stuck(const struct ledger *ledger, uint32_t slot, const struct ledger_message *message)
 {
-    return message->content.nature == NATURE_SHAPELESS && !ledger->slots[slot].has_defaults &&
-           (message->shaping->sets_key || message->shaping->addresses > 0);
+    const struct shaping *shaping = message->shaping;
+
+    if (ledger->slots[slot].has_defaults)
+        return false;
+    return message->content.nature == NATURE_NAMELESS
+               ? shaping->dedups
+               : message->content.nature == NATURE_SHAPELESS && (shaping->sets_key || shaping->addresses > 0);
 }
 
 /* What it counts against credit. */
@@ -114,6 +352,8 @@ static int64_t size_of(const struct content *content)
         size += strlen(content->key);
     if (content->nature != NATURE_SHAPELESS)
         size += strlen("kind") + strlen(content->kind);
+    if (content->nature != NATURE_NAMELESS)
+        size += strlen("id") + strlen(content->id);
     return (int64_t)size;
 }
 
@@ -124,13 +364,19 @@ static void end(struct ledger *ledger, struct ledger_handout *handout)
 
     if (handout->state == HANDOUT_ENDED)
         return;
-    if (handout->state == HANDOUT_CONFIRMED) {
+    if (handout->state == HANDOUT_CONFIRMED && slot->scope == NO_SCOPE) {
         slot->untold--;
     } else {
+        int64_t size = size_of(&ledger->messages[handout->message].content);
+
         slot->unsettled--;
-        slot->bytes -= size_of(&ledger->messages[handout->message].content);
+        slot->bytes -= size;
         slot->orphans -= handout->is_orphan;
+        slot->limbo++;
+        slot->limbo_bytes += size;
     }
+    if (slot->scope != NO_SCOPE)
+        find_claim(ledger, slot->scope, ledger->messages[handout->message].id)->in_hand--;
     slot->out -= handout->state == HANDOUT_OUT;
     slot->waiting -= handout->state == HANDOUT_WAITING;
     handout->state = HANDOUT_ENDED;
@@ -177,11 +423,18 @@ void ledger_source_closing(struct ledger *ledger, uint32_t slot)
     ledger->slots[slot].source_is_open = false;
 }
 
+/* At the sink, or on the way there: it goes on without its source. */
+static bool is_away(const struct ledger *ledger, const struct ledger_handout *handout)
+{
+    return handout->state == HANDOUT_OUT ||
+           (handout->state == HANDOUT_CONFIRMED && ledger->slots[handout->slot].scope != NO_SCOPE);
+}
+
 static void orphan(struct ledger *ledger, struct ledger_handout *handout)
 {
     if (handout->state == HANDOUT_READY || handout->state == HANDOUT_WAITING) {
         end(ledger, handout);
-    } else if (handout->state == HANDOUT_OUT && !handout->is_orphan) {
+    } else if (is_away(ledger, handout) && !handout->is_orphan) {
         handout->is_orphan = true;
         ledger->slots[handout->slot].orphans++;
     }
@@ -210,7 +463,7 @@ void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t
 
         if (handout->slot != slot || handout->group != group || handout->is_lost)
             continue;
-        counted += handout->state == HANDOUT_OUT;
+        counted += is_away(ledger, handout);
         handout->is_revoked = true;
         orphan(ledger, handout);
     }
@@ -242,7 +495,18 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
 
     WORLD_ROOM(ledger->handouts, ledger->handout_count, ledger->handout_cap);
     ledger->handouts[ledger->handout_count] = (struct ledger_handout){
-        .message = number, .slot = slot, .group = group, .position = position, .is_marked = is_marked};
+        .message = number,
+        .slot = slot,
+        .group = group,
+        .position = position,
+        .is_marked = is_marked,
+        .received_ms = ledger->sim->now_ms};
+    if (lane->scope != NO_SCOPE) {
+        struct ledger_claim *claim = claim_of(ledger, message, lane->scope);
+
+        claim->in_hand++;
+        note_trouble(ledger, claim);
+    }
     if (ledger->handout_count >= ledger->index_cap)
         index_grow(ledger);
     index_add(ledger, ledger->handout_count);
@@ -282,7 +546,9 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
             "message %u, handout %u: settled at a source that does not know it, or is closing", message, number);
     REQUIRE(ledger, handout->state != HANDOUT_ENDED,
             "message %u, handout %u: settled twice, or after it was taken away", message, number);
-    if (ended->outcome == BAILEY_ACCEPTED)
+    if (ended->outcome == BAILEY_ACCEPTED && ledger->slots[slot].scope != NO_SCOPE)
+        check_record(ledger, find_claim(ledger, ledger->slots[slot].scope, ledger->messages[message].id), handout);
+    else if (ended->outcome == BAILEY_ACCEPTED)
         REQUIRE(ledger, handout->state == HANDOUT_CONFIRMED, "message %u, handout %u: accepted without a confirm",
                 message, number);
     else
@@ -295,9 +561,9 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
 void ledger_told(struct ledger *ledger, uint32_t number)
 {
     struct ledger_message *message = &ledger->messages[number];
+    uint32_t copies = message->shaping->dedups ? ledger->ids[message->id].copies : message->copies;
 
-    REQUIRE(ledger, message->copies > 0, "message %u is lost: its source was told that it is done, and no sink has it",
-            number);
+    REQUIRE(ledger, copies > 0, "message %u is lost: its source was told that it is done, and no sink has it", number);
     REQUIRE(ledger, !message->is_done, "message %u: its source was told twice that it is done", number);
     message->is_done = true;
     ledger->done++;
@@ -307,7 +573,7 @@ void ledger_told(struct ledger *ledger, uint32_t number)
 
 void ledger_sink_opened(struct ledger *ledger, uint32_t slot)
 {
-    ledger->slots[slot].last_sent = 0;
+    ledger->slots[slot].last_sent = ledger->slots[slot].last_repeated = 0;
 }
 
 void ledger_sink_is(struct ledger *ledger, uint32_t slot, bool up)
@@ -346,12 +612,50 @@ static void check_content(struct ledger *ledger, const struct ledger_handout *ha
             handout->message);
 }
 
+/* First sends in the order of receiving, and so what is repeated. Where ids are asked for, the answers make the order of the
+ * first. */
+static void check_order(struct ledger *ledger, struct ledger_slot *lane, const struct ledger_handout *handout)
+{
+    uint32_t number = (uint32_t)(handout - ledger->handouts);
+    bool is_repeated = handout->sends > 0;
+    uint32_t last = is_repeated ? lane->last_repeated : 0;
+
+    if (lane->scope == NO_SCOPE)
+        last = lane->last_sent;
+    REQUIRE(ledger, number > last, "message %u, handout %u: sent after handout %u, out of order", handout->message,
+            number, last);
+    lane->last_sent = number;
+    if (is_repeated)
+        lane->last_repeated = number;
+}
+
+/* Why it must be marked; NULL: it need not. */
+static const char *reason_to_mark(const struct ledger *ledger, const struct ledger_handout *handout,
+                                  const struct ledger_claim *claim)
+{
+    if (handout->doubts > 0)
+        return "it is in doubt";
+    if (handout->is_marked)
+        return "its source had marked it";
+    if (claim != NULL && !claim->was_passed && is_in_doubt(ledger, &ledger->scopes[claim->scope], claim))
+        return "its id is in doubt";
+    return NULL;
+}
+
+/* It may be: of doubts that are too old nobody need know, and of an intent nobody can tell whether it was sent. */
+static bool may_mark(const struct ledger_claim *claim)
+{
+    return claim != NULL && (claim->was_left || claim->doubt_ms >= 0 || claim->was_passed);
+}
+
 void ledger_sent(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery)
 {
     struct ledger_handout *handout = handout_of(ledger, slot, delivery);
     struct ledger_slot *lane = &ledger->slots[slot];
     uint32_t number = (uint32_t)(handout - ledger->handouts), message = handout->message;
-    bool must_mark = handout->is_marked || handout->doubts > 0;
+    struct ledger_claim *claim =
+        lane->scope == NO_SCOPE ? NULL : find_claim(ledger, lane->scope, ledger->messages[message].id);
+    const char *reason;
 
     sim_note(ledger->sim,
              delivery->possible_duplicate ? "lane %llu: sends handout %llu, marked" : "lane %llu: sends handout %llu",
@@ -361,23 +665,27 @@ void ledger_sent(struct ledger *ledger, uint32_t slot, const struct bailey_deliv
     REQUIRE(ledger, handout->state != HANDOUT_ENDED && handout->state != HANDOUT_CONFIRMED && !handout->is_orphan,
             "message %u, handout %u: sent after it was %s", message, number,
             handout->state == HANDOUT_CONFIRMED ? "confirmed" : "settled or taken away");
-    REQUIRE(ledger, delivery->possible_duplicate || !must_mark, "message %u, handout %u: not marked, though %s",
-            message, number, handout->doubts > 0 ? "it is in doubt" : "its source had marked it");
-    REQUIRE(ledger, !delivery->possible_duplicate || must_mark, "message %u, handout %u: marked without a reason",
-            message, number);
+    if (claim != NULL)
+        check_claim(ledger, claim, delivery->possible_duplicate);
+    reason = reason_to_mark(ledger, handout, claim);
+    REQUIRE(ledger, delivery->possible_duplicate || reason == NULL, "message %u, handout %u: not marked, though %s",
+            message, number, reason);
+    REQUIRE(ledger, !delivery->possible_duplicate || reason != NULL || may_mark(claim),
+            "message %u, handout %u: marked without a reason", message, number);
     REQUIRE(ledger, delivery->attempts >= handout->refusals, "message %u, handout %u: %u attempts, refused %u times",
             message, number, delivery->attempts, handout->refusals);
-    if (delivery->attempts == 0) {
-        REQUIRE(ledger, number > lane->last_sent, "message %u, handout %u: sent after handout %u, out of order",
-                message, number, lane->last_sent);
-        lane->last_sent = number;
-    }
+    if (delivery->attempts == 0)
+        check_order(ledger, lane, handout);
     check_content(ledger, handout, delivery);
     if (handout->state == HANDOUT_WAITING)
         lane->waiting--;
     handout->state = HANDOUT_OUT;
     handout->sends++;
     lane->out++;
+    if (claim != NULL) {
+        claim->out++;
+        claim->sent_ms = clock_of(ledger, &ledger->scopes[claim->scope]);
+    }
 }
 
 /* A verdict on it: it is no longer out. */
@@ -385,28 +693,56 @@ static struct ledger_handout *judged(struct ledger *ledger, uint32_t slot, const
                                      const char *what)
 {
     struct ledger_handout *handout = handout_of(ledger, slot, delivery);
+    struct ledger_slot *lane = &ledger->slots[slot];
 
     sim_note(ledger->sim, what, slot, (uint64_t)(handout - ledger->handouts));
     REQUIRE(ledger, handout->state == HANDOUT_OUT, "message %u: a verdict, and it is not out", handout->message);
     check_content(ledger, handout, delivery); /* it was the sink's, unchanged, until now */
+    if (lane->scope != NO_SCOPE)
+        find_claim(ledger, lane->scope, ledger->messages[handout->message].id)->out--;
     return handout;
+}
+
+/* What was sent is not at the sink; what was sent before is as it was. */
+static void was_not_stored(const struct ledger *ledger, const struct ledger_handout *handout)
+{
+    uint32_t scope = ledger->slots[handout->slot].scope;
+
+    if (scope != NO_SCOPE) {
+        struct ledger_claim *claim = find_claim(ledger, scope, ledger->messages[handout->message].id);
+
+        claim->sent_ms = claim->doubt_ms;
+    }
 }
 
 void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery)
 {
     struct ledger_handout *handout = judged(ledger, slot, delivery, "lane %llu: handout %llu is confirmed");
+    struct ledger_slot *lane = &ledger->slots[slot];
 
+    if (lane->scope != NO_SCOPE) {
+        struct ledger_claim *claim = find_claim(ledger, lane->scope, ledger->messages[handout->message].id);
+
+        note_trouble(ledger, claim);
+        claim->confirmed_ms = clock_of(ledger, &ledger->scopes[lane->scope]);
+        lane->out--;
+        handout->state = HANDOUT_CONFIRMED;
+        if (handout->is_lost)
+            end(ledger, handout);
+        return;
+    }
     end(ledger, handout);
     if (handout->is_lost)
         return;
     handout->state = HANDOUT_CONFIRMED;
-    ledger->slots[slot].untold++;
+    lane->untold++;
 }
 
 void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery)
 {
     struct ledger_handout *handout = judged(ledger, slot, delivery, "lane %llu: handout %llu is refused");
 
+    was_not_stored(ledger, handout);
     handout->refusals++;
     ledger->slots[slot].out--;
     handout->state = HANDOUT_WAITING;
@@ -420,12 +756,19 @@ void ledger_handed_back(struct ledger *ledger, uint32_t slot, const struct baile
     struct ledger_handout *handout =
         judged(ledger, slot, delivery,
                in_doubt ? "lane %llu: handout %llu is in doubt" : "lane %llu: handout %llu was not sent");
+    uint32_t scope = ledger->slots[slot].scope;
 
     ledger->slots[slot].out--;
     handout->state = HANDOUT_READY;
     if (in_doubt) {
+        struct ledger_message *message = &ledger->messages[handout->message];
+
         handout->doubts++;
-        ledger->messages[handout->message].doubts++;
+        message->doubts++;
+        if (scope != NO_SCOPE)
+            find_claim(ledger, scope, message->id)->doubt_ms = clock_of(ledger, &ledger->scopes[scope]);
+    } else {
+        was_not_stored(ledger, handout);
     }
     if (handout->is_lost)
         end(ledger, handout);
@@ -444,6 +787,7 @@ void ledger_stored(struct ledger *ledger, uint32_t sink, uint32_t number, uint32
     REQUIRE(ledger, hash == content_expected(&message->content, message->shaping), "message %u is changed at the sink",
             number);
     message->copies++;
+    ledger->ids[message->id].copies++;
     message->unmarked += !is_marked;
     ledger->handouts[handout].copies++;
     ledger->duplicates += message->copies > 1;
@@ -459,22 +803,35 @@ void ledger_stored(struct ledger *ledger, uint32_t sink, uint32_t number, uint32
 
 /* ---- Looking ---- */
 
-void ledger_check_gauges(const struct ledger *ledger, uint32_t slot)
+/* What is shown of what the lane has. Where ids are given back it may have a little more, for the moment. */
+static void check_gauge(const struct ledger *ledger, uint32_t slot, const char *what, int64_t shown, int64_t had,
+                        int64_t limbo)
 {
-    const struct ledger_slot *lane = &ledger->slots[slot];
+    REQUIRE(ledger, shown >= had && shown <= had + limbo, "lane %u shows %lld %s, and has %lld", slot,
+            (long long)shown, what, (long long)had);
+}
+
+void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
+{
+    struct ledger_slot *lane = &ledger->slots[slot];
     const struct lane_status *status = lane->status;
+    bool in_limbo = lane->scope != NO_SCOPE;
 
     if (status == NULL || !lane->source_is_open)
         return; /* while the source is closing nobody can say what was told to it */
-    REQUIRE(ledger, status->unsettled == lane->unsettled, "lane %u shows %lld unsettled, and has %lld", slot,
-            (long long)status->unsettled, (long long)lane->unsettled);
-    REQUIRE(ledger, status->unsettled_bytes == lane->bytes, "lane %u shows %lld bytes unsettled, and has %lld", slot,
-            (long long)status->unsettled_bytes, (long long)lane->bytes);
-    REQUIRE(ledger, status->unconfirmed == lane->out, "lane %u shows %lld unconfirmed, and has %lld", slot,
-            (long long)status->unconfirmed, (long long)lane->out);
+    check_gauge(ledger, slot, "unsettled", status->unsettled, lane->unsettled, in_limbo ? lane->limbo : 0);
+    check_gauge(ledger, slot, "bytes unsettled", status->unsettled_bytes, lane->bytes, in_limbo ? lane->limbo_bytes : 0);
+    check_gauge(ledger, slot, "unconfirmed", status->unconfirmed, lane->out, 0);
     /* Of those that wait some may be ready again, and not be sent yet. */
     REQUIRE(ledger, status->waiting >= 0 && status->waiting <= lane->waiting,
             "lane %u shows %lld waiting, and has %lld", slot, (long long)status->waiting, (long long)lane->waiting);
+    if (status->unsettled == lane->unsettled)
+        lane->limbo = lane->limbo_bytes = 0;
+}
+
+static bool is_empty(const struct ledger_slot *lane)
+{
+    return lane->unsettled == 0 && lane->untold == 0 && (lane->status == NULL || lane->status->unsettled == 0);
 }
 
 bool ledger_is_complete(const struct ledger *ledger)
@@ -482,7 +839,7 @@ bool ledger_is_complete(const struct ledger *ledger)
     if (ledger->done < ledger->message_count)
         return false;
     for (uint32_t i = 0; i < ledger->slot_count; i++)
-        if (ledger->slots[i].unsettled > 0 || ledger->slots[i].untold > 0)
+        if (!is_empty(&ledger->slots[i]))
             return false;
     return true;
 }

@@ -13,7 +13,7 @@ struct pipe {
 
 struct link {
     struct sim *sim;
-    struct process *process; /* NULL: it crashed */
+    struct bailey_host *host; /* the client's; NULL: it crashed */
     const struct link_client *client_ops;
     const struct link_server *server_ops;
     void *client, *session; /* NULL: this side knows that it is over */
@@ -84,7 +84,7 @@ static bool pop(struct link *link, struct pipe *pipe, struct frame *frame)
 
 void link_to_server(struct link *link, struct frame frame)
 {
-    process_step(link->process);
+    process_step(link->host->process);
     if (!link->is_cut)
         push(link, &link->up, frame);
 }
@@ -120,11 +120,11 @@ static void down_due(struct event *event)
 {
     struct link *link = event->ctx;
 
-    if (link->sim->now_ms < link->process->stalled_until_ms) {
-        sim_plan(link->sim, event, link->process->stalled_until_ms);
+    if (link->sim->now_ms < link->host->stalled_until_ms) {
+        sim_plan(link->sim, event, link->host->stalled_until_ms);
         return;
     }
-    process_run(link->process, deliver, link);
+    process_run(link->host, deliver, link);
     if (link->client != NULL && link->down.count > 0)
         sim_plan(link->sim, event, link->down.ring[link->down.head].due_ms);
 }
@@ -145,11 +145,11 @@ static void lost_due(struct event *event)
 {
     struct link *link = event->ctx;
 
-    if (link->sim->now_ms < link->process->stalled_until_ms) {
-        sim_plan(link->sim, event, link->process->stalled_until_ms);
+    if (link->sim->now_ms < link->host->stalled_until_ms) {
+        sim_plan(link->sim, event, link->host->stalled_until_ms);
         return;
     }
-    process_run(link->process, tell_lost, link);
+    process_run(link->host, tell_lost, link);
     free_if_over(link);
 }
 
@@ -199,7 +199,7 @@ void link_cut(struct link *link)
 
 void link_close(struct link *link)
 {
-    process_step(link->process);
+    process_step(link->host->process);
     link->client = NULL;
     take_out(link);
     sim_cancel(link->sim, &link->lost);
@@ -217,7 +217,7 @@ void link_crash(struct link *link)
     if (!link->is_cut)
         lose_tail(link);
     link->client = NULL;
-    link->process = NULL;
+    link->host = NULL;
     take_out(link);
     sim_cancel(link->sim, &link->lost);
     plan_gone(link, dice_between(dice, 0, dice_percent(dice, 20) ? 6000 : 50));
@@ -239,15 +239,16 @@ bool link_is_cut(const struct link *link)
     return link->is_cut;
 }
 
-struct link *link_open(struct process *process, const struct link_client *ops, void *client,
+struct link *link_open(struct bailey_host *host, const struct link_client *ops, void *client,
                        const struct link_server *server_ops, void *session)
 {
+    struct process *process = host->process;
     struct sim *sim = process->sim;
     struct link *link = world_alloc(1, sizeof *link);
 
     *link = (struct link){
         .sim = sim,
-        .process = process,
+        .host = host,
         .client_ops = ops,
         .server_ops = server_ops,
         .client = client,

@@ -28,8 +28,8 @@ struct link_server {
 
 struct link;
 
-/* From within the process; no step of it. */
-struct link *link_open(struct process *process, const struct link_client *ops, void *client,
+/* From within that worker; no step of it. */
+struct link *link_open(struct bailey_host *host, const struct link_client *ops, void *client,
                        const struct link_server *server_ops, void *session);
 
 /* How slow it is: the longest delay of a frame. */

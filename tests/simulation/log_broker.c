@@ -200,16 +200,16 @@ static void share(struct log_broker *broker)
     }
 }
 
-struct link *log_broker_connect(struct log_broker *broker, struct process *process, const struct link_client *ops,
+struct link *log_broker_connect(struct log_broker *broker, struct bailey_host *host, const struct link_client *ops,
                                 void *client)
 {
     struct session *session;
     struct link *link;
 
-    process_step(process);
+    process_step(host->process);
     session = world_alloc(1, sizeof *session);
     *session = (struct session){.broker = broker, .next = broker->sessions};
-    link = link_open(process, ops, client, &server_ops, session);
+    link = link_open(host, ops, client, &server_ops, session);
     session->link = link;
     broker->sessions = session;
     broker->session_count++;

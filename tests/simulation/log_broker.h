@@ -36,8 +36,8 @@ struct log_broker;
 struct log_broker *log_broker_new(struct sim *sim, unsigned partitions, bool begins_unknown);
 void log_broker_append(struct log_broker *broker, uint32_t number);
 
-/* From within a process. */
-struct link *log_broker_connect(struct log_broker *broker, struct process *process, const struct link_client *ops,
+/* From within a worker. */
+struct link *log_broker_connect(struct log_broker *broker, struct bailey_host *host, const struct link_client *ops,
                                 void *client);
 
 /* What a RECORDS frame names. */

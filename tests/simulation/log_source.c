@@ -338,7 +338,7 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
     source->tell = (struct bailey_task){.run = tell, .ctx = source};
     source->commit = (struct bailey_timer){.fire = commit_due, .ctx = source};
     source->revoke = (struct bailey_timer){.fire = revoke_late, .ctx = source};
-    source->link = log_broker_connect(berth->route->log, berth->process, &client_ops, source);
+    source->link = log_broker_connect(berth->route->log, source->host, &client_ops, source);
     bailey_timer_start(source->host, &source->commit, berth->route->source_manner.commit_ms);
     ledger_source_opened(berth->scene->ledger, berth->slot);
     *self = source;

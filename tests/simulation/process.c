@@ -2,8 +2,16 @@
 #include "process.h"
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "link.h"
+
+struct letter {
+    struct bailey_task *task;
+    const void *sender;
+    int64_t due_ms;
+};
 
 /* ---- The host ---- */
 
@@ -15,7 +23,7 @@ int64_t bailey_now_ms(const struct bailey_host *host)
 
 int64_t bailey_wall_ms(const struct bailey_host *host)
 {
-    return INT64_C(1700000000000) + host->now_ms;
+    return host->process->wall_ms + host->now_ms;
 }
 
 uint64_t bailey_random(struct bailey_host *host)
@@ -62,6 +70,70 @@ void bailey_again_stop(struct bailey_host *host, struct bailey_task *task)
     task->queued = false;
 }
 
+/* ---- Mail ---- */
+
+/* In the order in which each sender posted, and whenever it comes to those of others. */
+void process_mail(struct bailey_host *host, struct bailey_task *task, const void *sender)
+{
+    struct sim *sim = host->process->sim;
+    int64_t due_ms = sim->now_ms + dice_between(&sim->dice, 0, host->process->mail_ms);
+    size_t at = host->letter_count;
+
+    for (size_t i = 0; i < host->letter_count; i++) {
+        if (host->letters[i].task == task)
+            sim_fail(sim, "process %u: a task is posted twice", host->process->number);
+        if (host->letters[i].sender == sender && host->letters[i].due_ms > due_ms)
+            due_ms = host->letters[i].due_ms;
+    }
+    while (at > 0 && host->letters[at - 1].due_ms > due_ms)
+        at--;
+    WORLD_ROOM(host->letters, host->letter_count, host->letter_cap);
+    memmove(host->letters + at + 1, host->letters + at, (host->letter_count - at) * sizeof *host->letters);
+    host->letters[at] = (struct letter){task, sender, due_ms};
+    host->letter_count++;
+    sim_plan(sim, &host->mail, host->letters[0].due_ms);
+}
+
+void bailey_post(struct bailey_host *host, struct bailey_task *task)
+{
+    process_step(host->process);
+    process_mail(host, task, host->process->running);
+}
+
+bool process_has_mail(const struct process *process)
+{
+    for (unsigned i = 0; i < process->worker_count; i++)
+        if (process->workers[i].letter_count > 0)
+            return true;
+    return false;
+}
+
+static void read_mail(void *ctx)
+{
+    struct bailey_host *host = ctx;
+
+    while (host->letter_count > 0 && host->letters[0].due_ms <= host->now_ms) {
+        struct bailey_task *task = host->letters[0].task;
+
+        memmove(host->letters, host->letters + 1, --host->letter_count * sizeof *host->letters);
+        task->run(task);
+    }
+}
+
+static void mail_due(struct event *event)
+{
+    struct bailey_host *host = event->ctx;
+    struct sim *sim = host->process->sim;
+
+    if (sim->now_ms < host->stalled_until_ms) {
+        sim_plan(sim, event, host->stalled_until_ms);
+        return;
+    }
+    process_run(host, read_mail, host);
+    if (host->letter_count > 0)
+        sim_plan(sim, event, host->letters[0].due_ms);
+}
+
 /* ---- A turn ---- */
 
 /* What a task queues is left for the next turn. */
@@ -87,86 +159,116 @@ static void turn(void *ctx)
     wheel_advance(&host->wheel, host->now_ms);
 }
 
-/* When the process has to run again: soon for tasks; for timers never early, and a little late. */
-static void plan_turn(struct process *process)
+/* When the worker has to run again: soon for tasks; for timers never early, and a little late. */
+static void plan_turn(struct bailey_host *host)
 {
-    struct sim *sim = process->sim;
-    int64_t next_ms = wheel_next_ms(&process->host.wheel), due_ms = sim->now_ms;
+    struct sim *sim = host->process->sim;
+    int64_t next_ms = wheel_next_ms(&host->wheel), due_ms = sim->now_ms;
 
-    if (process->host.first == NULL) {
+    if (host->first == NULL) {
         if (next_ms < 0)
             return;
         due_ms = next_ms + dice_between(&sim->dice, 0, 2);
     }
-    if (due_ms < process->stalled_until_ms)
-        due_ms = process->stalled_until_ms;
-    if (process->turn.place == 0 || due_ms < process->turn.due_ms)
-        sim_plan(sim, &process->turn, due_ms);
+    if (due_ms < host->stalled_until_ms)
+        due_ms = host->stalled_until_ms;
+    if (host->turn.place == 0 || due_ms < host->turn.due_ms)
+        sim_plan(sim, &host->turn, due_ms);
 }
 
 static void turn_due(struct event *event)
 {
-    struct process *process = event->ctx;
+    struct bailey_host *host = event->ctx;
+    struct sim *sim = host->process->sim;
 
-    if (process->sim->now_ms < process->stalled_until_ms)
-        sim_plan(process->sim, event, process->stalled_until_ms);
+    if (sim->now_ms < host->stalled_until_ms)
+        sim_plan(sim, event, host->stalled_until_ms);
     else
-        process_run(process, turn, &process->host);
+        process_run(host, turn, host);
 }
 
 /* ---- In and out ---- */
 
-void process_begin(struct process *process)
+static void begin_worker(struct bailey_host *host, struct process *process)
 {
     struct sim *sim = process->sim;
 
-    assert(!process->is_alive);
+    *host = (struct bailey_host){.now_ms = sim->now_ms,
+                                 .dice = {dice_next(&sim->dice)},
+                                 .process = process,
+                                 .turn = {.run = turn_due, .ctx = host},
+                                 .mail = {.run = mail_due, .ctx = host}};
+    host->last = &host->first;
+    wheel_init(&host->wheel, sim->now_ms);
+}
+
+void process_begin(struct process *process, unsigned workers)
+{
+    struct sim *sim = process->sim;
+
+    assert(!process->is_alive && workers <= WORKERS_MAX);
     process->is_alive = true;
     process->steps_to_crash = 0;
-    process->stalled_until_ms = 0;
-    process->turn.run = turn_due;
-    process->turn.ctx = process;
-    process->host = (struct bailey_host){.now_ms = sim->now_ms, .dice = {dice_next(&sim->dice)}, .process = process};
-    process->host.last = &process->host.first;
-    wheel_init(&process->host.wheel, sim->now_ms);
+    process->mail_ms = dice_percent(&sim->dice, 20) ? 100 : dice_between(&sim->dice, 0, 3);
+    process->worker_count = workers;
+    for (unsigned i = 0; i < workers; i++)
+        begin_worker(&process->workers[i], process);
     sim_note(sim, "process %llu: begins", process->number, 0);
+}
+
+static void end_worker(struct bailey_host *host)
+{
+    struct sim *sim = host->process->sim;
+
+    sim_cancel(sim, &host->turn);
+    sim_cancel(sim, &host->mail);
+    free(host->letters);
+    host->letters = NULL;
+    host->letter_count = host->letter_cap = 0;
+}
+
+static void gone(struct process *process)
+{
+    process->is_alive = false;
+    process->steps_to_crash = 0;
+    for (unsigned i = 0; i < process->worker_count; i++)
+        end_worker(&process->workers[i]);
 }
 
 static void crashed(struct process *process)
 {
     sim_note(process->sim, "process %llu: crashes", process->number, 0);
-    process->is_alive = false;
-    process->steps_to_crash = 0;
-    sim_cancel(process->sim, &process->turn);
+    gone(process);
     while (process->links != NULL)
         link_crash(process->links);
+    process->on_crash(process); /* of what its store had at hand a part is written yet */
     memory_drop(&process->memory);
-    process->on_crash(process);
 }
 
-void process_run(struct process *process, void (*code)(void *ctx), void *ctx)
+void process_run(struct bailey_host *host, void (*code)(void *ctx), void *ctx)
 {
+    struct process *process = host->process;
     struct memory *was;
 
-    if (!process->is_alive)
+    if (process == NULL || !process->is_alive)
         return;
-    assert(!process->is_running); /* the world never calls in from within a call out */
-    process->is_running = true;
-    process->host.now_ms = process->sim->now_ms;
+    assert(process->running == NULL); /* the world never calls in from within a call out */
+    process->running = host;
+    host->now_ms = process->sim->now_ms;
     was = memory_of(&process->memory);
     if (setjmp(process->crash) == 0)
         code(ctx);
     else
         process->is_alive = false;
     memory_of(was);
-    process->is_running = false;
+    process->running = NULL;
     if (!process->is_alive) {
         crashed(process);
         return;
     }
-    plan_turn(process);
-    if (process->host.first == NULL)
-        process->on_idle(process);
+    plan_turn(host);
+    if (host->first == NULL)
+        process->on_idle(process, host);
 }
 
 void process_step(struct process *process)
@@ -183,9 +285,21 @@ void process_crash_after(struct process *process, uint64_t steps)
 
 void process_crash(struct process *process)
 {
-    assert(!process->is_running);
+    assert(process->running == NULL);
     if (process->is_alive)
         crashed(process);
+}
+
+static void check_worker(struct bailey_host *host, unsigned number)
+{
+    struct sim *sim = host->process->sim;
+
+    if (host->first != NULL)
+        sim_fail(sim, "process %u ends, and a task of it is queued", number);
+    if (wheel_next_ms(&host->wheel) >= 0)
+        sim_fail(sim, "process %u ends, and a timer of it runs", number);
+    if (host->letter_count > 0)
+        sim_fail(sim, "process %u ends, and a letter in it is on its way", number);
 }
 
 void process_end(struct process *process)
@@ -195,15 +309,11 @@ void process_end(struct process *process)
     assert(process->is_alive);
     if (process->links != NULL)
         sim_fail(sim, "process %u ends, and a connection of it is left", process->number);
-    if (process->host.first != NULL)
-        sim_fail(sim, "process %u ends, and a task of it is queued", process->number);
-    if (wheel_next_ms(&process->host.wheel) >= 0)
-        sim_fail(sim, "process %u ends, and a timer of it runs", process->number);
+    for (unsigned i = 0; i < process->worker_count; i++)
+        check_worker(&process->workers[i], process->number);
     if (process->memory.blocks > 0)
         sim_fail(sim, "process %u ends, and %zu blocks of its memory are left", process->number,
                  process->memory.blocks);
-    process->is_alive = false;
-    process->steps_to_crash = 0;
-    sim_cancel(sim, &process->turn);
+    gone(process);
     sim_note(sim, "process %llu: ends", process->number, 0);
 }

@@ -182,15 +182,15 @@ static void on_gone(void *ctx)
 
 static const struct link_server server_ops = {.frame = on_frame, .gone = on_gone};
 
-struct link *queue_broker_connect(struct queue_broker *broker, struct process *process, const struct link_client *ops,
+struct link *queue_broker_connect(struct queue_broker *broker, struct bailey_host *host, const struct link_client *ops,
                                   void *client)
 {
     struct session *session;
 
-    process_step(process);
+    process_step(host->process);
     session = world_alloc(1, sizeof *session);
     *session = (struct session){.broker = broker, .next = broker->sessions};
-    session->link = link_open(process, ops, client, &server_ops, session);
+    session->link = link_open(host, ops, client, &server_ops, session);
     broker->sessions = session;
     open_channel(session);
     return session->link;

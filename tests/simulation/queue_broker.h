@@ -24,8 +24,8 @@ struct queue_broker;
 struct queue_broker *queue_broker_new(struct sim *sim, bool shuffles);
 void queue_broker_append(struct queue_broker *broker, uint32_t number);
 
-/* From within a process. */
-struct link *queue_broker_connect(struct queue_broker *broker, struct process *process, const struct link_client *ops,
+/* From within a worker. */
+struct link *queue_broker_connect(struct queue_broker *broker, struct bailey_host *host, const struct link_client *ops,
                                   void *client);
 
 #endif

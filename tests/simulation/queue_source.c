@@ -350,7 +350,7 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
     source->stragglers = (struct bailey_timer){.fire = ack_stragglers, .ctx = source};
     source->patience = (struct bailey_timer){.fire = patience_due, .ctx = source};
     amq_acks_reset(&source->acks);
-    source->link = queue_broker_connect(berth->route->queue, berth->process, &client_ops, source);
+    source->link = queue_broker_connect(berth->route->queue, source->host, &client_ops, source);
     if (berth->route->source_manner.patience_ms > 0)
         bailey_timer_start(source->host, &source->patience, berth->route->source_manner.patience_ms);
     ledger_source_opened(berth->scene->ledger, berth->slot);

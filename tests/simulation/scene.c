@@ -13,23 +13,39 @@ static enum nature some_nature(struct scene *scene)
 {
     struct dice *dice = &scene->sim->dice;
     static const unsigned percent[NATURES] = {
-        [NATURE_FLAKY] = 5, [NATURE_POISON] = 1, [NATURE_UNSAYABLE] = 1, [NATURE_SHAPELESS] = 1};
+        [NATURE_FLAKY] = 5, [NATURE_POISON] = 1, [NATURE_UNSAYABLE] = 1, [NATURE_SHAPELESS] = 1, [NATURE_NAMELESS] = 1};
     unsigned drawn = (unsigned)dice_below(dice, 100);
 
     for (int nature = NATURE_FLAKY; nature < NATURES; nature++) {
         if (drawn < percent[nature])
-            return nature == NATURE_SHAPELESS && !scene->has_shapeless ? NATURE_PLAIN : (enum nature)nature;
+            return nature >= NATURE_SHAPELESS && !scene->has_shapeless ? NATURE_PLAIN : (enum nature)nature;
         drawn -= percent[nature];
     }
     return NATURE_PLAIN;
+}
+
+/* A new one; or that of an earlier message, which was produced just now or long ago. */
+static uint32_t some_id(struct route *route)
+{
+    struct scene *scene = route->scene;
+    struct dice *dice = &scene->sim->dice;
+    uint32_t back = dice_percent(dice, 50) && route->id_count > 5 ? 5 : route->id_count;
+
+    if (back > 0 && dice_percent(dice, route->dedup.repeats))
+        return route->ids[route->id_count - 1 - dice_below(dice, back)];
+    WORLD_ROOM(route->ids, route->id_count, route->id_cap);
+    route->ids[route->id_count] = ledger_new_id(scene->ledger);
+    return route->ids[route->id_count++];
 }
 
 static void produce(struct scene *scene)
 {
     struct dice *dice = &scene->sim->dice;
     struct route *route = &scene->routes[dice_below(dice, scene->route_count)];
-    uint32_t number = ledger_produced(scene->ledger, some_nature(scene), (uint16_t)dice_below(dice, route->len_max),
-                                      &route->shaping, (uint32_t)(route - scene->routes));
+    enum nature nature = some_nature(scene);
+    uint32_t id = nature == NATURE_NAMELESS ? route->nameless : some_id(route);
+    uint32_t number = ledger_produced(scene->ledger, nature, (uint16_t)dice_below(dice, route->len_max),
+                                      &route->shaping, (uint32_t)(route - scene->routes), id);
 
     if (route->kind == SOURCE_LOG)
         log_broker_append(route->log, number);
@@ -85,6 +101,7 @@ static void shape(struct scene *scene, struct route *route)
     route->shaping.addresses = addresses[dice_below(dice, 5)];
     for (int defaults = 0; defaults < 2; defaults++) {
         route->key[defaults] = parse(scene, shaping_key[defaults]);
+        route->id[defaults] = parse(scene, shaping_id[defaults]);
         for (int i = 0; i < ADDRESSES_MAX; i++)
             route->templates[defaults][i] = parse(scene, shaping_texts[defaults][i]);
     }
@@ -112,6 +129,17 @@ static void draw_source(struct dice *dice, struct source_manner *manner)
     manner->begins_unknown = dice_percent(dice, 30);
 }
 
+static void draw_dedup(struct dice *dice, struct dedup_manner *manner)
+{
+    static const int64_t windows[] = {800, 4000, 30000, 3600000, 3600000};
+    static const unsigned repeats[] = {0, 5, 30};
+
+    manner->window_ms = windows[dice_below(dice, 5)];
+    manner->max = dice_percent(dice, 15) ? dice_between(dice, 1, 40) : 1000000;
+    manner->passes = dice_percent(dice, 30);
+    manner->repeats = repeats[dice_below(dice, 3)];
+}
+
 static void draw_route(struct scene *scene, struct route *route)
 {
     struct dice *dice = &scene->sim->dice;
@@ -123,6 +151,9 @@ static void draw_route(struct scene *scene, struct route *route)
     draw_sink(dice, &route->sink_manner);
     draw_source(dice, &route->source_manner);
     shape(scene, route);
+    route->shaping.dedups = dice_percent(dice, 60);
+    draw_dedup(dice, &route->dedup);
+    route->nameless = ledger_new_id(scene->ledger);
     route->lanes = 1 + (unsigned)dice_below(dice, LANES_MAX);
     route->credit_messages = dice_percent(dice, 20) ? 1000 : dice_between(dice, 1, 50);
     route->credit_bytes = dice_percent(dice, 30) ? 4000 : 1 << 20;
@@ -133,16 +164,65 @@ static void draw_route(struct scene *scene, struct route *route)
     route->queue = queue_broker_new(scene->sim, route->source_manner.shuffles);
 }
 
+static struct scope *add_scope(struct scene *scene, size_t process, struct route *route)
+{
+    struct scope *scope = &scene->scopes[process][route - scene->routes];
+    struct store *store = scene->stores[process];
+
+    scope->store = store_scope(store, store_add_scope(store, route->name));
+    scope->group.shards = scope->shards;
+    scope->number = ledger_add_scope(scene->ledger, &(struct ledger_scope){.window_ms = route->dedup.window_ms,
+                                                                           .max = route->dedup.max,
+                                                                           .is_durable = store_is_durable(store),
+                                                                           .passes = route->dedup.passes,
+                                                                           .find = store_find,
+                                                                           .ctx = scope->store});
+    store_tell(scope->store, scope->number);
+    return scope;
+}
+
 static void add_berths(struct scene *scene, struct route *route)
 {
     for (size_t p = 0; p < scene->process_count; p++) {
+        struct scope *scope = route->shaping.dedups ? add_scope(scene, p, route) : NULL;
+
         for (unsigned lane = 0; lane < route->lanes; lane++) {
             struct berth *berth = &scene->berths[scene->berth_count++];
 
-            *berth = (struct berth){.scene = scene, .process = &scene->processes[p], .route = route, .lane = lane};
-            berth->slot =
-                ledger_add_slot(scene->ledger, route->credit_messages, route->credit_bytes, route->kind != SOURCE_LOG);
+            *berth = (struct berth){
+                .scene = scene, .process = &scene->processes[p], .route = route, .scope = scope, .lane = lane};
+            berth->slot = ledger_add_slot(scene->ledger, route->credit_messages, route->credit_bytes,
+                                          route->kind != SOURCE_LOG, scope != NULL ? scope->number : NO_SCOPE);
         }
+    }
+}
+
+/* ---- Processes ---- */
+
+static void draw_store(struct dice *dice, struct store_manner *manner)
+{
+    static const enum sync_policy policies[] = {SYNC_BATCH, SYNC_BATCH, SYNC_INTERVAL, SYNC_NONE};
+
+    manner->is_durable = !dice_percent(dice, 20);
+    manner->sync = policies[dice_below(dice, 4)];
+    manner->interval_ms = dice_between(dice, 50, 1000);
+    manner->write_ms = dice_percent(dice, 20) ? 200 : dice_between(dice, 0, 10);
+    manner->look_up_ms = dice_percent(dice, 20) ? 200 : dice_between(dice, 0, 5);
+    manner->load_ms = dice_percent(dice, 20) ? 2000 : 20;
+}
+
+static void draw_processes(struct scene *scene)
+{
+    struct dice *dice = &scene->sim->dice;
+
+    scene->process_count = 1 + (size_t)dice_below(dice, PROCESSES_MAX);
+    for (size_t i = 0; i < scene->process_count; i++) {
+        struct store_manner manner;
+
+        draw_store(dice, &manner);
+        scene->machine[i] = (unsigned)dice_below(dice, scene->process_count);
+        scene->wall_ms[i] = INT64_C(1700000000000);
+        scene->stores[i] = store_new(scene->sim, &scene->processes[i], &manner);
     }
 }
 
@@ -154,7 +234,7 @@ struct scene *scene_new(struct sim *sim)
     scene->sim = sim;
     scene->ledger = sim->ledger = ledger_new(sim);
     scene->arena = arena_new();
-    scene->process_count = 1 + (size_t)dice_below(dice, PROCESSES_MAX);
+    draw_processes(scene);
     scene->route_count = 1 + (size_t)dice_below(dice, ROUTES_MAX);
     for (size_t i = 0; i < scene->route_count; i++) {
         draw_route(scene, &scene->routes[i]);

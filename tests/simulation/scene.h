@@ -3,10 +3,12 @@
 #define BAILEY_SIM_SCENE_H
 
 #include "content.h"
+#include "core/dedup.h"
 #include "core/lane.h"
 #include "ledger.h"
 #include "link.h"
 #include "process.h"
+#include "state.h"
 
 enum source_kind { SOURCE_LOG, SOURCE_QUEUE, SOURCE_EACH, SOURCE_KINDS };
 
@@ -30,6 +32,13 @@ struct source_manner {
     bool begins_unknown; /* log: there is no committed position at first */
 };
 
+/* How a route deduplicates. */
+struct dedup_manner {
+    int64_t window_ms, max;
+    bool passes;      /* while the store fails */
+    unsigned repeats; /* percent of messages whose id an earlier one had */
+};
+
 struct route {
     struct scene *scene;
     char name[16];
@@ -43,7 +52,10 @@ struct route {
     unsigned lanes; /* of each process */
     int64_t credit_messages, credit_bytes;
     uint16_t len_max;
-    struct template *key[2];                      /* without and with defaults */
+    struct dedup_manner dedup;
+    uint32_t *ids; /* of what was produced */
+    uint32_t id_count, id_cap, nameless;
+    struct template *key[2], *id[2];              /* without and with defaults */
     struct template *templates[2][ADDRESSES_MAX]; /* the same */
 };
 
@@ -51,16 +63,30 @@ struct route {
 struct berth {
     struct scene *scene;
     struct process *process;
+    struct bailey_host *host; /* its worker, in this life of the process */
     struct route *route;
+    struct scope *scope; /* NULL: it does not deduplicate */
     unsigned lane;
     uint32_t slot;        /* in the ledger */
     struct lane *running; /* NULL: none */
     struct lane_status *status;
+    struct lane_dedup_options dedup;
     bool has_ended, is_draining;
     struct event event; /* free what has ended, begin anew */
 };
 
-enum { ROUTES_MAX = 3, PROCESSES_MAX = 3, LANES_MAX = 3, BERTHS_MAX = ROUTES_MAX * PROCESSES_MAX * LANES_MAX };
+enum { ROUTES_MAX = 3, PROCESSES_MAX = 3, LANES_MAX = 4 };
+
+/* The ids of a route in a process. */
+struct scope {
+    struct store_scope *store;
+    uint32_t number; /* in the ledger */
+    struct state *state;
+    struct dedup_group group;
+    struct dedup_shard *shards[LANES_MAX];
+};
+
+enum { BERTHS_MAX = ROUTES_MAX * PROCESSES_MAX * LANES_MAX };
 
 struct scene {
     struct sim *sim;
@@ -68,8 +94,13 @@ struct scene {
     struct route routes[ROUTES_MAX];
     size_t route_count;
     struct process processes[PROCESSES_MAX];
-    struct event restarts[PROCESSES_MAX];
-    bool ends[PROCESSES_MAX]; /* the process ends when its lanes have */
+    struct event restarts[PROCESSES_MAX], closings[PROCESSES_MAX];
+    bool ends[PROCESSES_MAX];       /* the process ends when its lanes have */
+    unsigned machine[PROCESSES_MAX]; /* where it runs */
+    struct store *stores[PROCESSES_MAX];
+    struct scope scopes[PROCESSES_MAX][ROUTES_MAX];
+    unsigned lanes[PROCESSES_MAX][ROUTES_MAX]; /* in this life */
+    int64_t wall_ms[PROCESSES_MAX]; /* of a machine: what the run's time lacks to its clock */
     size_t process_count;
     struct berth berths[BERTHS_MAX];
     size_t berth_count;
@@ -97,6 +128,10 @@ void berth_drain(struct berth *berth);
 void berth_stop(struct berth *berth);
 /* Drain or stop all lanes of a process, and end it. */
 void fleet_end(struct scene *scene, struct process *process, bool drain);
+/* The machine goes down, with all that runs on it, and what it had not synced. */
+void fleet_crash_machine(struct scene *scene, unsigned machine);
+/* Its clock is set. */
+void fleet_set_clock(struct scene *scene, unsigned machine, int64_t change_ms);
 /* No process is left. */
 bool fleet_is_gone(const struct scene *scene);
 

@@ -145,7 +145,7 @@ struct link *sink_broker_connect(struct sink_broker *broker, const struct berth 
     session = world_alloc(1, sizeof *session);
     *session = (struct session){.broker = broker, .manner = &berth->route->sink_manner, .next = broker->sessions};
     session->event = (struct event){.run = answer_due, .ctx = session};
-    session->link = link_open(berth->process, ops, client, &server_ops, session);
+    session->link = link_open(berth->host, ops, client, &server_ops, session);
     broker->sessions = session;
     link_to_client(session->link, (struct frame){.kind = SINK_READY});
     if (broker->is_blocked)

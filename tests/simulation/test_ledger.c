@@ -48,13 +48,14 @@ static int begin(void **state)
     memset(&course, 0, sizeof course);
     course.ledger = course.sim.ledger = ledger_new(&course.sim);
     course.pool = message_pool_new();
-    course.slot = ledger_add_slot(course.ledger, MESSAGES, 1 << 20, false);
+    course.slot = ledger_add_slot(course.ledger, MESSAGES, 1 << 20, false, NO_SCOPE);
     ledger_lane_begins(course.ledger, course.slot, NULL, false, 0);
     ledger_source_opened(course.ledger, course.slot);
     ledger_sink_opened(course.ledger, course.slot);
     ledger_sink_is(course.ledger, course.slot, true);
     for (uint32_t i = 0; i < MESSAGES; i++)
-        assert_int_equal(ledger_produced(course.ledger, NATURE_PLAIN, 50, &course.shaping, SINK), i);
+        assert_int_equal(
+            ledger_produced(course.ledger, NATURE_PLAIN, 50, &course.shaping, SINK, ledger_new_id(course.ledger)), i);
     for (uint32_t i = 0; i < MESSAGES; i++)
         record(RECEIVED, i);
     for (uint32_t i = 0; i < MESSAGES; i++)
@@ -78,13 +79,15 @@ static struct bailey_message *message_of(uint32_t number, uint32_t handout)
 {
     const struct content *content = ledger_content(course.ledger, number);
     struct bailey_message *msg = message_new(course.pool);
-    struct bailey_header *headers = bailey_message_alloc(msg, 2 * sizeof *headers);
+    struct bailey_header *headers = bailey_message_alloc(msg, 3 * sizeof *headers);
 
     headers[0] = (struct bailey_header){bailey_bytes_of("number"), {.kind = BAILEY_KIND_U32, .u64 = number}};
     headers[1] = (struct bailey_header){bailey_bytes_of("kind"),
                                         {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of(content->kind)}};
+    headers[2] = (struct bailey_header){bailey_bytes_of("id"),
+                                        {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of(content->id)}};
     msg->headers = headers;
-    msg->header_count = 2;
+    msg->header_count = 3;
     msg->key = content->has_key ? bailey_bytes_of(content->key) : BAILEY_NULL_BYTES;
     msg->body = bailey_message_copy(msg, content->body, content->len);
     msg->origin.offset = handout;

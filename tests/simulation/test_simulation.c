@@ -202,6 +202,6 @@ int main(int argc, char **argv)
     signal(SIGALRM, on_signal);
     if (!IS_SANITIZED) /* which has more to say about it */
         signal(SIGSEGV, on_signal);
-    log_set_level(BAILEY_LOG_ERROR);
+    log_set_level((enum bailey_log_level)LOG_LEVEL_NONE);
     return !(argc > 1 ? simulate(&options) : unit());
 }

@@ -50,6 +50,36 @@ def story_check_and_friends(rig):
     return "exit codes 0 and 2, errors with file:line:column"
 
 
+def story_explain_dedup(rig):
+    """What is said with each store and sync; the same as JSON."""
+    rig.kafka.create("explain-in", "explain-out")
+
+    def explain(state, *flags, **dedup):
+        gateway = rig.gateway({"state": state, "routes": [
+            {"name": "e", "lanes": 2, "credit": {"messages": 500}, "from": {"broker": "k", "topic": "explain-in"},
+             "to": {"broker": "k", "topic": "explain-out"}, "dedup": {"id": "${key}", **dedup}}]}, name="explain", start=False)
+        result = rig.run("explain", gateway.file, *flags)
+        assert result.returncode == 0, result
+        return result.stdout
+
+    path = os.path.join(rig.folder, "never")
+    batch = explain({"store": "rocksdb", "path": path})
+    for words in ("once for each id that is recorded", "at most what was sent and not recorded: 1000 messages",
+                  "the same as a crash", "remembered for 1d", f"ids, in {path}", "another process that shares the source"):
+        assert words in batch, (words, batch)
+    assert "another process" not in explain({"store": "rocksdb", "path": path, "processes": "one"})
+    assert "recorded or begun in the 100ms before it" in explain({"store": "rocksdb", "path": path, "sync": "100ms"})
+    assert "half a minute" in explain({"store": "rocksdb", "path": path, "sync": "none"})
+    assert "forgets all ids" in explain({"store": "memory"})
+    assert "their ids are not remembered" in explain({"store": "memory"}, on_store_failure="pass")
+    route = json.loads(explain({"store": "rocksdb", "path": path}, "--json"))["routes"][0]
+    assert route["deduplicated"] and route["duplicates_at_crash"] == 1000 and route["on_disk"] == [path], route
+    assert route["dedup"] == {"scope": "route.e", "window_ms": 86400000, "max": 10000000, "durable": True, "sync_ms": 0,
+                              "on_store_failure": "stop"}, route
+    assert not os.path.exists(path), "explain touched the disk"
+    return "crash, power cut, ids, disk and failure for each store and sync; text and JSON"
+
+
 def story_copy(rig):
     kafka, rabbit = rig.kafka, rig.rabbit
     kafka.create("copy-in", "copy-back")

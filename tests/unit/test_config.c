@@ -20,6 +20,15 @@
 /* Two lines; the third is the route's, whose `to:` begins at column 55. */
 #define TO(options) BROKERS "routes:\n  - { name: r, from: { broker: a, topic: t }, to: { broker: a, " options " } }\n"
 
+#define DEDUP(options, state)                                                                                   \
+    BROKERS "routes:\n  - { name: r, dedup: { " options " }, from: { broker: a, topic: t }, to: { broker: a } " \
+                                                        "}\n" state
+#define MEMORY "state: { store: memory, processes: one }\n"
+#define SHARED(first, second)                                                                                \
+    BROKERS "routes:\n  - { name: r, dedup: { id: \"${key}\", " first                                        \
+            " }, from: { broker: a, topic: t }, to: { broker: a } }\n  - { name: q, lanes: 2, dedup: { id: " \
+            "\"${topic}\", " second " }, from: { broker: a, topic: t }, to: { broker: a } }\n" MEMORY
+
 static struct text report;
 static struct config_counts counts;
 
@@ -90,7 +99,7 @@ static const struct mistake mistakes[] = {
 
     /* the top */
     {"wokers: 2\n" GOOD, "f.yaml:1:1: error: unknown option 'wokers' of the file\n    hint: did you mean 'workers'?\n"},
-    {"zzzzzzzz: 2\n" GOOD, "hint: there are brokers, routes, instance, workers, admin, log, drain_timeout\n"},
+    {"zzzzzzzz: 2\n" GOOD, "hint: there are brokers, routes, instance, workers, admin, log, drain_timeout, state\n"},
     {"workers: 0\n" GOOD,
      "f.yaml:1:10: error: workers must be between 1 and 256, got '0'\n    hint: remove the line to use "
      "the default, one a core\n"},
@@ -203,6 +212,31 @@ static const struct mistake mistakes[] = {
     {TO("declare: { create: { partition: 1 } }"), "f.yaml:4:85: error: unknown option 'partition' of create\n"
                                                   "    hint: did you mean 'partitions'?"},
     {TO("declare: { create: { partitions: 60 } }"), "f.yaml:4:73: error: too many partitions"},
+
+    /* state and dedup */
+    {GOOD "state: {}\n", "f.yaml:5:8: error: state needs the option 'store'"},
+    {GOOD "state: { store: disk }\n", "error: store must be memory or rocksdb, got 'disk'"},
+    {GOOD "state: { store: rocksdb }\n",
+     "f.yaml:5:8: error: state needs the option 'path'\n    hint: as in state: { store: rocksdb, path: ./state }\n"},
+    {GOOD "state: { store: memory, path: x }\n", "f.yaml:5:31: error: a store in memory has no path"},
+    {GOOD "state: { store: memory, sync: often }\n", "f.yaml:5:31: error: sync is none of its values\n    hint: batch, "
+                                                     "none, or a duration of 1ms to 60s such as 100ms\n"},
+    {GOOD "state: { store: memory, sync: 2m }\n", "f.yaml:5:31: error: sync is none of its values"},
+    {GOOD "state: { store: memory, processes: 2 }\n", "error: processes must be unknown, one or several, got '2'"},
+    {DEDUP("id: \"${key}\"", ""),
+     "f.yaml:4:23: error: dedup needs a store for its ids\n    hint: as in state: { store: "
+     "rocksdb, path: ./state } at the top of the file\n"},
+    {DEDUP("window: 1h", MEMORY), "error: "},
+    {DEDUP("id: same", MEMORY), "f.yaml:4:29: error: this id is the same for all messages"},
+    {DEDUP("id: \"${source.position}\"", MEMORY),
+     "error: id: messages of the connector fake have no ${source.position}"},
+    {DEDUP("id: \"${kye}\"", MEMORY), "error: id: ${kye} is no value of a message"},
+    {DEDUP("id: \"${key}\", window: 1ms", MEMORY), "error: window must be between 1s and 366d, got '1ms'"},
+    {DEDUP("id: \"${key}\", max: 10", MEMORY), "error: max must be between 1000 and 1000000000, got '10'"},
+    {DEDUP("id: \"${key}\", scope: a/b", MEMORY), "error: the scope is no valid name"},
+    {DEDUP("id: \"${key}\", on_store_failure: wait", MEMORY),
+     "error: on_store_failure must be stop or pass, got 'wait'"},
+    {SHARED("scope: s", "scope: s, window: 1h"), "error: another route has this scope with another window or max"},
 };
 
 static void every_mistake_names_its_place(void **state)
@@ -494,6 +528,51 @@ static void warnings_do_not_stop(void **state)
     config_free(config);
 }
 
+static void dedup_has_its_defaults_and_says_what_it_gives_away(void **state)
+{
+    struct config *config = load(DEDUP("id: \"${key}\"", "state: { store: memory }\n"));
+
+    (void)state;
+    assert_non_null(config);
+    must_say("warning: the ids of 'r' are in memory: they are forgotten when the process ends");
+    must_say("warning: the ids of 'r' are known to this process only");
+    assert_int_equal(counts.warnings, 2);
+    assert_int_equal(config->scope_count, 1);
+    assert_string_equal(config->scopes[0].name, "route.r");
+    assert_int_equal(config->scopes[0].window_ms, 86400000);
+    assert_int_equal(config->scopes[0].max, 10000000);
+    assert_false(config->routes[0].dedup->pass_on_failure);
+    config_free(config);
+
+    config = load(DEDUP("id: \"${key}\", on_store_failure: pass",
+                        "state: { store: rocksdb, path: s, sync: 100ms, processes: several }\n"));
+    assert_non_null(config);
+    assert_int_equal(counts.warnings, 0);
+    assert_int_equal(config->state.store, CONFIG_STATE_ROCKSDB);
+    assert_int_equal(config->state.path[0], '/');
+    assert_int_equal(config->state.sync_ms, 100);
+    assert_int_equal(config->state.processes, CONFIG_PROCESSES_SEVERAL);
+    assert_true(config->routes[0].dedup->pass_on_failure);
+    config_free(config);
+}
+
+static void routes_share_a_scope_by_its_name(void **state)
+{
+    struct config *config = load(SHARED("scope: s", "scope: s"));
+
+    (void)state;
+    assert_non_null(config);
+    assert_int_equal(config->scope_count, 1);
+    assert_string_equal(config->scopes[0].name, "scope.s");
+    assert_int_equal(config->scopes[0].lanes, 3);
+    config_free(config);
+    config = load(SHARED("scope: q", "window: 1h")); /* the second route's own is another one, whatever it is called */
+    assert_non_null(config);
+    assert_int_equal(config->scope_count, 2);
+    assert_int_equal(config->routes[1].dedup->scope, 1);
+    config_free(config);
+}
+
 /* ---- The environment and secrets ---- */
 
 static void the_environment_is_substituted_once(void **state)
@@ -655,6 +734,7 @@ static void loading_survives_every_lack_of_memory(void **state)
     must_load(all_at_once);
     every_allocation_fails_in_turn(all_at_once, false);
     every_allocation_fails_in_turn(all_at_once, true);
+    every_allocation_fails_in_turn(SHARED("scope: s", "scope: s"), false);
     every_allocation_fails_in_turn("workers: 0\nwokers: 1\nlog: { level: x }\n" GOOD, false);
 }
 
@@ -675,6 +755,8 @@ int main(void)
         cmocka_unit_test(positions_are_allowed_where_the_source_has_them),
         cmocka_unit_test(aliases_share_values),
         cmocka_unit_test(warnings_do_not_stop),
+        cmocka_unit_test(dedup_has_its_defaults_and_says_what_it_gives_away),
+        cmocka_unit_test(routes_share_a_scope_by_its_name),
         cmocka_unit_test(the_environment_is_substituted_once),
         cmocka_unit_test(what_the_environment_gives_is_never_printed),
         cmocka_unit_test(files_are_read_beside_the_configuration),
