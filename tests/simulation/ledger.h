@@ -32,7 +32,7 @@
 #include "core/state.h"
 #include "core/status.h"
 
-enum { NO_SCOPE = UINT32_MAX, NO_ID = UINT32_MAX };
+enum { NO_SCOPE = UINT32_MAX, NO_ID = UINT32_MAX, SHARDS_MAX = 8 };
 
 /* What a store has of an id. */
 struct kept {
@@ -47,7 +47,8 @@ struct ledger_claim {
     struct ledger_claim *next, *next_of_id;
     const struct kept *kept;
     uint32_t id, scope;
-    uint32_t in_hand;               /* handouts that a lane has */
+    uint32_t handouts;              /* in this life of the process */
+    uint32_t in_hand;               /* of those, what a lane has */
     uint32_t out;                   /* of those: sent, and no verdict yet */
     int64_t sent_ms;                /* the last time; all of the state's clock; -1: never */
     int64_t confirmed_ms, doubt_ms; /* the last time in this life; since when the sink may have it */
@@ -63,7 +64,7 @@ struct ledger_scope {
     unsigned shards;
     int64_t clock_ms; /* what the run's time lacks to the state's clock */
     int64_t failed_ms; /* the run's time */
-    int64_t expired_ms;
+    int64_t expired_ms[SHARDS_MAX]; /* of each shard */
     struct kept *(*find)(void *ctx, const char *id); /* in the store; never NULL */
     void *ctx;
     struct ledger_claim *claims;
@@ -118,7 +119,6 @@ struct ledger_slot {
     int64_t untold;     /* confirmed, and not settled */
     int64_t limbo, limbo_bytes; /* at most: ended, and their ids are still to be given back or recorded */
     uint32_t last_sent; /* highest handout of this connection to the sink that was never refused */
-    uint32_t last_repeated; /* the same, of those that had been sent before */
     const struct lane_status *status;
 };
 

@@ -6,7 +6,7 @@
 
 #include "core/filter.h"
 
-enum { BUCKETS = 64, SHARDS_MAX = 8, SLOW_MS = 3000 };
+enum { BUCKETS = 64, SLOW_MS = 3000 };
 
 struct entry {
     struct kept kept;
