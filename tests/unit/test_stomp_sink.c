@@ -180,29 +180,6 @@ static void without_a_receipt_it_is_in_doubt(void **state)
     finish();
 }
 
-/* Each receipt that comes gives the next oldest its own time. */
-static void receipts_that_come_slowly_are_in_time(void **state)
-{
-    (void)state;
-    stomp_rig_init(&rig);
-    rig.broker_settings.receipt_timeout_ms = 2000;
-    start_with(&settings, "ActiveMQ/5");
-    for (int i = 1; i <= 4; i++) {
-        int64_t began = end_rig_clock_ms();
-        char number[8];
-
-        push("a");
-        expect("a");
-        while (end_rig_clock_ms() - began < 700)
-            end_rig_turn(&rig.end);
-        snprintf(number, sizeof number, "%d", i);
-        stomp_peer_receipt(&peer, number);
-        end_rig_settled(&rig.end, (size_t)i);
-    }
-    assert_int_equal(rig.end.status.state, LANE_RUNNING);
-    finish();
-}
-
 /* ActiveMQ and Artemis say which one: the others go on. */
 static void an_error_with_a_receipt_refuses_that_message(void **state)
 {
@@ -550,7 +527,6 @@ int main(void)
         cmocka_unit_test(a_receipt_counts_once),
         cmocka_unit_test(a_lost_connection_sends_again_marked),
         cmocka_unit_test(without_a_receipt_it_is_in_doubt),
-        cmocka_unit_test(receipts_that_come_slowly_are_in_time),
         cmocka_unit_test(an_error_with_a_receipt_refuses_that_message),
         cmocka_unit_test(without_a_receipt_the_culprit_is_found),
         cmocka_unit_test(a_loss_while_suspects_are_probed_loses_none),
