@@ -11,7 +11,7 @@
 #ifndef STOMP_CONNECTION_H
 #define STOMP_CONNECTION_H
 
-#include "dialect.h"
+#include "ackid.h"
 #include "frame.h"
 #include "lost.h"
 #include "stomp.h"
@@ -59,7 +59,8 @@ struct stomp_connection {
     enum stomp_dialect dialect;
     int version; /* 10, 11, 12 */
     enum stomp_escapes escapes;
-    char address[300]; /* host:port, for people */
+    char address[300];               /* host:port, for people */
+    char session[STOMP_SESSION_MAX]; /* of CONNECTED; empty: none, or too long to be one */
 
     struct bailey_transport *transport;
     struct stomp_parser parser;

@@ -29,6 +29,8 @@ static const struct stomp_dialect_row rows[] = {
             .durable = "durable-subscription-name",
             .wants_client_id = true,
             .selector = "selector",
+            .ack_form = STOMP_ACK_BY_PLACE,
+            .length_place = STOMP_LENGTH_OUTSIDE,
             .reject =
                 NULL, /* NACK discards: what is rejected stays unacknowledged, and goes its way by delivery attempts */
             .counts_disconnects = true,
@@ -43,6 +45,8 @@ static const struct stomp_dialect_row rows[] = {
             .prefetch = "prefetch-count",
             .prefetch_unit = STOMP_PREFETCH_MESSAGES,
             .durable_by_headers = true,
+            .ack_form = STOMP_ACK_BY_SESSION,
+            .length_place = STOMP_LENGTH_LAST,
             .reject = "requeue:false", /* to the queue's dead-letter exchange */
             .reads_escapes_in_connect = true,
             .needs_version = true,

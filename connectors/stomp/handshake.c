@@ -197,6 +197,17 @@ static void tell(const struct stomp_connection *conn)
                kv_ms("heartbeat_receive", conn->receive_ms));
 }
 
+static void keep_session(struct stomp_connection *conn)
+{
+    struct bailey_bytes session = stomp_frame_header(&conn->parser, "session");
+    bool fits =
+        session.len > 0 && session.len < sizeof conn->session && memchr(session.data, '\0', session.len) == NULL;
+
+    if (fits)
+        memcpy(conn->session, session.data, session.len);
+    conn->session[fits ? session.len : 0] = '\0';
+}
+
 void stomp_handshake_connected(struct stomp_connection *conn)
 {
     enum stomp_dialect dialect = (enum stomp_dialect)conn->broker->settings->dialect;
@@ -215,6 +226,8 @@ void stomp_handshake_connected(struct stomp_connection *conn)
     }
     conn->dialect = dialect != STOMP_AUTO ? dialect : stomp_dialect_guess(stomp_frame_header(&conn->parser, "server"));
     conn->broker->escapes_in_connect = conn->connect_escaped;
+    keep_session(conn);
+    conn->parser.length_place = stomp_dialect_row(conn->dialect)->length_place;
     conn->parser.escapes = stomp_dialect_escapes(conn->dialect, conn->version);
     conn->escapes = conn->version == 10   ? STOMP_ESCAPES_NONE
                     : conn->version == 11 ? STOMP_ESCAPES_11
