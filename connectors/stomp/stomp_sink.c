@@ -501,6 +501,7 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
     sink->conn.ops = &sink_ops;
     sink->conn.broker = sink->broker = broker;
+    sink->conn.route = port->route;
     sink->conn.purpose = "send";
     sink->conn.body_max = INPUT_BODY_MAX;
     sink->host = stomp_broker_host(broker);

@@ -568,6 +568,7 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
     source->conn.ops = &source_ops;
     source->conn.broker = source->broker = broker;
+    source->conn.route = port->route;
     source->conn.purpose = "receive";
     source->conn.body_max = INT64_MAX; /* our own limit leaves a message at the broker, instead of hanging up */
     source->host = stomp_broker_host(broker);
