@@ -2,6 +2,7 @@
 #include "dialect.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <strings.h>
 
 static const struct stomp_dialect_row rows[] = {
@@ -76,6 +77,16 @@ enum stomp_dialect stomp_dialect_guess(struct bailey_bytes server)
             return d;
     }
     return STOMP_GENERIC;
+}
+
+/* RabbitMQ 3.10 is the first that refuses arguments that a queue's type does not have. 3.10 was tried, 3.11 to 4.3 were read:
+ * rabbit_channel.erl looks at the arguments of basic.publish and basic.consume behind the permission. */
+bool stomp_dialect_rehearses(enum stomp_dialect dialect, const char *server)
+{
+    int major, minor;
+
+    return dialect == STOMP_RABBITMQ && sscanf(server, "RabbitMQ/%d.%d", &major, &minor) == 2 &&
+           ((major == 3 && minor >= 10) || (major == 4 && minor <= 3));
 }
 
 enum stomp_escapes stomp_dialect_escapes(enum stomp_dialect dialect, int version)

@@ -51,6 +51,9 @@ const struct stomp_dialect_row *stomp_dialect_row(enum stomp_dialect dialect);
 /* By the `server` header (may be null). */
 enum stomp_dialect stomp_dialect_guess(struct bailey_bytes server);
 
+/* Does this broker (by the `server` header) refuse what probe.c rehearses, only after it has looked for permission and queue? */
+bool stomp_dialect_rehearses(enum stomp_dialect dialect, const char *server);
+
 /* How headers are escaped in both directions once a version is agreed (10, 11, 12). */
 enum stomp_escapes stomp_dialect_escapes(enum stomp_dialect dialect, int version);
 
