@@ -304,6 +304,23 @@ def story_forged_ids_acknowledge_nothing(rig):
         assert "stomp.error" not in gateway.output() and "stomp.connection_failed" not in gateway.output(), gateway.output()
 
 
+def story_a_durable_subscription_is_acknowledged(rig):
+    """Its name is part of RabbitMQ's ids. What is sent while Bailey is away comes later, and once."""
+    for letter in LETTERS:
+        topic, sink = f"/topic/dialects.durable-{letter}", f"/queue/dialects.durable-{letter}-out"
+        durable = route("durable", letter, topic, sink)
+        durable["from"]["subscription"] = "a name: of its own"
+        for i in range(2):
+            gateway = rig.gateway({"instance": "durable", "routes": [durable]}, name=f"durable-{letter}-{i}").wait_ready()
+            rig.stomp(letter).send(topic, [StompMessage(b"%d" % (10 * i + j)) for j in range(5)])
+            until(lambda: gateway.metric("bailey_messages_delivered_total", route="durable") == 5 + 5 * i, 20, gateway.process.tail)
+            gateway.term()
+            assert "stomp.forged_id" not in gateway.output() and "stomp.error" not in gateway.output(), gateway.output()
+            if i == 0:
+                rig.stomp(letter).send(topic, [StompMessage(b"%d" % (5 + j)) for j in range(5)])
+        assert sorted(int(m.body) for m in rig.stomp(letter).drain(sink, 15)) == list(range(15)), letter
+
+
 def story_a_text_message_stays_one(rig):
     """What came from ActiveMQ as a TextMessage is one again there, and on Artemis; a BytesMessage stays bytes."""
     bodies = ["gr\u00fc\u00df\n\u20ac \U0001f600".encode(), b"", b"x" * 5000, "\u00e4".encode() * 100000]
