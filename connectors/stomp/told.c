@@ -1,3 +1,6 @@
+/* A small table, searched as a whole: an end fails, connects and begins to work seldom, and a broker has few failures at a time. When
+ * it is full the oldest entry makes room: then one failure more is logged than must be, and none less.
+ */
 #include "told.h"
 
 #include <stdio.h>
