@@ -427,6 +427,8 @@ static void check_broker(const struct kafka_broker_settings *settings, struct ba
             bailey_report_error(report, "bootstrap_servers", "a server's name is empty");
     if ((settings->tls.cert == NULL) != (settings->tls.key == NULL))
         bailey_report_error(report, "tls", "cert and key are only of use together");
+    if (settings->tls.key != NULL)
+        bailey_report_key(report, "tls", settings->tls.key, &settings->tls.key_password);
     if (!settings->tls.verify && tls_wanted(&settings->tls))
         bailey_report_warning(report, "tls", "verify: false lets anybody pretend to be the broker");
     check_sasl(settings, report);
