@@ -7,6 +7,8 @@
 #ifndef KAFKA_CLIENT_H
 #define KAFKA_CLIENT_H
 
+#include <stdatomic.h>
+
 #include "kafka.h"
 #include "kafka_lib.h"
 
@@ -48,6 +50,7 @@ struct kafka_client {
     struct bailey_timer renew; /* credentials that came from files: did these change? */
     struct kafka_request *requests;
     bool counted_up, was_up, away, failed;
+    atomic_int verified;    /* what was wrong with a broker's certificate, by OpenSSL's number; 0: nothing */
     char trouble[256];      /* what a broker connection failed of since one worked */
     char disconnected[256]; /* what librdkafka said when it ended: less telling */
 

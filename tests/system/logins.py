@@ -9,7 +9,7 @@ from rig.flow import messages, number_of, records
 from rig.kafka import SCRAM_PASSWORD, SCRAM_USER, USERS
 from rig.tokens import CLIENT, SECRET as CLIENT_SECRET, TokenServer
 
-WRONG = "wr0ng-Passw0rd"
+WRONG, KEY_PASSWORD = "wr0ng-Passw0rd", "k3y-Passw0rd"
 COUNT = 200
 
 
@@ -42,6 +42,14 @@ def certificate(rig, name, subject, authority):
                   "-set_serial", "7", "-days", "2", "-out", f"{path}.crt"]):
         subprocess.run(["openssl", *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return f"{path}.crt", f"{path}.key"
+
+
+def locked(rig):
+    """The rig's client with its key encrypted, as options of `tls`; the password stands in a file."""
+    tls, key = rig.certificates(), os.path.join(rig.folder, "locked.key")
+    subprocess.run(["openssl", "pkey", "-in", f"{tls}/client.key", "-aes256", "-passout", f"pass:{KEY_PASSWORD}", "-out", key],
+                   check=True)
+    return {"cert": f"{tls}/client.crt", "key": key, "key_password": {"!file": write(rig, "key-password", KEY_PASSWORD + "\n")}}
 
 
 def assert_refused(gateway, twins):
@@ -97,7 +105,9 @@ def story_kafka(rig):
         "plain-tls": broker(over_tls, "PLAIN", "admin", USERS["admin"], tls=ca),
         "scram-tls": broker(over_tls, "SCRAM-SHA-512", tls=ca),
         "mtls": broker(f"localhost:{kafka.ssl_port}", tls=guest),
+        "mtls-locked": broker(f"localhost:{kafka.ssl_port}", tls={**ca, **locked(rig)}),
     }
+    elsewhere = f"127.0.0.2:{rig.proxy(kafka.sasl_ssl_port, '127.0.0.2').port}"  # not a name of the certificate
     password = write(rig, "password", WRONG + "\n")
     wrong = {
         "wrong-plain": (broker(loopback, "PLAIN", "admin", {"!file": password}), loopback, ["Authentication failed"]),
@@ -106,12 +116,15 @@ def story_kafka(rig):
         "wrong-tls": (broker(over_tls, "SCRAM-SHA-512", password=WRONG, tls=ca), over_tls, ["invalid credentials"]),
         "wrong-ca": (broker(over_tls, "PLAIN", "admin", WRONG, tls={"ca": f"{tls}/stranger.crt"}), over_tls,
                      ["certificate verify failed"]),
+        "wrong-name": (broker(elsewhere, "PLAIN", "admin", WRONG, tls=ca), elsewhere, ["certificate verify failed", "IP address mismatch"]),
         "no-certificate": (broker(f"localhost:{kafka.ssl_port}", tls=ca), f"localhost:{kafka.ssl_port}", ["alert"]),
         "stranger": (broker(f"localhost:{kafka.ssl_port}", tls={**ca, **stranger}), f"localhost:{kafka.ssl_port}", ["alert"]),
         "no-mechanism": (broker(f"127.0.0.1:{kafka.oauth_port}", "PLAIN", password=WRONG), f"127.0.0.1:{kafka.oauth_port}",
                          ["Unsupported SASL mechanism", "OAUTHBEARER"]),
         "tls-to-plain": (broker(kafka.address, tls=ca), kafka.address, ["PLAINTEXT broker listener"]),
         "plain-to-tls": (broker(over_tls), over_tls, ["perhaps it expects tls"]),
+        "sasl-to-plain": (broker(kafka.address, "PLAIN", password=WRONG), kafka.address, ["not valid in current SASL state"]),
+        "sasl-to-tls": (broker(over_tls, "PLAIN", password=WRONG), over_tls, ["perhaps it expects tls"]),
     }
     kafka.create(*(f"in-{i}" for i in range(len(good) + 1)), "twin")
     kafka.produce("in-0", records(COUNT))
@@ -124,7 +137,7 @@ def story_kafka(rig):
     assert_refused(gateway, {name: (name, address, words) for name, (_, address, words) in wrong.items()})
     hints = {line.split("hint=")[1] for line in gateway.output().splitlines() if "end.down" in line and "hint=" in line}
     assert len(hints) >= 5, hints
-    assert_no_secret(rig, gateway, [WRONG, SCRAM_PASSWORD, USERS["admin"]])
+    assert_no_secret(rig, gateway, [WRONG, KEY_PASSWORD, SCRAM_PASSWORD, USERS["admin"]])
     write(rig, "password", USERS["admin"] + "\n")
     gateway.wait_route("wrong-plain", lambda r: r["state"] == "running", 35, "the corrected password is not read")
     gateway.term()
@@ -227,12 +240,13 @@ def connections(rabbit):
 
 def story_amqp(rig):
     rabbit, tls = rig.rabbit, rig.certificates()
-    rabbit.declare("login-0", "login-1", "login-2", "login-3")
+    rabbit.declare(*(f"login-{i}" for i in range(5)))
     ca = {"ca": f"{tls}/ca.crt"}
     nobody = dict(zip(("cert", "key"), certificate(rig, "nobody", "nobody", "ca")))
     stranger = dict(zip(("cert", "key"), certificate(rig, "stranger-guest", "guest", "stranger")))
     url, address = f"amqps://localhost:{rabbit.ssl_port}/%2f", f"localhost:{rabbit.ssl_port}"
     plain = f"amqp://nobody:{WRONG}@127.0.0.1:{rabbit.port}/%2f"
+    elsewhere = f"127.0.0.2:{rig.proxy(rabbit.ssl_port, '127.0.0.2').port}"  # not a name of the certificate
     secret = write(rig, "secret", "guest\n")
 
     def broker(where, **options):
@@ -241,11 +255,14 @@ def story_amqp(rig):
     good = {
         "amqps": broker(url.replace("://", "://guest:guest@"), tls=ca),
         "external": broker(url, auth="external", tls={**ca, "cert": f"{tls}/client.crt", "key": f"{tls}/client.key"}),
+        "external-locked": broker(url, auth="external", tls={**ca, **locked(rig)}),
         "file": broker(plain, username="guest", password={"!file": secret}),
     }
     wrong = {
         "wrong-amqps": (broker(url, username="guest", password=WRONG, tls=ca), address, ["403 ACCESS_REFUSED"]),
         "wrong-ca": (broker(url, tls={"ca": f"{tls}/stranger.crt"}), address, ["certificate is refused"]),
+        "wrong-name": (broker(f"amqps://{elsewhere}/", username="guest", password=WRONG, tls=ca), elsewhere,
+                       ["certificate is refused", "IP address mismatch"]),
         "external-nobody": (broker(url, auth="external", tls={**ca, **nobody}), address, ["403 ACCESS_REFUSED", "EXTERNAL"]),
         "external-stranger": (broker(url, auth="external", tls={**ca, **stranger}), address, ["TLS"]),
         "wrong-plain": (broker(plain), f"127.0.0.1:{rabbit.port}", ["403 ACCESS_REFUSED"]),
@@ -274,7 +291,7 @@ def story_amqp(rig):
           lambda: f"no flow: {gateway.ready_report()}\n{gateway.process.tail()}")
     after = connections(rabbit)
     assert all(after.get(name) == pid for name, pid in mine.items()), f"connected anew: {mine} {after}"
-    assert_no_secret(rig, gateway, [WRONG, "n3w-t0ken"])
+    assert_no_secret(rig, gateway, [WRONG, KEY_PASSWORD, "n3w-t0ken"])
     gateway.term()
-    assert [number_of(m.body) for m in rabbit.drain("login-3", 2 * COUNT)] == list(range(2 * COUNT))
+    assert [number_of(m.body) for m in rabbit.drain("login-4", 2 * COUNT)] == list(range(2 * COUNT))
     return f"{len(good)} log-ins carry {2 * COUNT}, {len(wrong)} twins refused; a new secret on the same two connections"
