@@ -146,7 +146,8 @@ def story_kafka(rig):
 
 def story_kafka_tokens(rig):
     kafka, tls = rig.kafka, rig.certificates()
-    plain, over_tls = TokenServer(rig.free_port(), life=10), TokenServer(rig.free_port(), tls=tls)
+    plain, over_tls = TokenServer(rig.free_port(), life=3), TokenServer(rig.free_port(), tls=tls)
+    ended = TokenServer(rig.free_port(), life=2)
     nobody = f"http://localhost:{rig.free_port()}/token"
 
     def broker(url, secret=CLIENT_SECRET, **oauth):
@@ -158,6 +159,7 @@ def story_kafka_tokens(rig):
             "https": broker(over_tls.url, ca=f"{tls}/ca.crt", client_auth="post", parameters={"audience": "kafka"})}
     wrong = {"wrong-secret": (broker(plain.url, WRONG), plain.url, ["401 invalid_client"]),
              "wrong-ca": (broker(over_tls.url, ca=f"{tls}/stranger.crt"), over_tls.url, ["certificate is refused"]),
+             "too-short": (broker(ended.url), ended.url, ["is good for less than 2 s"]),
              "no-server": (broker(nobody), nobody, ["Connection refused"])}
     kafka.create(*(f"token-{i}" for i in range(len(good) + 1)), "token-twin")
     gateway = rig.gateway({
@@ -178,7 +180,7 @@ def story_kafka_tokens(rig):
         sent += 20
         until(lambda: gateway.metric("bailey_messages_delivered_total", route="token-https") == sent, 20,
               lambda: f"no flow after {len(tokens())} tokens:\n{gateway.process.tail(30)}")
-        return len(tokens()) >= 3 and sent >= COUNT
+        return len(tokens()) >= 8 and sent >= COUNT
     until(another_batch, 40, lambda: f"{len(tokens())} tokens were asked for", every=0.5)
     good_requests = tokens()
     assert good_requests and all(r["audience"] == "kafka" and r["client_id"] == CLIENT for r in over_tls.requests)
@@ -186,6 +188,8 @@ def story_kafka_tokens(rig):
     troubled = [line for line in gateway.output().splitlines()
                 if "route=token-" in line and ("end.down" in line or "to=held" in line)]
     assert not troubled, troubled
+    warned = [line for line in gateway.output().splitlines() if "kafka.token_short_lived" in line]
+    assert len(warned) == 1 and "broker=short-lived life=2" in warned[0], warned  # its end is told in whole seconds
     # What works outlives its token server; what begins does not, and says why.
     plain.failure = (503, {"error": "temporarily_unavailable"})
     refused = rig.run("check", "--connect", "--json", gateway.file)
@@ -194,9 +198,9 @@ def story_kafka_tokens(rig):
     plain.failure = None
     assert_no_secret(rig, gateway, [WRONG, CLIENT_SECRET])
     gateway.term()
-    plain.close()
-    over_tls.close()
-    return f"{sent} messages over {len(good_requests)} tokens; twins: 401, a stranger's certificate, nobody there"
+    for server in (plain, over_tls, ended):
+        server.close()
+    return f"{sent} messages over {len(good_requests)} tokens of 3 s; twins: 401, a stranger's certificate, less than 2 s, nobody there"
 
 
 def story_kafka_denials(rig):
