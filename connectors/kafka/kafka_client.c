@@ -26,8 +26,10 @@ static void log_cb(const rd_kafka_t *rk, int level, const char *facility, const 
     /* FAIL, FATAL and ERROR come to error_cb too, and SSLCERTVRFY as one of them; CONFWARN says that a consumer property is
      * of no use to a producer. */
     bool failure = strcmp(facility, "FAIL") == 0;
-    bool known = failure || strcmp(facility, "FATAL") == 0 || strcmp(facility, "ERROR") == 0 ||
-                 strcmp(facility, "SSLCERTVRFY") == 0 || strcmp(facility, "CONFWARN") == 0;
+    bool known =
+        failure || strcmp(facility, "FATAL") == 0 || strcmp(facility, "ERROR") == 0 ||
+        strcmp(facility, "SSLCERTVRFY") == 0 || strcmp(facility, "CONFWARN") == 0 ||
+        (strcmp(facility, "REQTMOUT") == 0 && !client->counted_up); /* and FAIL says it of the whole connection */
 
     if (failure && client->trouble[0] == '\0') /* a disconnection comes as a log only */
         kafka_reason_text(client->disconnected, sizeof client->disconnected, text, client->verified);
@@ -105,13 +107,22 @@ static void say_closed(struct kafka_client *client, char *reason, size_t size)
     snprintf(reason, size, "no broker can be reached: %s", err.text);
 }
 
+/* error_cb was not told, and so nobody was. */
+static void say_disconnected(struct kafka_client *client, char *reason, size_t size)
+{
+    bailey_log(BAILEY_LOG_WARN, "kafka.broker_down", kv_str("broker", client->broker),
+               kv_str("reason", client->disconnected));
+    snprintf(reason, size, "no broker can be reached: %s", client->disconnected);
+}
+
 static void say_away(struct kafka_client *client)
 {
     char reason[300];
 
-    if (client->trouble[0] != '\0' || client->disconnected[0] != '\0')
-        snprintf(reason, sizeof reason, "no broker can be reached: %s",
-                 client->trouble[0] != '\0' ? client->trouble : client->disconnected);
+    if (client->trouble[0] != '\0')
+        snprintf(reason, sizeof reason, "no broker can be reached: %s", client->trouble);
+    else if (client->disconnected[0] != '\0')
+        say_disconnected(client, reason, sizeof reason);
     else
         say_closed(client, reason, sizeof reason);
     if (client->ctx != NULL)

@@ -217,6 +217,7 @@ static const struct {
     {"log.queue", "true"},
     {"socket.keepalive.enable", "true"},
     {"socket.timeout.ms", "30000"},
+    {"socket.connection.setup.timeout.ms", "10000"}, /* with TLS and log-in: BAILEY_TRANSPORT_CONNECT_MS */
     {"reconnect.backoff.ms", "250"},
     {"reconnect.backoff.max.ms", "10000"},
     {"enable.metrics.push", "false"},  /* telemetry to the broker: nobody asked for it */

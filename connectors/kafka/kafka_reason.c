@@ -35,7 +35,8 @@ bool kafka_reason_is_tls(const char *text)
 
 void kafka_reason_text(char *out, size_t size, const char *text, int verified)
 {
-    static const char *const varying[] = {", verify that ssl.ca.location", " (after "};
+    static const char *const varying[] = {", verify that ssl.ca.location", ": probably due to broker version",
+                                          " (after "};
     const char *behind = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL, *cut;
     size_t len;
 
