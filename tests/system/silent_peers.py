@@ -1,6 +1,9 @@
-"""Peers that take a connection and never say a word: each is given up within 10 s, with one event, and tried again. The other routes
+"""Peers that never say a word, say one byte a second, or do not even take a connection: each is given up within 10 s, with one event, and tried again. The other routes
 of the same worker notice nothing."""
 import re
+import socket
+import struct
+import threading
 import time
 
 from rig import Flow, assert_nothing_lost, until
@@ -42,43 +45,154 @@ def events_of(gateway, name):
     return re.findall(rf"^\S+ (?:warn|error) ((?:amqp|kafka|stomp)\.\w+ broker={name} .*)$", gateway.output(), re.MULTILINE)
 
 
-def story_silent_peers(rig):
-    rig.kafka.create("silent")
-    rig.rabbit.declare("silent", "silent-out")
-    brokers, proxies = silent_brokers(rig)
-    flow = Flow(rig, "beside", ("rr",))
-    routes = [{"name": name, "from": source_of(name, broker), "to": {"broker": "r", "queue": "silent-out"}}
-              for name, broker in brokers.items()]
-    gateway = rig.gateway({"workers": 1, "brokers": brokers, "routes": flow.routes + routes})
-    began = time.monotonic()
-    flow.start_flow(500)
-    gateway.wait_route("rr", lambda r: r["state"] == "running", 10, "the other route does not run")
-    told, gap, last = {}, 0, (flow.delivered(gateway)["rr"], time.monotonic())
+class Drip:
+    """Says `opening`, then one byte a second, for ever: whoever waits for a pause waits in vain."""
 
-    def all_told():
-        nonlocal gap, last
-        now, delivered = time.monotonic(), flow.delivered(gateway)["rr"]
-        if delivered > last[0]:
-            gap, last = max(gap, now - last[1]), (delivered, now)
-        for name in brokers:
-            if name not in told and events_of(gateway, name):
-                told[name] = now - began
-        return len(told) == len(brokers)
-    until(all_told, BOUND + MARGIN, lambda: f"no event of {set(brokers) - set(told)}; {told}:\n{gateway.process.tail(40)}")
-    report = {r["name"]: r for r in gateway.ready_report()["routes"]}
-    events = {name: events_of(gateway, name) for name in brokers}
-    assert all(t > BOUND - 1 for t in told.values()), f"too soon: {told}"
-    assert all(len(lines) == 1 for lines in events.values()), events
-    assert all(report[name]["state"] in ("down", "held") and report[name]["reason"] for name in brokers), report
-    assert all(str(proxies[name].port) in events[name][0] for name in brokers), events
-    assert gap < 1, f"the other route stood still for {gap:.1f} s"
-    for proxy in proxies.values():
+    def __init__(self, rig, opening, byte):
+        self.opening, self.byte, self.closed = opening, byte, False
+        self.listener = socket.create_server(("127.0.0.1", rig.free_port()), backlog=64)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._drip, args=(client,), daemon=True).start()
+
+    def _drip(self, client):
+        try:
+            client.sendall(self.opening)
+            while not self.closed:
+                client.sendall(self.byte)
+                time.sleep(1)
+        except OSError:
+            pass
+        client.close()
+
+    def end(self):
+        self.closed = True
+        self.listener.shutdown(socket.SHUT_RDWR)  # wakes accept()
+        self.listener.close()
+
+
+class Full:
+    """A listener whose queue is full: the kernel drops what wants to connect."""
+
+    def __init__(self, rig):
+        self.port = rig.free_port()
+        self.listener = socket.socket()
+        self.listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self.listener.bind(("127.0.0.1", self.port))
+        self.listener.listen(0)
+        self.waiting = []
+        while len(self.waiting) < 4:
+            self.waiting.append(socket.socket())
+            self.waiting[-1].setblocking(False)
+            self.waiting[-1].connect_ex(("127.0.0.1", self.port))
+
+    def end(self):
+        for each in (*self.waiting, self.listener):
+            each.close()
+
+
+def slow_brokers(rig):
+    """({name: broker}, {name: peer}): a drip in each handshake, and connections that are never made."""
+    ca = {"ca": f"{rig.certificates()}/ca.crt"}
+
+    def amqp(port, scheme="amqp", **options):
+        return dict({"connector": "amqp", "url": f"{scheme}://guest:guest@127.0.0.1:{port}/%2f"}, **options)
+
+    def stomp(port, scheme="stomp", **options):
+        return dict({"connector": "stomp", "url": f"{scheme}://127.0.0.1:{port}", "login": "a", "passcode": "b"}, **options)
+
+    def kafka(port):
+        return {"connector": "kafka", "bootstrap_servers": f"127.0.0.1:{port}"}
+
+    def token(port):
+        return dict(kafka(rig.kafka.oauth_port), sasl={"mechanism": "OAUTHBEARER", "oauth": {
+            "token_url": f"http://127.0.0.1:{port}/", "client_id": "a", "client_secret": "b"}})
+    peers = {
+        "amqp-drip": (Drip(rig, struct.pack(">BHI", 1, 0, 4000), b"\0"), amqp),  # a frame that is never whole
+        "amqps-drip": (Drip(rig, b"\x16\x03\x03\x40\0", b"\x02"), lambda port: amqp(port, "amqps", tls=ca)),
+        "stomp-drip": (Drip(rig, b"CONNECTED\nversion:1.2\nx:", b"y"), stomp),
+        "stomp-newlines": (Drip(rig, b"\n" * 100, b"\n"), stomp),  # heart-beats before there is a connection
+        "ws-drip": (Drip(rig, b"HTTP/1.1 101 x\r\nX: ", b"y"), lambda port: stomp(port, "ws")),
+        "kafka-drip": (Drip(rig, struct.pack(">I", 1 << 20), b"\0"), kafka),
+        "token-drip": (Drip(rig, b"HTTP/1.1 200 OK\r\nX: ", b"y"), token),
+        "amqp-full": (Full(rig), amqp),
+        "stomp-full": (Full(rig), stomp),
+        "kafka-full": (Full(rig), kafka),
+        "token-full": (Full(rig), token),
+    }
+    return {name: of(peer.port) for name, (peer, of) in peers.items()}, {name: peer for name, (peer, _) in peers.items()}
+
+
+class Watch:
+    """One worker with those brokers as sources, beside a route that flows. wait() returns when each broker has its event."""
+
+    def __init__(self, rig, brokers, peers):
+        self.rig, self.brokers, self.peers, self.told, self.gap = rig, brokers, peers, {}, 0
+        rig.kafka.create("silent")
+        rig.rabbit.declare("silent", "silent-out")
+        self.flow = Flow(rig, "beside", ("rr",))
+        routes = [{"name": name, "from": source_of(name, broker), "to": {"broker": "r", "queue": "silent-out"}}
+                  for name, broker in brokers.items()]
+        self.gateway = rig.gateway({"workers": 1, "brokers": brokers, "routes": self.flow.routes + routes})
+        self.began = time.monotonic()
+        self.flow.start_flow(500)
+        self.gateway.wait_route("rr", lambda r: r["state"] == "running", 10, "the other route does not run")
+        self.last = self.flow.delivered(self.gateway)["rr"], time.monotonic()
+
+    def _all_told(self):
+        now, delivered = time.monotonic(), self.flow.delivered(self.gateway)["rr"]
+        self.gap = max(self.gap, now - self.last[1])
+        if delivered > self.last[0]:
+            self.last = delivered, now
+        for name in self.brokers:
+            if name not in self.told and events_of(self.gateway, name):
+                self.told[name] = now - self.began
+        return len(self.told) == len(self.brokers)
+
+    def wait(self):
+        until(self._all_told, BOUND + MARGIN, lambda: f"no event of {set(self.brokers) - set(self.told)}; {self.told}:\n"
+              f"{self.gateway.process.tail(40)}")
+        report = {r["name"]: r for r in self.gateway.ready_report()["routes"]}
+        events = {name: events_of(self.gateway, name) for name in self.brokers}
+        assert all(t > BOUND - 1 for t in self.told.values()), f"too soon: {self.told}"
+        assert all(len(lines) == 1 for lines in events.values()), events
+        assert all(report[name]["state"] in ("down", "held") and report[name]["reason"] for name in self.brokers), report
+        assert all(str(self.peers[name].port) in events[name][0] for name in self.brokers), events
+        assert self.gap < 1, f"the other route stood still for {self.gap:.1f} s"
+
+    def end(self):
+        self.flow.finish_flow()
+        self.flow.wait_settled(self.gateway)
+        self.gateway.term()
+        assert_nothing_lost(self.flow.tallies())
+        self.rig.kafka.delete("silent")
+        self.rig.rabbit.delete("silent", "silent-out")
+        return (f"{len(self.brokers)} kinds given up after {min(self.told.values()):.1f} to {max(self.told.values()):.1f} s with one "
+                f"event each; the route beside them never paused for more than {1000 * self.gap:.0f} ms")
+
+
+def story_silent_peers(rig):
+    watch = Watch(rig, *silent_brokers(rig))
+    watch.wait()
+    for proxy in watch.peers.values():
         proxy.mute = False
         proxy.cut()
-    gateway.wait_ready(40)
-    flow.finish_flow()
-    flow.wait_settled(gateway)
-    gateway.term()
-    assert_nothing_lost(flow.tallies())
-    return (f"{len(brokers)} kinds given up after {min(told.values()):.1f} to {max(told.values()):.1f} s with one event each; the "
-            f"route beside them never paused for more than {1000 * gap:.0f} ms")
+    watch.gateway.wait_ready(40)
+    return watch.end()
+
+
+def story_slow_and_hanging_peers(rig):
+    watch = Watch(rig, *slow_brokers(rig))
+    try:
+        watch.wait()
+    finally:
+        for peer in watch.peers.values():
+            peer.end()
+    return watch.end()

@@ -442,6 +442,26 @@ static void a_peer_that_asks_for_answers_and_reads_none_keeps_the_loop_asleep(vo
     ERR_clear_error();
 }
 
+static void tickets_are_taken_but_not_without_end(void **state)
+{
+    (void)state;
+    serve_as(&broker);
+    connect_well();
+    for (int i = 0; i < 100; i++) { /* each goes with the next data */
+        assert_int_equal(SSL_new_session_ticket(peer.ssl), 1);
+        tls_peer_write(&peer, "x", 1);
+    }
+    WIRE_UNTIL(client.len == 100);
+    assert_int_equal(client.lost, 0);
+    for (int i = 0; i < 200 && client.lost == 0; i++) {
+        ERR_clear_error();
+        SSL_new_session_ticket(peer.ssl);
+        SSL_do_handshake(peer.ssl);
+        loop_turn(wire_loop, 1);
+    }
+    wire_lost(&client, "TLS: more than 32 key updates or other messages without data");
+}
+
 static void renegotiation_is_refused_and_not_without_end(void **state)
 {
     (void)state;
@@ -509,6 +529,7 @@ int main(void)
         WITH_TLS(a_peer_that_speaks_no_tls_or_hangs_up_is_told_from_one_that_is_refused),
         WITH_TLS(key_updates_are_answered_but_not_without_end),
         WITH_TLS(a_peer_that_asks_for_answers_and_reads_none_keeps_the_loop_asleep),
+        WITH_TLS(tickets_are_taken_but_not_without_end),
         WITH_TLS(renegotiation_is_refused_and_not_without_end),
         WITH_TLS(a_websocket_goes_over_tls),
     };
