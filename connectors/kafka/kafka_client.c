@@ -20,21 +20,30 @@
 
 enum { PROBE_EVERY_MS = 500, PROBE_TIMEOUT_MS = 5000, RENEW_EVERY_MS = 2000, TOKEN_END_MS = 500 };
 
+/* Is it told otherwise, or of no interest?
+ * - FAIL, FATAL and ERROR come to error_cb, too, and SSLCERTVRFY as one of them;
+ * - a time-out before a broker was there ends in a FAIL; that none of our certificates is wanted, in a refusal;
+ * - CONFWARN says that a consumer property is of no use to a producer. */
+static bool is_told(const struct kafka_client *client, const char *facility, const char *text)
+{
+    static const char *const always[] = {"FAIL", "FATAL", "ERROR", "SSLCERTVRFY", "CONFWARN"};
+
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        if (strcmp(facility, always[i]) == 0)
+            return true;
+    return (strcmp(facility, "REQTMOUT") == 0 && !client->counted_up) ||
+           strstr(text, "No matching issuer found") != NULL;
+}
+
 static void log_cb(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct kafka_client *client = rd_kafka_opaque(rk);
-    /* FAIL, FATAL and ERROR come to error_cb too, and SSLCERTVRFY as one of them; CONFWARN says that a consumer property is
-     * of no use to a producer. */
     bool failure = strcmp(facility, "FAIL") == 0;
-    bool known =
-        failure || strcmp(facility, "FATAL") == 0 || strcmp(facility, "ERROR") == 0 ||
-        strcmp(facility, "SSLCERTVRFY") == 0 || strcmp(facility, "CONFWARN") == 0 ||
-        (strcmp(facility, "REQTMOUT") == 0 && !client->counted_up); /* and FAIL says it of the whole connection */
 
     if (failure && client->trouble[0] == '\0') /* a disconnection comes as a log only */
         kafka_reason_text(client->disconnected, sizeof client->disconnected, text, client->verified);
-    bailey_log(level <= LOG_WARNING && !known ? BAILEY_LOG_WARN : BAILEY_LOG_DEBUG, "kafka.library",
-               kv_str("broker", client->broker), kv_str("facility", facility), kv_str("text", text));
+    bailey_log(level <= LOG_WARNING && !is_told(client, facility, text) ? BAILEY_LOG_WARN : BAILEY_LOG_DEBUG,
+               "kafka.library", kv_str("broker", client->broker), kv_str("facility", facility), kv_str("text", text));
 }
 
 void kafka_client_refuse(struct kafka_client *client, const struct bailey_error *err)
@@ -157,7 +166,7 @@ static void connection_failed(struct kafka_client *client, const char *text)
 {
     bool first = client->trouble[0] == '\0';
 
-    if (!client->was_up && kafka_reason_is_tls(text)) {
+    if (kafka_reason_is_tls(text, client->counted_up, client->was_up)) {
         refused(client, RD_KAFKA_RESP_ERR__SSL, text);
         return;
     }

@@ -28,9 +28,11 @@ enum kafka_login_failure kafka_login_failure(const char *text, bool works, bool 
     return has(text, "Local: Broker transport failure") ? KAFKA_LOGIN_CUT_OFF : KAFKA_LOGIN_REFUSED;
 }
 
-bool kafka_reason_is_tls(const char *text)
+/* An alert says that our certificate is not taken, or not any more: a new client reads its files again. The other words are a guess
+ * of librdkafka's, which it makes also of a broker that ends just then. */
+bool kafka_reason_is_tls(const char *text, bool works, bool worked)
 {
-    return has(text, "SSL alert number") || has(text, "PLAINTEXT broker listener");
+    return (!works && has(text, "SSL alert number")) || (!worked && has(text, "PLAINTEXT broker listener"));
 }
 
 void kafka_reason_text(char *out, size_t size, const char *text, int verified)

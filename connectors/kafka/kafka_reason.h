@@ -18,8 +18,9 @@ enum kafka_login_failure {
 /* `works`: another connection of the client works. `token_ended`: the token that it had is at its end, or nearly. */
 enum kafka_login_failure kafka_login_failure(const char *text, bool works, bool token_ended);
 
-/* Of a connection that failed in the transport: does TLS stand against it, and would again? */
-bool kafka_reason_is_tls(const char *text);
+/* Of a connection that failed in the transport: does TLS stand against it, and would again? `works`: another one works;
+ * `worked`: one did. */
+bool kafka_reason_is_tls(const char *text, bool works, bool worked);
 
 /* Its words without what is different each time, and without advice in terms of librdkafka's own. `verified` is what OpenSSL
  * found wrong with the broker's certificate (X509_V_ERR_...), or 0: librdkafka does not say it. */

@@ -91,9 +91,12 @@ static void what_is_told_is_the_same_each_time_and_what_openssl_found(void **sta
 static void tls_is_told_from_other_failures_of_the_transport(void **state)
 {
     (void)state;
-    assert_true(kafka_reason_is_tls("x: SSL alert number 42"));
-    assert_true(kafka_reason_is_tls("connecting to a PLAINTEXT broker listener?"));
-    assert_false(kafka_reason_is_tls(AT "Connect to ipv4#127.0.0.1:9092 failed: Connection refused"));
+    assert_true(kafka_reason_is_tls("x: SSL alert number 42", false, false));
+    assert_true(kafka_reason_is_tls("x: SSL alert number 42", false, true));
+    assert_false(kafka_reason_is_tls("x: SSL alert number 42", true, true));
+    assert_true(kafka_reason_is_tls("connecting to a PLAINTEXT broker listener?", false, false));
+    assert_false(kafka_reason_is_tls("connecting to a PLAINTEXT broker listener?", false, true));
+    assert_false(kafka_reason_is_tls(AT "Connect to ipv4#127.0.0.1:9092 failed: Connection refused", false, false));
 }
 
 int main(void)
