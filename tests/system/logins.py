@@ -104,6 +104,7 @@ def story_kafka(rig):
         "scram-512": broker(loopback, "SCRAM-SHA-512"),
         "plain-tls": broker(over_tls, "PLAIN", "admin", USERS["admin"], tls=ca),
         "scram-tls": broker(over_tls, "SCRAM-SHA-512", tls=ca),
+        "unverified": broker(over_tls, "PLAIN", "admin", USERS["admin"], tls={"ca": f"{tls}/stranger.crt", "verify": False}),
         "mtls": broker(f"localhost:{kafka.ssl_port}", tls=guest),
         "mtls-locked": broker(f"localhost:{kafka.ssl_port}", tls={**ca, **locked(rig)}),
     }
