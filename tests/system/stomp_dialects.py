@@ -229,6 +229,35 @@ def story_a_message_that_the_broker_hates(rig):
     assert "stomp.culprit_wanted" in gateway.output()
 
 
+def story_websocket_bodies_that_are_no_text(rig):
+    """ActiveMQ would spoil them: that message alone is refused, with the reason and what to do. The others take every byte."""
+    bodies = [b"text", "t\N{LATIN SMALL LETTER E WITH ACUTE}xt\0".encode(), b"\xff\xfe\0 no text", b"", b"last"]
+    ports, brokers, routes = {"a": rig.activemq.ws_port, "t": rig.artemis.ws_port, "s": rig.rabbit.ws_port}, {}, []
+    for letter in LETTERS:
+        rig.stomp(letter).send(f"/queue/dialects.ws-{letter}", [StompMessage(body) for body in bodies])
+        url = f"ws://127.0.0.1:{ports[letter]}{'/ws' if letter == 's' else ''}"
+        brokers[f"{letter}-ws"] = dict(rig.brokers()[letter], url=url)
+        routes.append(dict(route(letter, letter, f"/queue/dialects.ws-{letter}", f"/queue/dialects.ws-{letter}-out")))
+        routes[-1]["to"]["broker"] = f"{letter}-ws"
+    gateway = rig.gateway({"brokers": brokers, "routes": routes})
+    expected = {letter: [body for body in bodies if letter != "a" or body != bodies[2]] for letter in LETTERS}
+    for letter in LETTERS:
+        until(lambda: gateway.metric("bailey_messages_delivered_total", route=letter) == len(expected[letter]), 20,
+              lambda: f"{gateway.route(letter)}\n{gateway.process.tail()}")
+    refused = until(lambda: gateway.metric("bailey_messages_refused_total", route="a", **{"class": "permanent"}), 10,
+                    lambda: f"nothing is refused: {gateway.metrics()}")
+    events = [line for line in gateway.output().splitlines() if "delivery.refused " in line]
+    assert events and all(words in event for event in events for words in (
+        "route=a ", "it is not UTF-8, and activemq takes only that over WebSocket", "Use a stomp:// or stomp+ssl:// URL")), events
+    assert gateway.is_ready(), gateway.ready_report()  # the route goes on
+    gateway.term()
+    for letter in LETTERS:
+        got = rig.stomp(letter).drain(f"/queue/dialects.ws-{letter}-out", len(expected[letter]))
+        assert [m.body for m in got] == expected[letter], (letter, got)
+    assert [m.body for m in rig.stomp("a").drain("/queue/dialects.ws-a", 1)] == [bodies[2]]
+    return f"refused {refused:.0f} times by us, and kept at its source; the other two brokers take it"
+
+
 def story_no_route_no_receipt(rig):
     """On RabbitMQ a sink takes /queue/NAME only, and a selector is refused, in the words of docs/stomp.md."""
     rig.stomp("s").send("/queue/dialects.noroute", [StompMessage(b"x", {"where": "/topic/nobody"}),
