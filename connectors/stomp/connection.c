@@ -551,6 +551,7 @@ static void dial(struct stomp_connection *conn)
                              .ca = settings->tls_ca,
                              .cert = settings->tls_cert,
                              .key = settings->tls_key,
+                             .key_password = settings->tls_key_password,
                              .broker = conn->broker->name};
     struct bailey_websocket websocket = {
         .protocols = settings->dialect == STOMP_GENERIC ? "v12.stomp, v11.stomp, v10.stomp" : "v12.stomp, v11.stomp"};

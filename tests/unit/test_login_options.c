@@ -116,7 +116,8 @@ static void amqps_log_ins(void **state)
 static void an_encrypted_key_needs_its_password(void **state)
 {
     static const char *const connectors[][3] = {{"kafka", "bootstrap_servers: \"localhost:1\"", "topic: t"},
-                                                {"amqp", "url: \"amqps://localhost/\"", "queue: q"}};
+                                                {"amqp", "url: \"amqps://localhost/\"", "queue: q"},
+                                                {"stomp", "url: \"stomp+ssl://localhost\"", "destination: /queue/q"}};
     static const struct {
         const char *key, *password, *expected;
     } rows[] = {
