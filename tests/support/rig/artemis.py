@@ -110,8 +110,11 @@ class Artemis(JavaBroker):
         self.process.kill()
         self.start()
 
-    def count(self, queue):
-        """Messages in the queue, by a management message. 0 if there is no such queue."""
+    def size(self, queue):
+        """Messages in the queue, by a management message. None if there is no such queue."""
         answer = self.stomp.ask("activemq.management", "/topic/answers",
                                 {"_AMQ_ResourceName": f"queue.{queue}", "_AMQ_Attribute": "messageCount"})
-        return json.loads(answer.body)[0] if answer.headers["_AMQ_OperationSucceeded"] == "true" else 0
+        return json.loads(answer.body)[0] if answer.headers["_AMQ_OperationSucceeded"] == "true" else None
+
+    def count(self, queue):
+        return self.size(queue) or 0

@@ -301,7 +301,7 @@ class Flow:
             for name in sorted(left):
                 if self.ends[name[0]].taken(self.input(name), self.counts[name]):
                     left.discard(name)  # nothing is put in any more
-            return len(values) == len(self.names) and not any(values.values()) and not left
+            return all(values.get(name) == 0 for name in self.names) and not left
         until(settled, timeout, lambda: f"not all is settled: {sorted(left)}, {gateway.values('bailey_unsettled')}, "
               f"{[r for r in (gateway.ready_report() or {}).get('routes', []) if r['state'] != 'running']}\n"
               f"{gateway.process.tail()}", every=0.1)
