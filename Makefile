@@ -22,14 +22,17 @@ LIBS       = $(shell pkg-config --libs $(GATEWAY_PKGS)) -lpthread -ldl -lm
 
 obj     = $(patsubst %.c,$(BUILD)/%.o,$(1))
 CORE   := $(wildcard gateway/*/*.c)
-NAMES  := $(patsubst connectors/%/pkgs,%,$(wildcard connectors/*/pkgs))
-PLUGS  := $(NAMES:%=$(BUILD)/connectors/%.so)
+# A module is a folder with its `pkgs`: connectors/NAME or stores/NAME.
+MODULES := $(patsubst %/pkgs,%,$(wildcard connectors/*/pkgs stores/*/pkgs))
+PLUGS  := $(MODULES:%=$(BUILD)/%.so)
 UNITS  := $(patsubst %.c,$(BUILD)/%,$(wildcard tests/unit/test_*.c))
-pkgs    = $(shell cat connectors/$(1)/pkgs)
-conn_libs = $(if $(call pkgs,$(1)),$(shell $(PKG_CONFIG) $(if $(filter kafka,$(1)),$(RDKAFKA_STATIC)) --libs $(call pkgs,$(1))))
+pkgs    = $(shell cat $(1)/pkgs)
+module_libs = $(if $(call pkgs,$(1)),$(shell $(PKG_CONFIG) $(if $(filter connectors/kafka,$(1)),$(RDKAFKA_STATIC)) --libs $(call pkgs,$(1))))
+# Of a module's file.
+module_cflags = $(shell $(PKG_CONFIG) --cflags $(call pkgs,$(patsubst %/,%,$(dir $(1)))) 2>/dev/null)
 
 .PHONY: all
-all: $(BUILD)/bailey $(PLUGS)  ## build bailey and its connectors into build/release
+all: $(BUILD)/bailey $(PLUGS)  ## build bailey, its connectors and its stores into build/release
 
 include tests/simulation/build.mk
 include tests/torture/build.mk
@@ -42,16 +45,15 @@ $(BUILD)/bailey: $(call obj,gateway/main.c) $(BUILD)/libgateway.a
 
 .SECONDARY:
 .SECONDEXPANSION:
-$(BUILD)/connectors/%.so: $$(call obj,$$(wildcard connectors/$$*/*.c)) connectors/%/pkgs
-	$(call say,CC  )$(CC) $(ALL_CFLAGS) -shared -o $@ $(filter %.o,$^) -Wl,--exclude-libs,ALL $(call conn_libs,$*) -lpthread
-$(BUILD)/connectors/lib%.a: $$(call obj,$$(wildcard connectors/$$*/*.c))
+$(PLUGS): $(BUILD)/%.so: $$(call obj,$$(wildcard $$*/*.c)) %/pkgs
+	$(call say,CC  )$(CC) $(ALL_CFLAGS) -shared -o $@ $(filter %.o,$^) -Wl,--exclude-libs,ALL $(call module_libs,$*) -lpthread
+$(PLUGS:.so=.a): $(BUILD)/%.a: $$(call obj,$$(wildcard $$*/*.c))
 	$(call say,AR  )rm -f $@; ar rcs $@ $^
 
-# A test links the whole gateway, and of the connectors just the objects whose functions it calls.
-$(BUILD)/tests/%: $(BUILD)/tests/%.o $(call obj,$(wildcard tests/support/*.c)) $(BUILD)/libgateway.a \
-                  $(NAMES:%=$(BUILD)/connectors/lib%.a)
+# A test links the whole gateway, and of the modules just the objects whose functions it calls.
+$(BUILD)/tests/%: $(BUILD)/tests/%.o $(call obj,$(wildcard tests/support/*.c)) $(BUILD)/libgateway.a $(PLUGS:.so=.a)
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $(filter %.o,$^) -Wl,--whole-archive $(BUILD)/libgateway.a \
-	  -Wl,--no-whole-archive $(NAMES:%=$(BUILD)/connectors/lib%.a) $(foreach n,$(NAMES),$(call conn_libs,$n)) $(LIBS) -lcmocka
+	  -Wl,--no-whole-archive $(PLUGS:.so=.a) -Wl,--as-needed $(foreach m,$(MODULES),$(call module_libs,$m)) $(LIBS) -lcmocka
 
 # The measure of make bench: the client libraries, and nothing of Bailey.
 BARE := bench/bare.c bench/bare_stomp.c
@@ -61,8 +63,8 @@ $(BUILD)/bench/bare: $(BARE) bench/bare_stomp.h
 	  -o $@ $(BARE) $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka librabbitmq)
 
 $(BUILD)/gateway/%.o: INCLUDES = -Igateway
-# Hidden: nothing of a connector but its entry point meets the gateway's or another connector's names.
-$(BUILD)/connectors/%.o: INCLUDES = -fvisibility=hidden $(shell $(PKG_CONFIG) --cflags $(call pkgs,$(word 2,$(subst /, ,$(patsubst $(BUILD)/%,%,$@)))) 2>/dev/null)
+# Hidden: nothing of a module but its entry point meets the gateway's or another module's names.
+$(BUILD)/connectors/%.o $(BUILD)/stores/%.o: INCLUDES = -fvisibility=hidden $(call module_cflags,$(@:$(BUILD)/%=%))
 $(BUILD)/tests/%.o: INCLUDES = -Igateway -Itests/support -I.
 $(BUILD)/tests/simulation/%.o: INCLUDES = -Igateway -Itests/simulation -I.
 $(BUILD)/%.o: %.c Makefile

@@ -184,12 +184,10 @@ int main(int argc, char **argv)
     printf("%12s %10s %12s %8s %12s\n", "ids", "CPU us", "ids/s", "RSS MB", "duplicates");
     for (uint64_t step = 10000; step < ids; step *= 10) {
         run(step);
-        run(step + 100000 < ids ? step + 100000 : ids); /* at this size, without what comes before */
+        run(step + step / 10); /* at this size, without what comes before */
     }
-    if (ids > 200000) {
-        run(ids - 100000);
-        run(ids);
-    }
+    run(ids - ids / 10);
+    run(ids);
     printf("recorded %" PRIu64 ", duplicates %" PRIu64 ", marked %" PRIu64 "\n", recorded, duplicates, marked);
     state_store_stop(store);
     loop_turn(loop, 0);

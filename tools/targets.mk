@@ -79,7 +79,7 @@ format:  ## rewrite all C files as .clang-format says
 	clang-format -i $(SOURCES)
 tidy: $(TIDIED)
 $(BUILD)/tidy/gateway/%: INCLUDES = -Igateway
-$(BUILD)/tidy/connectors/%: INCLUDES = $(shell $(PKG_CONFIG) --cflags $(call pkgs,$(word 2,$(subst /, ,$(patsubst $(BUILD)/tidy/%,%,$@)))) 2>/dev/null)
+$(BUILD)/tidy/connectors/% $(BUILD)/tidy/stores/%: INCLUDES = $(call module_cflags,$(@:$(BUILD)/tidy/%=%))
 $(BUILD)/tidy/%: $(BUILD)/%.o .clang-tidy
 	@mkdir -p $(@D)
 	@clang-tidy --quiet $*.c -- -std=c17 -D_GNU_SOURCE -Iinclude $(INCLUDES) 2>$@.log >$@.out || { cat $@.out $@.log; exit 1; }
@@ -124,10 +124,11 @@ docs: all  ## generate docs/options.md, docs/metrics.md and conf/bailey.schema.j
 
 share := $(DESTDIR)$(PREFIX)/share
 install: all  ## install below DESTDIR and PREFIX (/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/bailey/connectors $(DESTDIR)$(PREFIX)/include/bailey \
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/include/bailey \
 	  $(share)/doc/bailey $(share)/bailey/conf/examples $(share)/man/man5 $(share)/man/man8
 	install -m 755 $(BUILD)/bailey $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 $(PLUGS) $(DESTDIR)$(PREFIX)/lib/bailey/connectors/
+	for module in $(MODULES); do \
+	  install -D -m 755 $(BUILD)/$$module.so $(DESTDIR)$(PREFIX)/lib/bailey/$$module.so || exit 1; done
 	install -m 644 include/bailey/*.h $(DESTDIR)$(PREFIX)/include/bailey/
 	install -m 644 $(wildcard README.md CHANGELOG.md docs/*.md) $(share)/doc/bailey/
 	install -m 644 $(wildcard conf/*.yaml conf/*.json) $(share)/bailey/conf/

@@ -33,7 +33,7 @@ void crash_pass(enum crash_point point, const char *route);
 #else
 
 #define CRASH_ARM() ((void)0)
-#define CRASH_POINT(name, route) ((void)CRASH_##name)
+#define CRASH_POINT(name, route) ((void)CRASH_##name, (void)(route))
 
 #endif
 #endif

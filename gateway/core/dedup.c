@@ -349,6 +349,16 @@ static void reserve(struct dedup_shard *shard, struct dedup_entry *entry)
     add_change(shard, STATE_INTEND, entry->id, entry, ID_UNKNOWN);
 }
 
+/* The next one with an id that was let go of before its end. Its intent is in the store, unless that failed then. */
+static void go_on(struct dedup_shard *shard, struct dedup_entry *entry)
+{
+    promote(entry);
+    if (entry->owner != NULL && !entry->has_intent)
+        reserve(shard, entry);
+    else
+        go(shard, entry);
+}
+
 /* It is at its end: recorded now (`owner` waits for that), or long ago. */
 static void end(struct dedup_shard *shard, struct dedup_entry *entry, enum dedup_answer owner)
 {
@@ -376,7 +386,7 @@ static void ask(struct dedup_shard *shard, struct dedup_slot *slot)
     } else if (entry->state == ENTRY_DOUBT) {
         no_more_doubt(entry);
         follow(entry, slot);
-        go(shard, entry);
+        go_on(shard, entry);
     } else {
         follow(entry, slot);
         answer(shard, slot, DEDUP_FOLLOWS);
@@ -406,7 +416,7 @@ static void withdraw(struct dedup_shard *shard, struct dedup_slot *slot, bool in
     entry->owner = NULL;
     entry->in_doubt |= in_doubt;
     if (entry->state == ENTRY_FLIGHT)
-        go(shard, entry);
+        go_on(shard, entry);
     /* Else what it waits for comes, and sees who is there then. */
 }
 
@@ -597,6 +607,7 @@ static void committed(struct state_commit *commit)
             return; /* the tick makes it again */
     } else {
         succeeded(shard, &shard->commit_watch);
+        pass_crash_points(shard, &shard->written);
     }
     apply(shard, &shard->written, !commit->failed);
     submit(shard);

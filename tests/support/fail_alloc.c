@@ -23,6 +23,19 @@ size_t fail_alloc_disarm(void)
     return seen;
 }
 
+bool fail_alloc_pause(void)
+{
+    bool was_armed = armed;
+
+    armed = false;
+    return was_armed;
+}
+
+void fail_alloc_resume(bool was_armed)
+{
+    armed = was_armed;
+}
+
 long fail_alloc_balance(void)
 {
     return balance;

@@ -18,6 +18,10 @@ void fail_alloc_arm(size_t nth, bool all_after);
 /* Stop. Returns the number of allocations since arm. */
 size_t fail_alloc_disarm(void);
 
+/* For a test's rig: until resume, with what pause returned, allocations of this thread neither count nor fail. */
+bool fail_alloc_pause(void);
+void fail_alloc_resume(bool was_armed);
+
 /* Since arm: blocks that were allocated and not freed (what was allocated before and freed since counts as -1). */
 long fail_alloc_balance(void);
 
