@@ -408,7 +408,21 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
     REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= ledger->slots[slot].credit_messages,
             "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
             (long long)ledger->slots[slot].credit_messages);
+    if (ledger->slots[slot].scope != NO_SCOPE)
+        ledger->scopes[ledger->slots[slot].scope].credit += ledger->slots[slot].credit_messages + ledger->slots[slot].orphans;
     ledger_lane_ends(ledger, slot);
+}
+
+void ledger_scope_crashes(struct ledger *ledger, uint32_t number)
+{
+    struct ledger_scope *scope = &ledger->scopes[number];
+    int64_t in_doubt = 0;
+
+    for (const struct ledger_claim *claim = scope->claims; claim != NULL; claim = claim->next)
+        in_doubt += claim->out > 0 || (claim->confirmed_ms > claim->kept->record_ms && !claim->was_passed);
+    REQUIRE(ledger, !scope->is_durable || in_doubt <= scope->credit, "a crash leaves %lld ids of scope %u in doubt, and the credit is %lld",
+            (long long)in_doubt, number, (long long)scope->credit);
+    scope->credit = 0;
 }
 
 /* ---- The source ---- */

@@ -64,6 +64,7 @@ struct ledger_scope {
     unsigned shards;
     int64_t clock_ms; /* what the run's time lacks to the state's clock */
     int64_t failed_ms; /* the run's time */
+    int64_t credit;    /* while it crashes: of its lanes, and what they had besides */
     int64_t expired_ms[SHARDS_MAX]; /* of each shard */
     struct kept *(*find)(void *ctx, const char *id); /* in the store; never NULL */
     void *ctx;
@@ -162,6 +163,8 @@ void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_
                         int64_t messages_max);
 /* Its process is gone: what of it is at the sink will be there twice. */
 void ledger_lane_crashes(struct ledger *ledger, uint32_t slot);
+/* When all of its lanes have. */
+void ledger_scope_crashes(struct ledger *ledger, uint32_t scope);
 void ledger_lane_ends(struct ledger *ledger, uint32_t slot); /* orderly, or with its process */
 
 /* ---- The source ---- */
