@@ -14,7 +14,6 @@
 #define AMQ_FIELD_HOPS "bailey-hops"
 #define AMQ_FIELD_EXPIRES "bailey-expires-at"
 #define AMQ_FIELD_HEADERS "bailey-h"
-#define AMQ_FIELD_DUPLICATE "bailey-possible-duplicate"
 #define AMQ_FIELD_TABLE "bailey-amqp-table"
 
 enum amq_own {

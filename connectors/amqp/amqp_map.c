@@ -54,6 +54,8 @@ struct encoder {
     struct amq_writer *w;
     const struct bailey_message *msg;
     const struct amq_map_options *options;
+    const struct bailey_marks *marks;
+    struct bailey_bytes message_id; /* the message's, or the mark's id */
     bool bad_cc;
 };
 
@@ -194,6 +196,7 @@ static bool plain_header(struct encoder *e, const struct bailey_header *header)
 static void write_odd_header(struct encoder *e, uint32_t index)
 {
     const struct bailey_header *header = &e->msg->headers[index];
+    struct bailey_value value = bailey_marked_value(e->marks, header);
     uint8_t *length;
 
     amq_write_uint(e->w, 1, BAILEY_KIND_TABLE);
@@ -204,11 +207,11 @@ static void write_odd_header(struct encoder *e, uint32_t index)
     write_name(e->w, "n");
     write_text(e->w, bailey_utf8_valid(header->name) ? 'S' : 'x', header->name);
     write_name(e->w, "v");
-    write_value(e, &header->value, 3);
+    write_value(e, &value, 3);
     close_length(e->w, length);
 }
 
-static void write_headers(struct encoder *e, bool *marked)
+static void write_headers(struct encoder *e)
 {
     const struct bailey_message *msg = e->msg;
     uint8_t *length = NULL;
@@ -216,14 +219,15 @@ static void write_headers(struct encoder *e, bool *marked)
 
     for (uint32_t i = 0; i < msg->header_count && !e->w->full; i++) {
         const struct bailey_header *header = &msg->headers[i];
+        struct bailey_value value;
 
         if (!plain_header(e, header)) {
             odd++;
             continue;
         }
-        *marked |= bailey_bytes_is(header->name, AMQ_FIELD_DUPLICATE);
+        value = bailey_marked_value(e->marks, header);
         amq_write_shortstr(e->w, header->name);
-        write_value(e, &header->value, 1);
+        write_value(e, &value, 1);
     }
     if (odd == 0)
         return;
@@ -285,20 +289,33 @@ static void write_own_fields(struct encoder *e)
     }
 }
 
+static void write_mark(struct encoder *e, const char *name, struct bailey_value value)
+{
+    if (bailey_message_header(e->msg, bailey_bytes_of(name)) != NULL)
+        return; /* and has this value */
+    write_name(e->w, name);
+    write_text(e->w, (char)value.kind, value.bytes);
+}
+
+/* The property is the usual place of an id; the field serves where it holds another, or cannot hold this one. */
+static void write_marks(struct encoder *e)
+{
+    if (e->marks->id.data != NULL && !bailey_bytes_equal(e->marks->id, e->message_id))
+        write_mark(e, BAILEY_HEADER_ID, bailey_id_value(e->marks->id));
+    if (e->marks->possible_duplicate)
+        write_mark(e, BAILEY_HEADER_DUPLICATE, bailey_duplicate_value());
+}
+
 /* True if there is anything in the table. */
-static bool write_table(struct encoder *e, int64_t left_ms, bool possible_duplicate)
+static bool write_table(struct encoder *e, int64_t left_ms)
 {
     uint8_t *start = e->w->at, *length = open_length(e->w);
-    bool marked = false;
 
-    write_headers(e, &marked);
+    write_headers(e);
     write_own_fields(e);
     if (left_ms > EXPIRATION_MAX)
         write_i64(e->w, AMQ_FIELD_EXPIRES, e->msg->expires_at_ms);
-    if (possible_duplicate && !marked) {
-        write_name(e->w, AMQ_FIELD_DUPLICATE);
-        write_text(e->w, 'S', bailey_bytes_of("1"));
-    }
+    write_marks(e);
     if (!e->w->full && e->w->at == start + 4) {
         e->w->at = start; /* empty: leave it away */
         return false;
@@ -338,10 +355,22 @@ static unsigned write_expiration(struct amq_writer *w, const struct bailey_messa
     return AMQ_EXPIRATION;
 }
 
-enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_message *msg,
-                                   const struct amq_map_options *options, int64_t wall_ms, bool possible_duplicate)
+/* A short string is UTF-8 without NUL. */
+static bool fits_message_id(struct bailey_bytes id)
 {
-    struct encoder e = {.w = w, .msg = msg, .options = options};
+    return id.data != NULL && id.len <= AMQ_SHORTSTR_MAX && memchr(id.data, 0, id.len) == NULL && bailey_utf8_valid(id);
+}
+
+static struct bailey_bytes message_id_of(const struct bailey_message *msg, struct bailey_bytes id)
+{
+    return msg->message_id.data == NULL && fits_message_id(id) ? id : msg->message_id;
+}
+
+enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_message *msg,
+                                   const struct amq_map_options *options, int64_t wall_ms,
+                                   const struct bailey_marks *marks)
+{
+    struct encoder e = {w, msg, options, marks, message_id_of(msg, marks->id), false};
     int64_t left_ms = msg->expires_at_ms != 0 ? msg->expires_at_ms - wall_ms : 0;
     uint8_t *flags_at = amq_write_space(w, 2);
     unsigned flags = 0;
@@ -352,7 +381,7 @@ enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_mes
         return AMQ_MAP_FULL;
     flags |= write_property(w, msg->content_type, AMQ_CONTENT_TYPE);
     flags |= write_property(w, msg->content_encoding, AMQ_CONTENT_ENCODING);
-    flags |= write_table(&e, left_ms, possible_duplicate) ? AMQ_HEADERS : 0;
+    flags |= write_table(&e, left_ms) ? AMQ_HEADERS : 0;
     flags |= write_delivery_mode(w, msg, options->persistent);
     if (msg->priority >= 0) {
         amq_write_uint(w, 1, msg->priority < 255 ? (unsigned)msg->priority : 255);
@@ -361,7 +390,7 @@ enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_mes
     flags |= write_property(w, msg->correlation_id, AMQ_CORRELATION_ID);
     flags |= write_property(w, msg->reply_to, AMQ_REPLY_TO);
     flags |= write_expiration(w, msg, left_ms);
-    flags |= write_property(w, msg->message_id, AMQ_MESSAGE_ID);
+    flags |= write_property(w, e.message_id, AMQ_MESSAGE_ID);
     if (msg->timestamp_kind != BAILEY_TIMESTAMP_NONE && msg->timestamp_ms >= 0) {
         amq_write_uint(w, 8, (uint64_t)msg->timestamp_ms / SECOND_MS);
         flags |= AMQ_TIMESTAMP;
@@ -374,9 +403,9 @@ enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_mes
     return w->full ? AMQ_MAP_FULL : AMQ_MAP_OK;
 }
 
-size_t amq_map_guess(const struct bailey_message *msg)
+size_t amq_map_guess(const struct bailey_message *msg, const struct bailey_marks *marks)
 {
-    size_t size = 256 + msg->key.len;
+    size_t size = 256 + msg->key.len + marks->id.len;
 
     for (uint32_t i = 0; i < msg->header_count; i++) {
         const struct bailey_value *value = &msg->headers[i].value;

@@ -10,12 +10,15 @@
  *     bailey-h    A     headers that may not stand in the table under their own name, as {i: index, n: name, v: value}:
  *                       names longer than 255 bytes, names that steer RabbitMQ (CC, BCC, x-death, x-delay) unless the
  *                       sink's `pass_headers` lists them, and names that would be read as one of ours
- * `bailey-possible-duplicate` (S, "1") is added to a message in doubt and stays an ordinary header.
+ * `bailey-possible-duplicate` (S, "1") is added to a message in doubt and stays an ordinary header. What a route with `dedup` knows
+ * the message by becomes its message-id, if it has none and that can hold it, else the ordinary header `bailey-id` (S or x).
  *
  * The wire is written and read here directly, without rabbitmq-c: one bounded pass, no intermediate copy, no pools.
  */
 #ifndef AMQP_MAP_H
 #define AMQP_MAP_H
+
+#include <bailey/delivery.h>
 
 #include "amq.h"
 #include "wire.h"
@@ -41,9 +44,10 @@ enum amq_map_result { AMQ_MAP_OK, AMQ_MAP_FULL, AMQ_MAP_EXPIRED, AMQ_MAP_BAD_CC 
 /* Write flags and properties of `msg`. FULL: they do not fit into `w`. EXPIRED: its time is over. BAD_CC: a listed CC
  * or BCC is no array of strings, for which RabbitMQ would close the channel. */
 enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_message *msg,
-                                   const struct amq_map_options *options, int64_t wall_ms, bool possible_duplicate);
+                                   const struct amq_map_options *options, int64_t wall_ms,
+                                   const struct bailey_marks *marks);
 
 /* A first guess, in bytes, of what amq_map_encode() needs; nested values may need more. */
-size_t amq_map_guess(const struct bailey_message *msg);
+size_t amq_map_guess(const struct bailey_message *msg, const struct bailey_marks *marks);
 
 #endif

@@ -200,9 +200,10 @@ static bool publish(struct sink *sink, struct bailey_delivery *delivery, bool ag
     struct bailey_error err = {0};
     struct amq_connection *conn = sink->ch.conn;
     uint64_t start = amq_connection_appended(conn);
+    struct bailey_marks marks = {delivery->id, again || delivery->possible_duplicate};
 
-    if (!amq_publish(&sink->publisher, delivery->message, routing_key_of(sink, delivery), sink->wall_ms,
-                     again || delivery->possible_duplicate, &err)) {
+    if (!amq_publish(&sink->publisher, delivery->message, routing_key_of(sink, delivery), sink->wall_ms, &marks,
+                     &err)) {
         bailey_refuse(sink->port, delivery, &err);
         return false;
     }

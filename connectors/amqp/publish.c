@@ -36,7 +36,8 @@ static void write_method(const struct amq_publisher *p, struct amq_writer *w, st
 }
 
 static enum amq_map_result write_header(const struct amq_publisher *p, struct amq_writer *w,
-                                        const struct bailey_message *msg, int64_t wall_ms, bool possible_duplicate)
+                                        const struct bailey_message *msg, int64_t wall_ms,
+                                        const struct bailey_marks *marks)
 {
     uint8_t *head = amq_write_space(w, AMQ_FRAME_HEAD);
     enum amq_map_result result;
@@ -44,7 +45,7 @@ static enum amq_map_result write_header(const struct amq_publisher *p, struct am
     amq_write_uint(w, 2, AMQ_CLASS_BASIC);
     amq_write_uint(w, 2, 0); /* weight */
     amq_write_uint(w, 8, msg->body.len);
-    result = amq_map_encode(w, msg, &p->map, wall_ms, possible_duplicate);
+    result = amq_map_encode(w, msg, &p->map, wall_ms, marks);
     if (result == AMQ_MAP_OK && (size_t)(w->at - head) + 1 > amq_connection_frame_max(p->ch->conn))
         result = AMQ_MAP_FULL;
     if (result == AMQ_MAP_OK)
@@ -95,13 +96,13 @@ static bool cannot_express(enum amq_map_result result, uint32_t frame_max, struc
 }
 
 bool amq_publish(struct amq_publisher *p, struct bailey_message *msg, struct bailey_bytes routing_key, int64_t wall_ms,
-                 bool possible_duplicate, struct bailey_error *err)
+                 const struct bailey_marks *marks, struct bailey_error *err)
 {
     struct amq_connection *conn = p->ch->conn;
     uint32_t frame_max = amq_connection_frame_max(conn);
     bool copy = msg->body.len > 0 && msg->body.len <= AMQ_COPY_MAX && msg->body.len + AMQ_FRAME_OVERHEAD <= frame_max;
     size_t fixed = p->head_len + routing_key.len + 64 + (copy ? msg->body.len + AMQ_FRAME_OVERHEAD : 0);
-    size_t guess = amq_map_guess(msg), room = guess < frame_max ? guess : frame_max;
+    size_t guess = amq_map_guess(msg, marks), room = guess < frame_max ? guess : frame_max;
 
     if (routing_key.len > AMQ_SHORTSTR_MAX)
         return bailey_fail(err, BAILEY_ERR_PERMANENT, "routing key of %zu bytes, AMQP allows 255", routing_key.len);
@@ -111,7 +112,7 @@ bool amq_publish(struct amq_publisher *p, struct bailey_message *msg, struct bai
         enum amq_map_result result;
 
         write_method(p, &w, routing_key);
-        result = write_header(p, &w, msg, wall_ms, possible_duplicate);
+        result = write_header(p, &w, msg, wall_ms, marks);
         if (result == AMQ_MAP_OK && copy)
             write_short_body(p, &w, msg->body);
         if (result == AMQ_MAP_OK && !w.full) {

@@ -22,6 +22,6 @@ void amq_publisher_init(struct amq_publisher *p, struct amq_channel *ch, const c
 /* Write `msg`, with `mandatory`. The body is referred to if it is long (and `msg` pinned). False: it cannot be
  * expressed, nothing was written, and `err` says why (PERMANENT). */
 bool amq_publish(struct amq_publisher *p, struct bailey_message *msg, struct bailey_bytes routing_key, int64_t wall_ms,
-                 bool possible_duplicate, struct bailey_error *err);
+                 const struct bailey_marks *marks, struct bailey_error *err);
 
 #endif

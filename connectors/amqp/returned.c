@@ -82,12 +82,13 @@ static bool same_properties(const struct amq_returned *r, const struct amq_retur
     size_t len = r->body_at - r->props_at;
     uint8_t *again = malloc(len + 1);
     struct amq_writer w = {again, again + len, false};
+    struct bailey_marks marks = {delivery->id, delivery->possible_duplicate};
     enum amq_map_result result;
     bool same;
 
     if (again == NULL)
         abort();
-    result = amq_map_encode(&w, delivery->message, among->map, among->wall_ms, delivery->possible_duplicate);
+    result = amq_map_encode(&w, delivery->message, among->map, among->wall_ms, &marks);
     same = result == AMQ_MAP_OK && (size_t)(w.at - again) == len && memcmp(again, r->data + r->props_at, len) == 0;
     free(again);
     return same;

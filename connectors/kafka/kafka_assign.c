@@ -11,6 +11,9 @@
  * not be committed is remembered for that case (`gone`): if the committed offset is still the one that we wrote, nobody read
  * further in between, and reading goes on at our own watermark.
  *
+ * With dedup, commits say whose they are, and a partition that another process committed last is taken over (takeover.h): it is
+ * committed anew at once, at the same offset, so that the other one sees that somebody read it since.
+ *
  * auto.offset.reset is `error`: a position that does not exist is told, never jumped over in silence.
  */
 #include <stdio.h>
@@ -120,8 +123,8 @@ static size_t free_slot(struct kafka_source *source)
 }
 
 /* `start`: where reading begins, if that is a number; `committed`: what the broker has, or -1. */
-static void part_add(struct kafka_source *source, const rd_kafka_topic_partition_t *wanted, int64_t start,
-                     int64_t committed)
+static struct kafka_part *part_add(struct kafka_source *source, const rd_kafka_topic_partition_t *wanted, int64_t start,
+                                   int64_t committed)
 {
     size_t slot = free_slot(source);
     struct kafka_part *part = kafka_alloc(1, sizeof *part);
@@ -134,6 +137,7 @@ static void part_add(struct kafka_source *source, const rd_kafka_topic_partition
     source->slots[slot] = part;
     source->sorted[source->part_count++] = part;
     qsort(source->sorted, source->part_count, sizeof *source->sorted, compare_parts);
+    return part;
 }
 
 static rd_kafka_topic_partition_t *list_part(rd_kafka_topic_partition_list_t *list, const struct kafka_part *part,
@@ -206,9 +210,11 @@ static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
 
         if (code == RD_KAFKA_RESP_ERR_NO_ERROR)
             code = list->elems[i].err;
-        if (part != NULL && list->elems[i].err == RD_KAFKA_RESP_ERR_NO_ERROR && code == RD_KAFKA_RESP_ERR_NO_ERROR &&
-            list->elems[i].offset > part->committed && list->elems[i].offset <= part->mark.low)
-            part->committed = list->elems[i].offset;
+        if (part == NULL || code != RD_KAFKA_RESP_ERR_NO_ERROR || list->elems[i].offset < part->committed ||
+            list->elems[i].offset > part->mark.low)
+            continue;
+        part->committed = list->elems[i].offset;
+        part->claim = false;
     }
     if (code != source->commit_code && code != RD_KAFKA_RESP_ERR_NO_ERROR)
         bailey_log(is_of_rebalance(code) ? BAILEY_LOG_DEBUG : BAILEY_LOG_WARN, "kafka.commit_failed",
@@ -216,6 +222,18 @@ static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
                    kv_str("reason", rd_kafka_err2str(code)));
     source->commit_code = code;
     bailey_again(source->host, &source->step);
+}
+
+/* librdkafka frees the metadata with the list, and copies both for the commit. */
+static void list_commit(const struct kafka_source *source, rd_kafka_topic_partition_list_t *list,
+                        const struct kafka_part *part)
+{
+    rd_kafka_topic_partition_t *entry = list_part(list, part, part->mark.low);
+
+    if (source->port->dedup_scope == NULL)
+        return;
+    entry->metadata = takeover_metadata(&part->takeover, source->port->instance, part->mark.low);
+    entry->metadata_size = strlen(entry->metadata);
 }
 
 bool kafka_commit(struct kafka_source *source)
@@ -227,11 +245,11 @@ bool kafka_commit(struct kafka_source *source)
     for (size_t i = 0; i < source->part_count; i++) {
         const struct kafka_part *part = source->sorted[i];
 
-        if (part->mark.low <= part->committed)
+        if (part->mark.low <= part->committed && !part->claim)
             continue;
         if (list == NULL)
             list = rd_kafka_topic_partition_list_new((int)source->part_count);
-        list_part(list, part, part->mark.low);
+        list_commit(source, list, part);
     }
     if (list == NULL)
         return false;
@@ -328,6 +346,17 @@ static void log_change(const struct kafka_source *source, const char *event)
                kv_i64("partitions", source->change->cnt), kv_u64("assigned", source->part_count));
 }
 
+static void take_over(struct kafka_source *source, struct kafka_part *part, const struct kafka_found *found)
+{
+    if (!found->is_taken_over)
+        return;
+    part->claim = true;
+    part->takeover = (struct takeover){.end = found->takeover_end, .left = source->port->credit_messages};
+    bailey_log(BAILEY_LOG_INFO, "kafka.taken_over", kv_str("route", source->port->route),
+               kv_str("topic", rd_kafka_topic_name(part->rkt)), kv_i64("partition", part->partition),
+               kv_i64("offset", part->committed), kv_i64("end", found->takeover_end));
+}
+
 /* The answer has come: `list` holds the committed offsets, and the ends where `start: latest` asked for them. */
 static void apply_assignment(struct kafka_source *source, rd_kafka_topic_partition_list_t *list)
 {
@@ -335,7 +364,8 @@ static void apply_assignment(struct kafka_source *source, rd_kafka_topic_partiti
 
     for (int i = 0; i < list->cnt; i++) {
         rd_kafka_topic_partition_t *entry = &list->elems[i];
-        bool resolved = entry->opaque != NULL; /* an end, not a committed offset: commit it soon */
+        const struct kafka_found *found = entry->opaque;
+        bool resolved = found->is_end; /* commit it soon */
         struct kafka_part *known = part_named(source, entry), *gone;
         int64_t committed = resolved || entry->offset < 0 ? -1 : entry->offset;
 
@@ -349,7 +379,7 @@ static void apply_assignment(struct kafka_source *source, rd_kafka_topic_partiti
             part_free(source, gone);
         if (entry->offset < 0)
             entry->offset = RD_KAFKA_OFFSET_BEGINNING;
-        part_add(source, entry, entry->offset, committed);
+        take_over(source, part_add(source, entry, entry->offset, committed), found);
     }
     if (!assign(source, list, &err)) {
         kafka_source_fail(source, &err);
@@ -360,26 +390,50 @@ static void apply_assignment(struct kafka_source *source, rd_kafka_topic_partiti
     source->assigned = true;
     log_change(source, "kafka.assigned");
     change_done(source);
+    kafka_commit(source); /* claims: before anything is sent */
     kafka_source_show(source, NULL);
+}
+
+static bool is_taken_over(const struct kafka_source *source, const rd_kafka_topic_partition_t *entry)
+{
+    struct bailey_bytes metadata = {entry->metadata, entry->metadata_size};
+
+    return source->port->dedup_scope != NULL && takeover_is_needed(metadata, source->port->instance);
+}
+
+/* What else is to be known about a partition of which `entry` has the committed offset, or none. */
+static rd_kafka_resp_err_t look_further(const struct kafka_question *question, rd_kafka_topic_partition_t *entry,
+                                        struct kafka_found *found)
+{
+    rd_kafka_t *rk = question->source->client->rk;
+    bool is_committed = entry->offset >= 0;
+    int64_t low = 0, high = 0;
+    rd_kafka_resp_err_t code;
+
+    *found = (struct kafka_found){
+        .is_end = !is_committed && question->latest,
+        .is_taken_over = is_committed && is_taken_over(question->source, entry),
+    };
+    entry->opaque = found;
+    if (!found->is_end && !found->is_taken_over)
+        return RD_KAFKA_RESP_ERR_NO_ERROR;
+    code = rd_kafka_query_watermark_offsets(rk, entry->topic, entry->partition, &low, &high, ASK_MS);
+    if (found->is_end)
+        entry->offset = high;
+    found->takeover_end = high;
+    return code;
 }
 
 /* On a helper thread. */
 static void ask_committed(struct bailey_job *job)
 {
     struct kafka_question *question = job->ctx;
-    rd_kafka_t *rk = question->source->client->rk;
 
-    question->code = rd_kafka_committed(rk, question->list, ASK_MS);
+    question->code = rd_kafka_committed(question->source->client->rk, question->list, ASK_MS);
     for (int i = 0; question->code == RD_KAFKA_RESP_ERR_NO_ERROR && i < question->list->cnt; i++) {
-        rd_kafka_topic_partition_t *entry = &question->list->elems[i];
-        int64_t low, high;
-
-        question->code = entry->err;
-        if (question->code != RD_KAFKA_RESP_ERR_NO_ERROR || entry->offset >= 0 || !question->latest)
-            continue;
-        question->code = rd_kafka_query_watermark_offsets(rk, entry->topic, entry->partition, &low, &high, ASK_MS);
-        entry->offset = high;
-        entry->opaque = question;
+        question->code = question->list->elems[i].err;
+        if (question->code == RD_KAFKA_RESP_ERR_NO_ERROR)
+            question->code = look_further(question, &question->list->elems[i], &question->found[i]);
     }
 }
 
@@ -400,6 +454,7 @@ static void question_free(struct kafka_question *question)
     question->source->questions--;
     bailey_again(question->source->host, &question->source->step);
     rd_kafka_topic_partition_list_destroy(question->list);
+    free(question->found);
     free(question);
 }
 
@@ -445,6 +500,7 @@ static void begin_assign(struct kafka_source *source)
         return;
     question =
         question_new(source, rd_kafka_topic_partition_list_copy(source->change), ask_committed, answer_committed);
+    question->found = kafka_alloc((size_t)question->list->cnt, sizeof *question->found);
     question->latest = source->settings->start == KAFKA_START_LATEST;
     question->serial = source->change_serial;
     source->rebalance = REBALANCE_FETCHING;

@@ -182,22 +182,25 @@ static void add_number(kafka_map_add *add, void *ctx, const char *name, int64_t 
     add(ctx, bailey_bytes_of(name), bailey_bytes_of(text));
 }
 
-static void export_user_headers(const struct bailey_message *msg, struct bailey_message *scratch, kafka_map_add *add,
-                                void *ctx)
+static void export_user_headers(const struct bailey_message *msg, const struct bailey_marks *marks,
+                                struct bailey_message *scratch, kafka_map_add *add, void *ctx)
 {
     if (!kafka_map_is_typed(msg)) {
-        for (uint32_t i = 0; i < msg->header_count; i++)
-            add(ctx, msg->headers[i].name, value_bytes(&msg->headers[i].value));
+        for (uint32_t i = 0; i < msg->header_count; i++) {
+            struct bailey_value value = bailey_marked_value(marks, &msg->headers[i]);
+
+            add(ctx, msg->headers[i].name, value_bytes(&value));
+        }
         return;
     }
 
     struct bailey_bytes types = {bailey_message_alloc(scratch, msg->header_count), msg->header_count};
     for (uint32_t i = 0; i < msg->header_count; i++) {
-        const struct bailey_value *value = &msg->headers[i].value;
+        struct bailey_value value = bailey_marked_value(marks, &msg->headers[i]);
 
-        ((uint8_t *)types.data)[i] = (uint8_t)value->kind;
+        ((uint8_t *)types.data)[i] = (uint8_t)value.kind;
         add(ctx, msg->headers[i].name,
-            value->kind == BAILEY_KIND_NULL ? BAILEY_NULL_BYTES : bailey_value_format(scratch, value));
+            value.kind == BAILEY_KIND_NULL ? BAILEY_NULL_BYTES : bailey_value_format(scratch, &value));
     }
     add(ctx, bailey_bytes_of(PREFIX "types"), types);
 }
@@ -212,10 +215,24 @@ static void export_timestamp(const struct bailey_message *msg, kafka_map_add *ad
         add_number(add, ctx, PREFIX "timestamp", msg->timestamp_ms);
 }
 
-void kafka_map_export(const struct bailey_message *msg, bool possible_duplicate, struct bailey_message *scratch,
-                      kafka_map_add *add, void *ctx)
+static bool lacks(const struct bailey_message *msg, const char *name)
 {
-    export_user_headers(msg, scratch, add, ctx);
+    return bailey_message_header(msg, bailey_bytes_of(name)) == NULL;
+}
+
+static void export_marks(const struct bailey_message *msg, const struct bailey_marks *marks, kafka_map_add *add,
+                         void *ctx)
+{
+    if (marks->id.data != NULL && lacks(msg, BAILEY_HEADER_ID))
+        add(ctx, bailey_bytes_of(BAILEY_HEADER_ID), marks->id);
+    if (marks->possible_duplicate && lacks(msg, BAILEY_HEADER_DUPLICATE))
+        add(ctx, bailey_bytes_of(BAILEY_HEADER_DUPLICATE), bailey_duplicate_value().bytes);
+}
+
+void kafka_map_export(const struct bailey_message *msg, const struct bailey_marks *marks,
+                      struct bailey_message *scratch, kafka_map_add *add, void *ctx)
+{
+    export_user_headers(msg, marks, scratch, add, ctx);
     for (size_t i = 0; i < TEXT_PROPERTIES; i++) {
         struct bailey_bytes value = property_value(msg, &text_properties[i]);
         char name[PREFIX_LEN + 24];
@@ -232,8 +249,7 @@ void kafka_map_export(const struct bailey_message *msg, bool possible_duplicate,
     if (msg->expires_at_ms > 0)
         add_number(add, ctx, PREFIX "expires", msg->expires_at_ms);
     export_timestamp(msg, add, ctx);
-    if (possible_duplicate && bailey_message_header(msg, bailey_bytes_of(PREFIX "possible-duplicate")) == NULL)
-        add(ctx, bailey_bytes_of(PREFIX "possible-duplicate"), bailey_bytes_of("1"));
+    export_marks(msg, marks, add, ctx);
 }
 
 int64_t kafka_map_timestamp(const struct bailey_message *msg)

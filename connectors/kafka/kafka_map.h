@@ -11,7 +11,8 @@
  *     bailey-expires            milliseconds since 1970
  *     bailey-timestamp          milliseconds since 1970, where a record cannot hold it (<= 0)
  *     bailey-timestamp-kind     none or append, where the record's would say create
- *     bailey-possible-duplicate 1: information for readers, stays a header
+ *     bailey-id                 what a route with `dedup` knows the message by: information for readers, stays a header
+ *     bailey-possible-duplicate 1: likewise
  *
  * Knows no librdkafka. Hostile values are left out of the envelope, never trusted.
  */
@@ -33,8 +34,8 @@ bool kafka_map_is_typed(const struct bailey_message *msg);
 
 /* Message → record: call `add` for each header of the record, in order; it copies. `scratch` holds formatted values. */
 typedef void kafka_map_add(void *ctx, struct bailey_bytes name, struct bailey_bytes value);
-void kafka_map_export(const struct bailey_message *msg, bool possible_duplicate, struct bailey_message *scratch,
-                      kafka_map_add *add, void *ctx);
+void kafka_map_export(const struct bailey_message *msg, const struct bailey_marks *marks,
+                      struct bailey_message *scratch, kafka_map_add *add, void *ctx);
 
 /* The record's timestamp for this message: 0 = let the library take the present. */
 int64_t kafka_map_timestamp(const struct bailey_message *msg);

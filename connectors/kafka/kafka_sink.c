@@ -91,14 +91,15 @@ static rd_kafka_headers_t *headers_of(struct kafka_sink *sink, const struct bail
                                       struct bailey_message **scratch)
 {
     const struct bailey_message *msg = delivery->message;
+    struct bailey_marks marks = {delivery->id, delivery->possible_duplicate};
     rd_kafka_headers_t *headers;
 
-    if (!delivery->possible_duplicate && kafka_map_is_bare(msg))
+    if (marks.id.data == NULL && !marks.possible_duplicate && kafka_map_is_bare(msg))
         return NULL;
     if (*scratch == NULL && kafka_map_is_typed(msg))
         *scratch = bailey_message_new(sink->port);
     headers = rd_kafka_headers_new(msg->header_count + 4);
-    kafka_map_export(msg, delivery->possible_duplicate, *scratch, add_header, headers);
+    kafka_map_export(msg, &marks, *scratch, add_header, headers);
     return headers;
 }
 

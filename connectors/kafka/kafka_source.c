@@ -85,7 +85,7 @@ static void map_headers(struct bailey_message *msg, rd_kafka_message_t *record)
     kafka_map_import(msg, headers, (uint32_t)count);
 }
 
-static struct bailey_message *to_message(struct kafka_source *source, const struct kafka_part *part,
+static struct bailey_message *to_message(struct kafka_source *source, struct kafka_part *part,
                                          rd_kafka_message_t *record)
 {
     struct bailey_message *msg = bailey_message_new(source->port);
@@ -103,6 +103,7 @@ static struct bailey_message *to_message(struct kafka_source *source, const stru
     msg->origin.topic = bailey_bytes_of(rd_kafka_topic_name(record->rkt));
     msg->origin.partition = record->partition;
     msg->origin.offset = record->offset;
+    msg->redelivered = takeover_marks(&part->takeover, record->offset);
     msg->group = part->group;
     msg->position = (uint64_t)record->offset;
     map_headers(msg, record);

@@ -4,6 +4,7 @@
 
 #include "kafka_client.h"
 #include "kafka_topics.h"
+#include "takeover.h"
 #include "watermark.h"
 
 /* A partition during one assignment. */
@@ -17,6 +18,8 @@ struct kafka_part {
     rd_kafka_topic_t *rkt; /* held: its address identifies the topic in messages */
     struct watermark mark;
     int64_t committed; /* the offset that the broker has, or -1 */
+    struct takeover takeover;
+    bool claim; /* the broker's commit is another's: commit the same offset in our name */
 };
 
 /* What librdkafka asked for, in the order in which it is done. librdkafka waits for our (un)assign call. */
@@ -29,14 +32,22 @@ enum kafka_rebalance {
     REBALANCE_COMMITTING,
 };
 
+/* What was found out about a partition besides its committed offset. */
+struct kafka_found {
+    bool is_end;          /* the offset is none that was committed, but the end of the log */
+    bool is_taken_over;   /* it was committed by another process */
+    int64_t takeover_end; /* then: the end of the log */
+};
+
 /* A question about offsets that only a blocking call can answer; runs as a job. */
 struct kafka_question {
     struct bailey_job job;
     struct kafka_source *source;
     rd_kafka_topic_partition_list_t *list;
-    bool latest;     /* resolve the end of partitions without committed offset */
-    uint32_t group;  /* for a lost offset: of which assignment; else 0 */
-    uint32_t serial; /* for an assignment: of which rebalance */
+    struct kafka_found *found; /* one for each of an assignment's list */
+    bool latest;               /* resolve the end of partitions without committed offset */
+    uint32_t group;            /* for a lost offset: of which assignment; else 0 */
+    uint32_t serial;           /* for an assignment: of which rebalance */
     int64_t low, high;
     rd_kafka_resp_err_t code;
 };

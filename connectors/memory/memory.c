@@ -15,7 +15,7 @@ static void put(const char *name, const struct bailey_message *const batch[], si
     struct record *first = NULL, **end = &first;
 
     for (size_t i = 0; i < count; i++) {
-        *end = record_new(batch[i], false);
+        *end = record_new(batch[i], &(struct bailey_marks){0});
         end = &(*end)->next;
     }
     queue_claim(queue, count, SIZE_MAX, NULL);

@@ -201,7 +201,8 @@ static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_
             bailey_refuse(sink->port, batch[taken], &err);
             continue;
         }
-        struct record *record = record_new(batch[taken]->message, batch[taken]->possible_duplicate);
+        struct bailey_marks marks = {batch[taken]->id, batch[taken]->possible_duplicate};
+        struct record *record = record_new(batch[taken]->message, &marks);
 
         used++;
         if (stores_now)

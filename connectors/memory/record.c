@@ -8,8 +8,6 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#define MARK "bailey-possible-duplicate"
-
 /* ---- How much ---- */
 
 struct extent {
@@ -137,18 +135,46 @@ static void copy_fields(struct bailey_message *to, const struct bailey_message *
     to->user_id = from->user_id;
 }
 
-struct record *record_new(const struct bailey_message *msg, bool mark)
+/* ---- Marks ---- */
+
+static void add_mark(struct bailey_message *shown, struct bailey_header *headers, const char *name,
+                     struct bailey_value value)
 {
-    struct bailey_message shown = {0};
-    struct bailey_bytes *views[VIEWS];
-    struct extent extent = {0};
+    if (bailey_message_header(shown, bailey_bytes_of(name)) == NULL)
+        headers[shown->header_count++] = (struct bailey_header){bailey_bytes_of(name), value};
+}
+
+/* Let `shown` have its headers under `marks`. Returns what is to be freed when it has been copied; NULL if nothing changes. */
+static struct bailey_header *show_marks(struct bailey_message *shown, const struct bailey_marks *marks)
+{
     struct bailey_header *headers;
 
-    mark = mark && bailey_message_header(msg, bailey_bytes_of(MARK)) == NULL;
+    if (marks->id.data == NULL && !marks->possible_duplicate)
+        return NULL;
+    headers = malloc((shown->header_count + 2) * sizeof *headers);
+    if (headers == NULL)
+        abort(); /* as below */
+    for (uint32_t i = 0; i < shown->header_count; i++)
+        headers[i] = (struct bailey_header){shown->headers[i].name, bailey_marked_value(marks, &shown->headers[i])};
+    shown->headers = headers;
+    if (marks->id.data != NULL)
+        add_mark(shown, headers, BAILEY_HEADER_ID, bailey_id_value(marks->id));
+    if (marks->possible_duplicate)
+        add_mark(shown, headers, BAILEY_HEADER_DUPLICATE, bailey_duplicate_value());
+    return headers;
+}
+
+struct record *record_new(const struct bailey_message *msg, const struct bailey_marks *marks)
+{
+    struct bailey_message shown = {0};
+    struct bailey_header *marked, *headers;
+    struct bailey_bytes *views[VIEWS];
+    struct extent extent = {0};
+
     copy_fields(&shown, msg);
+    marked = show_marks(&shown, marks);
     list_views(&shown, views);
-    measure_headers(&extent, msg->headers, msg->header_count, 0);
-    extent.arrays += mark * sizeof *headers;
+    measure_headers(&extent, shown.headers, shown.header_count, 0);
     for (int i = 0; i < VIEWS; i++)
         extent.bytes += views[i]->len;
 
@@ -159,16 +185,13 @@ struct record *record_new(const struct bailey_message *msg, bool mark)
     *record = (struct record){.refs = 1, .envelope = shown};
     struct copier copier = {(unsigned char *)(record + 1), (unsigned char *)(record + 1) + extent.arrays};
 
-    headers = take_array(&copier, (msg->header_count + mark) * sizeof *headers);
-    copy_headers(&copier, headers, msg->headers, msg->header_count);
-    if (mark)
-        headers[msg->header_count] = (struct bailey_header){
-            .name = bailey_bytes_of(MARK), .value = {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of("1")}};
+    headers = take_array(&copier, shown.header_count * sizeof *headers);
+    copy_headers(&copier, headers, shown.headers, shown.header_count);
     list_views(&record->envelope, views);
     for (int i = 0; i < VIEWS; i++)
         *views[i] = copy_bytes(&copier, *views[i]);
     record->envelope.headers = headers;
-    record->envelope.header_count = msg->header_count + mark;
+    free(marked);
     return record;
 }
 

@@ -5,7 +5,7 @@
 #ifndef MEMORY_RECORD_H
 #define MEMORY_RECORD_H
 
-#include <bailey/message.h>
+#include <bailey/delivery.h>
 
 struct record {
     struct record *next;
@@ -15,8 +15,8 @@ struct record {
     struct bailey_message envelope; /* its views point behind this struct; not a message to be counted */
 };
 
-/* A copy of `msg` with one reference; `mark`: with the header bailey-possible-duplicate. Never NULL. */
-struct record *record_new(const struct bailey_message *msg, bool mark);
+/* A copy of `msg`, marked, with one reference. Never NULL. */
+struct record *record_new(const struct bailey_message *msg, const struct bailey_marks *marks);
 struct record *record_ref(struct record *record);
 void record_unref(struct record *record); /* NULL is allowed */
 

@@ -4,7 +4,8 @@
 
 static size_t guess(const struct bailey_message *msg, const struct stomp_send *send)
 {
-    size_t room = 128 + stomp_header_room(bailey_bytes_of("destination"), send->destination) + stomp_map_guess(msg);
+    size_t room =
+        128 + stomp_header_room(bailey_bytes_of("destination"), send->destination) + stomp_map_guess(msg, &send->marks);
 
     for (size_t i = 0; i < send->headers->count; i++)
         room += stomp_header_room(bailey_bytes_of(send->headers->entries[i].name),
@@ -23,7 +24,7 @@ static enum stomp_map_result write_head(struct stomp_writer *w, struct bailey_me
     stomp_write_number(w, "content-length", (int64_t)msg->body.len);
     for (size_t i = 0; i < send->headers->count; i++)
         stomp_write_header(w, send->headers->entries[i].name, bailey_bytes_of(send->headers->entries[i].value));
-    result = stomp_map_export(w, msg, &send->map, send->wall_ms, send->possible_duplicate);
+    result = stomp_map_export(w, msg, &send->map, send->wall_ms, &send->marks);
     stomp_write_end_of_head(w);
     return result;
 }

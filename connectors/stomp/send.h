@@ -11,7 +11,7 @@ struct stomp_send {
     const struct bailey_map *headers; /* further ones, of the configuration */
     struct stomp_map_options map;
     int64_t wall_ms;
-    bool possible_duplicate;
+    struct bailey_marks marks;
 };
 
 /* False with `err`: it cannot be expressed, and nothing was sent. A long body is referred to, and its message pinned. */

@@ -8,7 +8,6 @@
 #define STOMP_PREFIX "bailey-"
 enum { STOMP_PREFIX_LEN = sizeof STOMP_PREFIX - 1 };
 
-#define STOMP_DUPLICATE STOMP_PREFIX "possible-duplicate"
 #define STOMP_TEXT STOMP_PREFIX "stomp-text"
 #define STOMP_REPLY_QUEUE "/reply-queue/" /* RabbitMQ puts it before a reply-to that begins with no prefix of its own */
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base64.h"
+#include "duplicate.h"
 #include "octets.h"
 #include "stomp_fields.h"
 
@@ -27,10 +28,12 @@ struct exporter {
     struct stomp_writer *w;
     struct bailey_message *msg;
     const struct stomp_map_options *options;
+    const struct bailey_marks *marks;
     uint32_t plain[STOMP_PLAIN_MAX]; /* indices of headers that stand under their own name, ascending */
     uint32_t plain_count;
     bool is_typed;           /* one of them is not STRING */
-    bool is_marked;          /* one of them is bailey-possible-duplicate */
+    bool has_id, has_mark;   /* one of them is bailey-id, bailey-possible-duplicate */
+    bool is_odd_id;          /* bailey-id goes into bailey-h */
     unsigned odd_properties; /* bits: which cannot be said as text */
 };
 
@@ -328,25 +331,53 @@ static bool has_plain_value(const struct exporter *e, const struct bailey_value 
     }
 }
 
+/* Does it get an id by which Artemis drops a copy? */
+static bool has_duplicate_id(const struct exporter *e)
+{
+    return e->options->dialect == STOMP_ARTEMIS && e->options->dedup_scope != NULL && e->marks->id.data != NULL;
+}
+
+static void write_duplicate_id(const struct exporter *e)
+{
+    uint8_t text[STOMP_DUPLICATE_ID_MAX];
+
+    if (has_duplicate_id(e))
+        stomp_write_header(e->w, STOMP_DUPLICATE_ID, stomp_duplicate_id(text, e->options->dedup_scope, e->marks->id));
+}
+
+/* May a header of that name do what it does at the broker? */
+static bool may_steer(const struct exporter *e, struct bailey_bytes name)
+{
+    return is_listed(e->options->pass_headers, name) &&
+           !(has_duplicate_id(e) && bailey_bytes_is(name, STOMP_DUPLICATE_ID));
+}
+
+static struct bailey_header header_at(const struct exporter *e, uint32_t index)
+{
+    const struct bailey_header *header = &e->msg->headers[index];
+
+    return (struct bailey_header){header->name, bailey_marked_value(e->marks, header)};
+}
+
 static bool is_plain(const struct exporter *e, const struct bailey_header *header)
 {
     return e->plain_count < STOMP_PLAIN_MAX && is_plain_name(header->name) && has_plain_value(e, &header->value) &&
            stomp_field_of(header->name, e->options->dialect) == STOMP_FIELD_USER && stomp_part_of(header->name) == 0 &&
-           (!stomp_name_steers(header->name) || is_listed(e->options->pass_headers, header->name)) &&
-           !is_repeated(e, header->name);
+           (!stomp_name_steers(header->name) || may_steer(e, header->name)) && !is_repeated(e, header->name);
 }
 
 static void write_plain_headers(struct exporter *e)
 {
     for (uint32_t i = 0; i < e->msg->header_count; i++) {
-        const struct bailey_header *header = &e->msg->headers[i];
+        struct bailey_header header = header_at(e, i);
 
-        if (!is_plain(e, header))
+        if (!is_plain(e, &header))
             continue;
-        stomp_write_header_named(e->w, header->name, bailey_value_format(e->msg, &header->value));
+        stomp_write_header_named(e->w, header.name, bailey_value_format(e->msg, &header.value));
         e->plain[e->plain_count++] = i;
-        e->is_typed |= header->value.kind != BAILEY_KIND_STRING;
-        e->is_marked |= bailey_bytes_is(header->name, STOMP_DUPLICATE);
+        e->is_typed |= header.value.kind != BAILEY_KIND_STRING;
+        e->has_id |= bailey_bytes_is(header.name, BAILEY_HEADER_ID);
+        e->has_mark |= bailey_bytes_is(header.name, BAILEY_HEADER_DUPLICATE);
     }
 }
 
@@ -371,14 +402,14 @@ static void write_order(struct exporter *e)
         return;
     stomp_write_open(e->w, bailey_bytes_of(stomp_own_name(STOMP_OWN_ORDER)));
     for (uint32_t i = 0; i < e->plain_count; i++) {
-        const struct bailey_header *header = &e->msg->headers[e->plain[i]];
-        char kind[2] = {'=', (char)header->value.kind};
+        struct bailey_header header = header_at(e, e->plain[i]);
+        char kind[2] = {'=', (char)header.value.kind};
 
         if (i > 0)
             stomp_write_part(e->w, bailey_bytes_of(","));
         write_order_gap(e->w, e->plain[i] - next);
-        stomp_write_part(e->w, header->name);
-        if (header->value.kind != BAILEY_KIND_STRING)
+        stomp_write_part(e->w, header.name);
+        if (header.value.kind != BAILEY_KIND_STRING)
             stomp_write_part(e->w, (struct bailey_bytes){(const uint8_t *)kind, sizeof kind});
         next = e->plain[i] + 1;
     }
@@ -416,13 +447,18 @@ static uint32_t list_odd_headers(struct exporter *e, struct odd *list)
     uint32_t count = 0, plain = 0;
 
     for (uint32_t i = 0; i < e->msg->header_count; i++) {
-        const struct bailey_header *header = &e->msg->headers[i];
+        struct bailey_header header = header_at(e, i);
 
         if (plain < e->plain_count && e->plain[plain] == i)
             plain++;
         else
             list[count++] =
-                (struct odd){(uint8_t)header->value.kind, header->name, bailey_value_format(e->msg, &header->value)};
+                (struct odd){(uint8_t)header.value.kind, header.name, bailey_value_format(e->msg, &header.value)};
+    }
+    if (e->is_odd_id) {
+        struct bailey_value id = bailey_id_value(e->marks->id);
+
+        list[count++] = (struct odd){(uint8_t)id.kind, bailey_bytes_of(BAILEY_HEADER_ID), id.bytes};
     }
     return count;
 }
@@ -460,7 +496,7 @@ static void write_parts(struct stomp_writer *w, struct bailey_bytes bytes)
 
 static void write_odd(struct exporter *e)
 {
-    uint32_t count = e->msg->header_count - e->plain_count;
+    uint32_t count = e->msg->header_count - e->plain_count + e->is_odd_id;
     size_t room = 0;
     struct odd *list;
     uint8_t *bytes, *at;
@@ -489,13 +525,28 @@ static void write_odd(struct exporter *e)
     write_parts(e->w, (struct bailey_bytes){bytes, (size_t)(at - bytes)});
 }
 
+/* ---- Marks ---- */
+
+/* What the message has no header for yet: behind its own. */
+static void write_marks(struct exporter *e)
+{
+    if (e->marks->possible_duplicate && !e->has_mark)
+        stomp_write_header(e->w, BAILEY_HEADER_DUPLICATE, bailey_duplicate_value().bytes);
+    if (e->marks->id.data == NULL || e->has_id)
+        return;
+    if (is_plain_text(e->marks->id, e->w->escapes))
+        stomp_write_header(e->w, BAILEY_HEADER_ID, e->marks->id);
+    else
+        e->is_odd_id = bailey_message_header(e->msg, bailey_bytes_of(BAILEY_HEADER_ID)) == NULL;
+}
+
 /* ---- Entry points ---- */
 
 enum stomp_map_result stomp_map_export(struct stomp_writer *w, struct bailey_message *msg,
                                        const struct stomp_map_options *options, int64_t wall_ms,
-                                       bool possible_duplicate)
+                                       const struct bailey_marks *marks)
 {
-    struct exporter e = {.w = w, .msg = msg, .options = options};
+    struct exporter e = {.w = w, .msg = msg, .options = options, .marks = marks};
 
     if (msg->expires_at_ms != 0 && msg->expires_at_ms <= wall_ms)
         return STOMP_MAP_EXPIRED;
@@ -510,11 +561,11 @@ enum stomp_map_result stomp_map_export(struct stomp_writer *w, struct bailey_mes
     if (msg->hops > 0)
         write_own_number(&e, STOMP_OWN_HOPS, msg->hops);
     write_none(&e);
+    write_duplicate_id(&e);
     write_plain_headers(&e);
     write_order(&e);
+    write_marks(&e);
     write_odd(&e);
-    if (possible_duplicate && !e.is_marked)
-        stomp_write_header(w, STOMP_DUPLICATE, bailey_bytes_of("1"));
     return STOMP_MAP_OK;
 }
 
@@ -527,9 +578,9 @@ bool stomp_map_is_text(const struct bailey_message *msg, enum stomp_dialect dial
     return memchr(msg->body.data, '\0', msg->body.len) == NULL && bailey_utf8_valid(msg->body);
 }
 
-size_t stomp_map_guess(const struct bailey_message *msg)
+size_t stomp_map_guess(const struct bailey_message *msg, const struct bailey_marks *marks)
 {
-    size_t size = 512 + 2 * msg->key.len;
+    size_t size = 512 + 2 * msg->key.len + (marks->id.data != NULL ? 2 * (marks->id.len + STOMP_DUPLICATE_ID_MAX) : 0);
 
     for (int i = 0; i < STOMP_PROPERTIES; i++)
         size += 2 * stomp_property_value(msg, i).len;

@@ -22,13 +22,18 @@
  *                               and nested values, names of the protocol's or of ours, names that steer a broker unless
  *                               `pass_headers` lists them), and properties that are no text or too long
  *     bailey-stomp-text         1: was a TextMessage (came from ActiveMQ without content-length); stays a header
- *     bailey-possible-duplicate 1: information for readers, stays a header
+ *     bailey-id                 what a route with `dedup` knows the message by: information for readers, stays a header
+ *     bailey-possible-duplicate 1: likewise
+ *
+ * By bailey-id's side Artemis gets _AMQ_DUPL_ID (duplicate.h): it drops a copy of what it has.
  *
  * All are text and their names are safe, so no broker's dialect loses them. Names under which headers stand are
  * [A-Za-z0-9_.-]+, because brokers differ in how they escape names. Hostile values are left out of the envelope, never trusted.
  */
 #ifndef STOMP_MAP_H
 #define STOMP_MAP_H
+
+#include <bailey/delivery.h>
 
 #include "frame.h"
 #include "stomp.h"
@@ -45,6 +50,7 @@ struct stomp_map_options {
     enum stomp_dialect dialect;
     int persistent;                         /* enum stomp_persistent */
     const struct bailey_list *pass_headers; /* names that steer a broker and may pass all the same; or NULL */
+    const char *dedup_scope;                /* whose id it is, if it has one; or NULL */
 };
 
 /* `msg` → headers of a SEND, all but destination, receipt and content-length. EXPIRED: its time is over. Check `w->full` and
@@ -52,12 +58,12 @@ struct stomp_map_options {
 enum stomp_map_result { STOMP_MAP_OK, STOMP_MAP_EXPIRED };
 enum stomp_map_result stomp_map_export(struct stomp_writer *w, struct bailey_message *msg,
                                        const struct stomp_map_options *options, int64_t wall_ms,
-                                       bool possible_duplicate);
+                                       const struct bailey_marks *marks);
 
 /* True if it should be sent without content-length, so that ActiveMQ or Artemis makes it a TextMessage, as it was. */
 bool stomp_map_is_text(const struct bailey_message *msg, enum stomp_dialect dialect);
 
 /* A first guess, in bytes, of what stomp_map_export() needs. */
-size_t stomp_map_guess(const struct bailey_message *msg);
+size_t stomp_map_guess(const struct bailey_message *msg, const struct bailey_marks *marks);
 
 #endif

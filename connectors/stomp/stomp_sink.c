@@ -171,9 +171,9 @@ static bool send_one(struct sink *sink, struct bailey_delivery *delivery, bool a
         .destination = bailey_delivery_text(delivery, sink->settings->destination),
         .receipt = sink->window.next,
         .headers = &sink->settings->headers,
-        .map = {sink->conn.dialect, sink->settings->persistent, &sink->settings->pass_headers},
+        .map = {sink->conn.dialect, sink->settings->persistent, &sink->settings->pass_headers, sink->port->dedup_scope},
         .wall_ms = sink->wall_ms,
-        .possible_duplicate = again || delivery->possible_duplicate,
+        .marks = {delivery->id, again || delivery->possible_duplicate},
     };
 
     if (!may_go(sink, send.destination, &err) || !stomp_send(&sink->conn, delivery->message, &send, &err)) {

@@ -44,6 +44,38 @@ struct bailey_delivery {
     struct bailey_bytes id;
 };
 
+/* 1.2: What a sink tells readers about a delivery, in headers of these names. A header that the message has already (it came
+ * through a Bailey before) gets the new value; else one is added. */
+#define BAILEY_HEADER_ID "bailey-id"
+#define BAILEY_HEADER_DUPLICATE "bailey-possible-duplicate"
+
+struct bailey_marks {
+    struct bailey_bytes id; /* null: none */
+    bool possible_duplicate;
+};
+
+/* The id as a header's value: text if it is that. */
+static inline struct bailey_value bailey_id_value(struct bailey_bytes id)
+{
+    return (struct bailey_value){.kind = bailey_utf8_valid(id) ? BAILEY_KIND_STRING : BAILEY_KIND_BYTES, .bytes = id};
+}
+
+static inline struct bailey_value bailey_duplicate_value(void)
+{
+    return (struct bailey_value){.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of("1")};
+}
+
+/* The value of the message's `header` under `marks`. */
+static inline struct bailey_value bailey_marked_value(const struct bailey_marks *marks,
+                                                      const struct bailey_header *header)
+{
+    if (marks->id.data != NULL && bailey_bytes_is(header->name, BAILEY_HEADER_ID))
+        return bailey_id_value(marks->id);
+    if (marks->possible_duplicate && bailey_bytes_is(header->name, BAILEY_HEADER_DUPLICATE))
+        return bailey_duplicate_value();
+    return header->value;
+}
+
 /* The text of a sink option of type BAILEY_OPT_TEMPLATE for this delivery; lives as long as the delivery. */
 static inline struct bailey_bytes bailey_delivery_text(const struct bailey_delivery *delivery,
                                                        const struct bailey_template *text)

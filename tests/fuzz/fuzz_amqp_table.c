@@ -35,9 +35,10 @@ static size_t encode(const struct bailey_message *msg, uint8_t *out, size_t room
     static const char *const names[] = {"x-death", "x-delay"};
     static const struct bailey_list list = {names, 2};
     struct amq_map_options options = {.pass_headers = &list};
+    static const struct bailey_marks marks;
     struct amq_writer w = {out, out + room, false};
 
-    return amq_map_encode(&w, msg, &options, WALL_MS, false) == AMQ_MAP_OK ? (size_t)(w.at - out) : 0;
+    return amq_map_encode(&w, msg, &options, WALL_MS, &marks) == AMQ_MAP_OK ? (size_t)(w.at - out) : 0;
 }
 
 static void properties_come_back(const uint8_t *data, size_t size)

@@ -55,14 +55,14 @@ static void assert_harmless(struct bailey_bytes frame, enum stomp_escapes escape
 }
 
 /* The head of a frame that a broker would hand on as it is; empty if no head could hold it. */
-static struct bailey_bytes export(struct bailey_message *msg, enum stomp_dialect dialect, enum stomp_escapes escapes,
-                                  uint8_t *space)
+static struct bailey_bytes export(struct bailey_message *msg, const struct bailey_marks *marks,
+                                  enum stomp_dialect dialect, enum stomp_escapes escapes, uint8_t *space)
 {
-    struct stomp_map_options options = {dialect, STOMP_PERSISTENT_AS_MESSAGE, NULL};
+    struct stomp_map_options options = {dialect, STOMP_PERSISTENT_AS_MESSAGE, NULL, NULL};
     struct stomp_writer w = {.at = space, .end = space + sizeof first, .escapes = escapes};
 
     stomp_write_command(&w, "MESSAGE");
-    if (stomp_map_export(&w, msg, &options, WALL_MS, false) != STOMP_MAP_OK)
+    if (stomp_map_export(&w, msg, &options, WALL_MS, marks) != STOMP_MAP_OK)
         return BAILEY_EMPTY_BYTES;
     stomp_write_end_of_head(&w);
     assert(!w.bad);
@@ -74,7 +74,8 @@ static struct bailey_bytes export(struct bailey_message *msg, enum stomp_dialect
 static void comes_back(struct bailey_pool *pool, struct bailey_message *msg, enum stomp_dialect dialect,
                        enum stomp_escapes escapes)
 {
-    struct bailey_bytes frame = export(msg, dialect, escapes, first), again;
+    static const struct bailey_marks none;
+    struct bailey_bytes frame = export(msg, &none, dialect, escapes, first), again;
     struct bailey_message *back;
 
     if (frame.len == 0)
@@ -86,10 +87,21 @@ static void comes_back(struct bailey_pool *pool, struct bailey_message *msg, enu
     assert(bailey_bytes_equal(back->body, msg->body));
     assert(back->header_count >=
            msg->header_count); /* ActiveMQ's frame has no content-length here: one more marks text */
-    again = export(back, dialect, escapes, second);
+    again = export(back, &none, dialect, escapes, second);
     if (back->header_count == msg->header_count)
         assert(bailey_bytes_equal(frame, again));
     bailey_message_unref(back);
+}
+
+/* An id is a producer's, too. */
+static void id_is_harmless(struct bailey_message *msg, struct bailey_bytes id, enum stomp_dialect dialect,
+                           enum stomp_escapes escapes)
+{
+    struct bailey_marks marks = {id, true};
+    struct bailey_bytes frame = export(msg, &marks, dialect, escapes, first);
+
+    if (frame.len > 0)
+        assert_harmless(frame, escapes);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -107,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     msg = import(pool, (struct bailey_bytes){data + 1, size - 1}, dialect, escapes);
     if (msg != NULL) {
         comes_back(pool, msg, dialect, escapes);
+        id_is_harmless(msg, (struct bailey_bytes){data + size / 2, size - size / 2}, dialect, escapes);
         bailey_message_unref(msg);
     }
     message_pool_free(pool);

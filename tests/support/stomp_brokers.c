@@ -63,7 +63,8 @@ uint32_t chance(uint32_t below)
 /* The SEND of `msg`, as the sink writes it. */
 struct bailey_bytes send_frame(struct bailey_message *msg, const struct way *way)
 {
-    struct stomp_map_options options = {way->dialect, way->persistent, way->pass};
+    struct stomp_map_options options = {way->dialect, way->persistent, way->pass, way->scope};
+    struct bailey_marks marks = {way->id, way->doubt};
     struct stomp_writer w = {.at = wire, .end = wire + sizeof wire, .escapes = way->escapes};
 
     stomp_write_command(&w, "SEND");
@@ -71,7 +72,7 @@ struct bailey_bytes send_frame(struct bailey_message *msg, const struct way *way
     stomp_write_number(&w, "receipt", 7);
     if (!stomp_map_is_text(msg, way->dialect))
         stomp_write_number(&w, "content-length", (int64_t)msg->body.len);
-    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, way->doubt), STOMP_MAP_OK);
+    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, &marks), STOMP_MAP_OK);
     stomp_write_end_of_head(&w);
     stomp_write_body(&w, msg->body);
     assert_false(w.full);

@@ -18,6 +18,8 @@ struct way {
     int persistent;
     const struct bailey_list *pass;
     bool doubt;
+    struct bailey_bytes id; /* of a route with dedup; its scope is `scope` */
+    const char *scope;
 };
 
 /* Each dialect, with the escapes and the persistence that it can have. */

@@ -18,6 +18,7 @@
 enum { WALL_MS = 1700000000 };
 
 static const struct amq_map_options options;
+static const struct bailey_marks no_marks, in_doubt = {.possible_duplicate = true};
 static uint8_t wire[1 << 17];
 
 static int open_pool(void **state)
@@ -32,12 +33,18 @@ static int close_pool(void **state)
     return 0;
 }
 
-static struct bailey_bytes encode_with(const struct bailey_message *msg, const struct amq_map_options *with, bool doubt)
+static struct bailey_bytes encode_marked(const struct bailey_message *msg, const struct amq_map_options *with,
+                                         const struct bailey_marks *marks)
 {
     struct amq_writer w = {wire, wire + sizeof wire, false};
 
-    assert_int_equal(amq_map_encode(&w, msg, with, WALL_MS, doubt), AMQ_MAP_OK);
+    assert_int_equal(amq_map_encode(&w, msg, with, WALL_MS, marks), AMQ_MAP_OK);
     return (struct bailey_bytes){wire, (size_t)(w.at - wire)};
+}
+
+static struct bailey_bytes encode_with(const struct bailey_message *msg, const struct amq_map_options *with)
+{
+    return encode_marked(msg, with, &no_marks);
 }
 
 static struct bailey_message *decode(void **state, struct bailey_bytes props)
@@ -53,7 +60,7 @@ static struct bailey_message *decode(void **state, struct bailey_bytes props)
 
 static struct bailey_message *there_and_back(void **state, const struct bailey_message *msg)
 {
-    return decode(state, encode_with(msg, &options, false));
+    return decode(state, encode_with(msg, &options));
 }
 
 static void assert_bytes(struct bailey_bytes a, struct bailey_bytes b)
@@ -262,7 +269,7 @@ static void odd_names_keep_their_place_and_steer_nothing(void **state)
 
     msg->headers = headers;
     msg->header_count = sizeof headers / sizeof *headers;
-    struct bailey_bytes props = encode_with(msg, &options, false);
+    struct bailey_bytes props = encode_with(msg, &options);
 
     init_amqp_pool(&pool, 4096);
     assert_int_equal(amqp_decode_properties(60, &pool, (amqp_bytes_t){props.len, wire}, &decoded), AMQP_STATUS_OK);
@@ -290,10 +297,10 @@ static void listed_headers_pass_if_they_are_legal(void **state)
 
     msg->headers = headers;
     msg->header_count = 1;
-    encode_with(msg, &with, false);
+    encode_with(msg, &with);
     assert_memory_equal(wire + 6, "\2CCA", 4);
     headers[0].value = string("a string closes the channel");
-    assert_int_equal(amq_map_encode(&w, msg, &with, WALL_MS, false), AMQ_MAP_BAD_CC);
+    assert_int_equal(amq_map_encode(&w, msg, &with, WALL_MS, &no_marks), AMQ_MAP_BAD_CC);
     bailey_message_unref(msg);
 }
 
@@ -320,14 +327,97 @@ static void a_message_in_doubt_is_marked_once(void **state)
 {
     struct bailey_message *msg = new_message(state), *once, *twice;
 
-    once = decode(state, encode_with(msg, &options, true));
+    once = decode(state, encode_marked(msg, &options, &in_doubt));
     assert_int_equal(once->header_count, 1);
     assert_true(bailey_bytes_is(once->headers[0].name, "bailey-possible-duplicate"));
     assert_true(bailey_bytes_is(once->headers[0].value.bytes, "1"));
-    twice = decode(state, encode_with(once, &options, true));
+    twice = decode(state, encode_marked(once, &options, &in_doubt));
     assert_int_equal(twice->header_count, 1);
     bailey_message_unref(twice);
     bailey_message_unref(once);
+    bailey_message_unref(msg);
+}
+
+/* Somebody wrote it by hand, or a mark of long ago was taken for one of now. */
+static void a_stale_mark_does_not_hide_the_doubt(void **state)
+{
+    struct bailey_header headers[] = {{text("bailey-possible-duplicate"), string("0")}, {text("n"), string("v")}};
+    struct bailey_message *msg = new_message(state), *back;
+
+    msg->headers = headers;
+    msg->header_count = 2;
+    back = there_and_back(state, msg);
+    assert_true(bailey_bytes_is(back->headers[0].value.bytes, "0"));
+    bailey_message_unref(back);
+    back = decode(state, encode_marked(msg, &options, &in_doubt));
+    assert_int_equal(back->header_count, 2);
+    assert_true(bailey_bytes_is(back->headers[0].value.bytes, "1"));
+    bailey_message_unref(back);
+    bailey_message_unref(msg);
+}
+
+/* ---- Ids ---- */
+
+static void an_id_becomes_the_message_id_where_that_can_hold_it(void **state)
+{
+    static uint8_t longest[256];
+    const struct {
+        const char *message_id;
+        struct bailey_bytes id;
+        const char *expected;    /* message-id; NULL: the id */
+        enum bailey_kind header; /* of bailey-id; 0: none */
+    } rows[] = {
+        {NULL, text("order-7"), NULL, 0},
+        {NULL, {longest, 255}, NULL, 0},
+        {NULL, {longest, 256}, "", BAILEY_KIND_STRING},
+        {NULL, text("gr\303\274n"), NULL, 0},
+        {NULL, text("\377"), "", BAILEY_KIND_BYTES},
+        {NULL, {(const uint8_t *)"a\0b", 3}, "", BAILEY_KIND_STRING},
+        {"m-1", text("order-7"), "m-1", BAILEY_KIND_STRING},
+        {"order-7", text("order-7"), "order-7", 0},
+    };
+
+    memset(longest, 'i', sizeof longest);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bailey_message *msg = new_message(state), *back;
+        struct bailey_marks marks = {.id = rows[i].id};
+        struct bailey_bytes expected = rows[i].expected == NULL      ? rows[i].id
+                                       : rows[i].expected[0] == '\0' ? BAILEY_NULL_BYTES
+                                                                     : text(rows[i].expected);
+
+        msg->message_id = rows[i].message_id == NULL ? BAILEY_NULL_BYTES : text(rows[i].message_id);
+        back = decode(state, encode_marked(msg, &options, &marks));
+        assert_bytes(back->message_id, expected);
+        assert_int_equal(back->header_count, rows[i].header != 0);
+        if (rows[i].header != 0) {
+            assert_true(bailey_bytes_is(back->headers[0].name, "bailey-id"));
+            assert_int_equal(back->headers[0].value.kind, rows[i].header);
+            assert_bytes(back->headers[0].value.bytes, rows[i].id);
+        }
+        bailey_message_unref(back);
+        bailey_message_unref(msg);
+    }
+}
+
+static void an_id_from_outside_is_replaced_where_it_stands(void **state)
+{
+    struct bailey_marks marks = {.id = text("ours")};
+    struct bailey_header headers[] = {{text("bailey-id"), string("theirs")},
+                                      {text("CC"), string("odd")},
+                                      {text("n"), string("v")},
+                                      {text("bailey-id"), {.kind = BAILEY_KIND_I64, .i64 = 7}}};
+    struct bailey_message *msg = new_message(state), *back;
+
+    msg->headers = headers;
+    msg->header_count = 4;
+    msg->message_id = text("m");
+    back = there_and_back(state, msg);
+    assert_same(msg, back);
+    bailey_message_unref(back);
+    back = decode(state, encode_marked(msg, &options, &marks));
+    headers[0].value = headers[3].value = string("ours");
+    assert_same(msg, back);
+    bailey_message_unref(back);
     bailey_message_unref(msg);
 }
 
@@ -337,7 +427,7 @@ static void what_is_expired_is_not_sent(void **state)
     struct amq_writer w = {wire, wire + sizeof wire, false};
 
     msg->expires_at_ms = WALL_MS;
-    assert_int_equal(amq_map_encode(&w, msg, &options, WALL_MS, false), AMQ_MAP_EXPIRED);
+    assert_int_equal(amq_map_encode(&w, msg, &options, WALL_MS, &no_marks), AMQ_MAP_EXPIRED);
     bailey_message_unref(msg);
 }
 
@@ -358,7 +448,7 @@ static void delivery_mode_follows_the_option(void **state)
         struct amq_map_options with = {.persistent = rows[i].option};
 
         msg->durability = (uint8_t)rows[i].durability;
-        encode_with(msg, &with, false);
+        encode_with(msg, &with);
         assert_int_equal(wire[2], rows[i].mode);
         bailey_message_unref(msg);
     }
@@ -374,13 +464,13 @@ static void every_buffer_too_small_is_noticed(void **state)
     msg->headers = headers;
     msg->header_count = 2;
     msg->key = msg->message_id = text("key");
-    len = encode_with(msg, &options, true).len;
+    len = encode_marked(msg, &options, &in_doubt).len;
     for (size_t room = 0; room < len; room++) {
         uint8_t *exact = malloc(room + 1); /* so that the sanitizer sees a byte too much */
         struct amq_writer w = {exact, exact + room, false};
 
         assert_non_null(exact);
-        assert_int_equal(amq_map_encode(&w, msg, &options, WALL_MS, true), AMQ_MAP_FULL);
+        assert_int_equal(amq_map_encode(&w, msg, &options, WALL_MS, &in_doubt), AMQ_MAP_FULL);
         free(exact);
     }
     bailey_message_unref(msg);
@@ -494,7 +584,7 @@ static void cut_and_twisted_properties_do_no_harm(void **state)
     msg->headers = headers;
     msg->header_count = 2;
     msg->key = msg->message_id = msg->content_type = text("key");
-    len = encode_with(msg, &options, true).len;
+    len = encode_marked(msg, &options, &in_doubt).len;
     assert_true(len <= sizeof good);
     memcpy(good, wire, len);
     bailey_message_unref(msg);
@@ -530,6 +620,9 @@ int main(void)
         cmocka_unit_test(listed_headers_pass_if_they_are_legal),
         cmocka_unit_test(text_and_bytes_stay_apart),
         cmocka_unit_test(a_message_in_doubt_is_marked_once),
+        cmocka_unit_test(a_stale_mark_does_not_hide_the_doubt),
+        cmocka_unit_test(an_id_becomes_the_message_id_where_that_can_hold_it),
+        cmocka_unit_test(an_id_from_outside_is_replaced_where_it_stands),
         cmocka_unit_test(what_is_expired_is_not_sent),
         cmocka_unit_test(delivery_mode_follows_the_option),
         cmocka_unit_test(every_buffer_too_small_is_noticed),

@@ -12,6 +12,7 @@
 #include "connectors/kafka/kafka_map.h"
 #include "message/pool.h"
 
+static const struct bailey_marks in_doubt = {.possible_duplicate = true};
 static struct bailey_pool *pool;
 
 static int make_pool(void **state)
@@ -54,13 +55,18 @@ static void add(void *ctx, struct bailey_bytes name, struct bailey_bytes value)
                                               .bytes = bailey_message_copy(record->owner, value.data, value.len)};
 }
 
-static void export(const struct bailey_message *msg, bool possible_duplicate, struct record *record)
+static void export_marked(const struct bailey_message *msg, const struct bailey_marks *marks, struct record *record)
 {
     struct bailey_message *scratch = message_new(pool);
 
     *record = (struct record){.owner = message_new(pool)};
-    kafka_map_export(msg, possible_duplicate, scratch, add, record);
+    kafka_map_export(msg, marks, scratch, add, record);
     bailey_message_unref(scratch); /* nothing of it may be needed later */
+}
+
+static void export(const struct bailey_message *msg, struct record *record)
+{
+    export_marked(msg, &(struct bailey_marks){0}, record);
 }
 
 static struct bailey_message *import(const struct record *record, uint8_t timestamp_kind, int64_t timestamp_ms)
@@ -113,7 +119,7 @@ static void adds_nothing_to_a_plain_record(void **state)
     msg->header_count = 3;
     assert_false(kafka_map_is_bare(msg));
     assert_false(kafka_map_is_typed(msg));
-    export(msg, false, &record);
+    export(msg, &record);
     assert_int_equal(record.count, 3);
     for (int i = 0; i < 3; i++)
         assert_true(bailey_bytes_equal(record.headers[i].name, headers[i].name));
@@ -167,7 +173,7 @@ static void kinds_that_would_be_guessed_wrong_are_named(void **state)
         msg->headers = &header;
         msg->header_count = 1;
         assert_true(kafka_map_is_typed(msg));
-        export(msg, false, &record);
+        export(msg, &record);
         assert_true(has_header(&record, "bailey-types"));
         back = import(&record, BAILEY_TIMESTAMP_CREATE, msg->timestamp_ms);
         assert_int_equal(back->header_count, 1);
@@ -213,7 +219,7 @@ static void carries_the_envelope_through(void **state)
     msg->app_id = text("app");
     msg->user_id = text("u");
     msg->timestamp_kind = BAILEY_TIMESTAMP_NONE;
-    export(msg, true, &record);
+    export_marked(msg, &in_doubt, &record);
     assert_true(has_header(&record, "bailey-types"));
 
     back = import(&record, BAILEY_TIMESTAMP_CREATE, 5);
@@ -254,7 +260,7 @@ static void keeps_timestamps_that_a_record_cannot_hold(void **state)
         msg->timestamp_ms = odd[i];
         assert_false(kafka_map_is_bare(msg));
         assert_int_equal(kafka_map_timestamp(msg), 1);
-        export(msg, false, &record);
+        export(msg, &record);
         back = import(&record, BAILEY_TIMESTAMP_CREATE, 1);
         assert_true(back->timestamp_ms == odd[i]);
         bailey_message_unref(back);
@@ -264,7 +270,7 @@ static void keeps_timestamps_that_a_record_cannot_hold(void **state)
     assert_int_equal(kafka_map_timestamp(msg), 0);
     msg->timestamp_kind = BAILEY_TIMESTAMP_APPEND;
     msg->timestamp_ms = 77;
-    export(msg, false, &record);
+    export(msg, &record);
     assert_int_equal(kafka_map_timestamp(msg), 77);
     back = import(&record, BAILEY_TIMESTAMP_CREATE, 77);
     assert_int_equal(back->timestamp_kind, BAILEY_TIMESTAMP_APPEND);
@@ -279,14 +285,79 @@ static void marks_a_possible_duplicate_once(void **state)
     struct record record;
 
     (void)state;
-    export(msg, true, &record);
+    export_marked(msg, &in_doubt, &record);
     assert_int_equal(record.count, 1);
     back = import(&record, BAILEY_TIMESTAMP_CREATE, 1);
     bailey_message_unref(record.owner);
-    export(back, true, &record);
+    export_marked(back, &in_doubt, &record);
     assert_int_equal(record.count, 1);
     bailey_message_unref(record.owner);
     bailey_message_unref(back);
+    bailey_message_unref(msg);
+}
+
+static void assert_text(const struct bailey_header *header, const char *name, const char *value)
+{
+    assert_true(bailey_bytes_is(header->name, name));
+    assert_true(bailey_bytes_is(header->value.bytes, value));
+}
+
+/* As text, which a reader finds without knowing Kafka's types; beside message-id, which stays what it was. */
+static void adds_the_id_of_a_route_with_dedup(void **state)
+{
+    struct bailey_marks marks = {.id = text("order-7"), .possible_duplicate = true};
+    struct bailey_message *msg = plain(), *back;
+    struct record record;
+
+    (void)state;
+    msg->message_id = text("m-1");
+    export_marked(msg, &marks, &record);
+    assert_int_equal(record.count, 3);
+    assert_text(&record.headers[1], "bailey-id", "order-7");
+    assert_text(&record.headers[2], "bailey-possible-duplicate", "1");
+    back = import(&record, BAILEY_TIMESTAMP_CREATE, 1);
+    assert_true(bailey_bytes_is(back->message_id, "m-1"));
+    assert_int_equal(back->header_count, 2);
+    assert_int_equal(back->headers[0].value.kind, BAILEY_KIND_STRING);
+    bailey_message_unref(back);
+    bailey_message_unref(record.owner);
+    bailey_message_unref(msg);
+}
+
+/* Each where it stood: what is in bailey-types goes by place. Without an id they are headers like any other. */
+static void replaces_marks_from_outside(void **state)
+{
+    struct bailey_marks marks = {.id = {(const uint8_t *)"\xff\0", 2}, .possible_duplicate = true};
+    struct bailey_header headers[] = {
+        {text("bailey-id"), {.kind = BAILEY_KIND_I64, .i64 = 7}},
+        {text("bailey-possible-duplicate"), {.kind = BAILEY_KIND_NULL}},
+        {text("n"), {.kind = BAILEY_KIND_I32, .i64 = 8}},
+        {text("bailey-id"), {.kind = BAILEY_KIND_STRING, .bytes = text("theirs")}},
+    };
+    struct bailey_message *msg = plain(), *back;
+    struct record record;
+
+    (void)state;
+    msg->headers = headers;
+    msg->header_count = 4;
+    export(msg, &record);
+    assert_int_equal(record.count, 5); /* with bailey-types */
+    assert_text(&record.headers[0], "bailey-id", "7");
+    assert_text(&record.headers[3], "bailey-id", "theirs");
+    bailey_message_unref(record.owner);
+
+    export_marked(msg, &marks, &record);
+    assert_int_equal(record.count, 5);
+    back = import(&record, BAILEY_TIMESTAMP_CREATE, 1);
+    assert_int_equal(back->header_count, 4);
+    for (int i = 0; i < 4; i += 3) {
+        assert_int_equal(back->headers[i].value.kind, BAILEY_KIND_BYTES);
+        assert_true(bailey_bytes_equal(back->headers[i].value.bytes, marks.id));
+    }
+    assert_text(&back->headers[1], "bailey-possible-duplicate", "1");
+    assert_int_equal(back->headers[2].value.i64, 8);
+    bailey_message_unref(back);
+    bailey_message_unref(record.owner);
     bailey_message_unref(msg);
 }
 
@@ -393,6 +464,8 @@ int main(void)
         cmocka_unit_test(carries_the_envelope_through),
         cmocka_unit_test(keeps_timestamps_that_a_record_cannot_hold),
         cmocka_unit_test(marks_a_possible_duplicate_once),
+        cmocka_unit_test(adds_the_id_of_a_route_with_dedup),
+        cmocka_unit_test(replaces_marks_from_outside),
         cmocka_unit_test(believes_no_hostile_header),
         cmocka_unit_test(leaves_bytes_that_are_not_of_their_kind),
         cmocka_unit_test(leaves_names_that_are_not_ours),

@@ -15,6 +15,7 @@
 #include "loop/loop.h"
 #include "message/pool.h"
 
+static const struct bailey_marks no_marks, in_doubt = {.possible_duplicate = true};
 static struct bailey_pool *pool;
 static struct queue *queue;
 static struct queue_waiter waiter; /* never told: nothing arms it and wakes it in these tests, unless they say so */
@@ -49,7 +50,7 @@ static struct record *record_of(const char *body)
     struct record *record;
 
     msg->body = bailey_bytes_of(body);
-    record = record_new(msg, false);
+    record = record_new(msg, &no_marks);
     bailey_message_unref(msg);
     return record;
 }
@@ -98,7 +99,7 @@ static void a_copy_holds_all_that_is_carried_and_nothing_of_the_original(void **
     msg->hops = 2;
     msg->expires_at_ms = 99;
     msg->origin.topic = bailey_bytes_of("elsewhere");
-    record = record_new(msg, true);
+    record = record_new(msg, &in_doubt);
     memset(text, '#', sizeof text);
     memset(headers, 0, sizeof headers);
     bailey_message_unref(msg);
@@ -130,9 +131,28 @@ static void the_mark_of_a_possible_duplicate_is_set_once(void **state)
     (void)state;
     msg->headers = &mark;
     msg->header_count = 1;
-    record = record_new(msg, true);
+    record = record_new(msg, &in_doubt);
     assert_int_equal(record->envelope.header_count, 1);
     record_unref(record);
+    bailey_message_unref(msg);
+}
+
+static void an_id_is_added_or_replaced(void **state)
+{
+    struct bailey_marks marks = {.id = bailey_bytes_of("ours")};
+    struct bailey_header theirs = {.name = bailey_bytes_of("bailey-id"), .value = {.kind = BAILEY_KIND_NULL}};
+    struct bailey_message *msg = message_new(pool);
+
+    (void)state;
+    for (msg->headers = &theirs; msg->header_count < 2; msg->header_count++) {
+        struct record *record = record_new(msg, &marks);
+
+        assert_int_equal(record->envelope.header_count, 1);
+        assert_true(bailey_bytes_is(record->envelope.headers[0].name, "bailey-id"));
+        assert_int_equal(record->envelope.headers[0].value.kind, BAILEY_KIND_STRING);
+        assert_true(bailey_bytes_is(record->envelope.headers[0].value.bytes, "ours"));
+        record_unref(record);
+    }
     bailey_message_unref(msg);
 }
 
@@ -284,7 +304,7 @@ static void *put_many(void *ctx)
 
         msg->body = bailey_message_copy(msg, text, (size_t)snprintf(text, sizeof text, "%d", thread * EACH + i));
         queue_claim(queue, 1, SIZE_MAX, &waiter);
-        queue_append(queue, record_new(msg, false), 0);
+        queue_append(queue, record_new(msg, &no_marks), 0);
         bailey_message_unref(msg);
     }
     message_pool_free(own);
@@ -339,6 +359,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_copy_holds_all_that_is_carried_and_nothing_of_the_original, setup, teardown),
         cmocka_unit_test_setup_teardown(the_mark_of_a_possible_duplicate_is_set_once, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_id_is_added_or_replaced, setup, teardown),
         cmocka_unit_test_setup_teardown(what_comes_back_stands_where_it_stood, setup, teardown),
         cmocka_unit_test_setup_teardown(the_last_one_back_is_the_end, setup, teardown),
         cmocka_unit_test_setup_teardown(places_count_until_they_are_settled, setup, teardown),

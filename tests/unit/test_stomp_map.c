@@ -12,6 +12,7 @@
 
 #include "stomp_brokers.h"
 
+static const struct bailey_marks no_marks;
 static uint8_t space[1 << 19];
 
 static struct bailey_header text_header(const char *name, const char *value)
@@ -320,22 +321,117 @@ static void marks_a_possible_duplicate_once(void **state)
     bailey_message_unref(msg);
 }
 
+/* As text where it is that, else in bailey-h; both come back, behind the message's own headers. */
+static void adds_the_id_of_a_route_with_dedup(void **state)
+{
+    static const struct {
+        struct bailey_bytes id;
+        const char *line; /* in the frame, or NULL */
+        enum bailey_kind kind;
+    } rows[] = {
+        {{(const uint8_t *)"order:7", 7}, "\nbailey-id:order\\c7\n", BAILEY_KIND_STRING},
+        {{(const uint8_t *)"\0\xff", 2}, NULL, BAILEY_KIND_BYTES},
+        {{(const uint8_t *)"\x7f", 1}, NULL, BAILEY_KIND_STRING},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bailey_message *msg = plain_message(), *back;
+        struct way way = *way_of(STOMP_RABBITMQ);
+        struct bailey_bytes frame;
+
+        way.id = rows[i].id;
+        way.scope = "route.a";
+        frame = send_frame(msg, &way);
+        assert_int_equal(memmem(frame.data, frame.len, "bailey-id:", 10) != NULL, rows[i].line != NULL);
+        if (rows[i].line != NULL)
+            assert_non_null(memmem(frame.data, frame.len, rows[i].line, strlen(rows[i].line)));
+        back = there_and_back(msg, &way);
+        assert_int_equal(back->header_count, 3);
+        assert_true(is(back->headers[2].name, "bailey-id"));
+        assert_int_equal(back->headers[2].value.kind, rows[i].kind);
+        assert_true(bailey_bytes_equal(back->headers[2].value.bytes, rows[i].id));
+        bailey_message_unref(back);
+        bailey_message_unref(msg);
+    }
+}
+
+/* Each where it stood, on every broker. Without an id they are headers like any other: test_stomp_map_round. */
+static void replaces_marks_from_outside(void **state)
+{
+    struct bailey_header headers[] = {
+        {text("bailey-id"), {.kind = BAILEY_KIND_NULL}},
+        text_header("n", "v"),
+        text_header("bailey-possible-duplicate", "0"),
+        {text("bailey-id"), {.kind = BAILEY_KIND_I64, .i64 = 7}},
+    };
+
+    (void)state;
+    for (int i = 0; i < WAYS; i++) {
+        struct bailey_message *msg = plain_message(), *back;
+        struct way way = ways[i];
+
+        way.id = text("ours");
+        way.doubt = true;
+        msg->headers = headers;
+        msg->header_count = 4;
+        back = there_and_back(msg, &way);
+        assert_int_equal(back->header_count, 4);
+        assert_true(is(back->headers[0].value.bytes, "ours"));
+        assert_true(is(back->headers[1].value.bytes, "v"));
+        assert_true(is(back->headers[2].value.bytes, "1"));
+        assert_true(is(back->headers[3].value.bytes, "ours"));
+        bailey_message_unref(back);
+        bailey_message_unref(msg);
+    }
+}
+
+/* Artemis alone gets an id by which it drops copies, and nobody else's in its place. */
+static void lets_artemis_drop_a_copy(void **state)
+{
+    static const char *const names[] = {"_AMQ_DUPL_ID"};
+    static const struct bailey_list list = {names, 1};
+    static const char line[] = "\n_AMQ_DUPL_ID:route.a/7\n";
+
+    (void)state;
+    for (int i = 0; i < WAYS; i++) {
+        struct bailey_message *msg = plain_message();
+        struct bailey_header theirs = text_header("_AMQ_DUPL_ID", "theirs");
+        struct way way = ways[i];
+        struct bailey_bytes frame;
+
+        way.id = text("7");
+        way.pass = &list;
+        msg->headers = &theirs;
+        msg->header_count = 1;
+        frame = send_frame(msg, &way); /* without a scope it is not ours to say */
+        assert_non_null(memmem(frame.data, frame.len, "\n_AMQ_DUPL_ID:theirs\n", 21));
+        assert_null(memmem(frame.data, frame.len, line, sizeof line - 1));
+        way.scope = "route.a";
+        frame = send_frame(msg, &way);
+        assert_int_equal(memmem(frame.data, frame.len, line, sizeof line - 1) != NULL, way.dialect == STOMP_ARTEMIS);
+        assert_int_equal(memmem(frame.data, frame.len, "_AMQ_DUPL_ID:theirs", 19) == NULL,
+                         way.dialect == STOMP_ARTEMIS);
+        bailey_message_unref(msg);
+    }
+}
+
 static void drops_what_is_over(void **state)
 {
     struct bailey_message *msg = plain_message();
-    struct stomp_map_options options = {STOMP_ACTIVEMQ, STOMP_PERSISTENT_ALWAYS, NULL};
+    struct stomp_map_options options = {STOMP_ACTIVEMQ, STOMP_PERSISTENT_ALWAYS, NULL, NULL};
     struct stomp_writer w = {.at = space, .end = space + sizeof space, .escapes = STOMP_ESCAPES_12};
 
     (void)state;
     msg->expires_at_ms = WALL_MS;
-    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, false), STOMP_MAP_EXPIRED);
-    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS - 1, false), STOMP_MAP_OK);
+    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, &no_marks), STOMP_MAP_EXPIRED);
+    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS - 1, &no_marks), STOMP_MAP_OK);
     bailey_message_unref(msg);
 }
 
 static void says_full_where_no_head_could_hold_it(void **state)
 {
-    struct stomp_map_options options = {STOMP_ARTEMIS, STOMP_PERSISTENT_ALWAYS, NULL};
+    struct stomp_map_options options = {STOMP_ARTEMIS, STOMP_PERSISTENT_ALWAYS, NULL, NULL};
     struct bailey_header *headers = calloc(5000, sizeof *headers);
     struct stomp_writer w = {.at = space, .end = space + sizeof space, .escapes = STOMP_ESCAPES_12};
     struct bailey_message *msg = plain_message();
@@ -345,11 +441,11 @@ static void says_full_where_no_head_could_hold_it(void **state)
     assert_non_null(headers);
     assert_non_null(big);
     msg->key = (struct bailey_bytes){big, STOMP_HEAD_MAX};
-    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, false), STOMP_MAP_OK);
+    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, &no_marks), STOMP_MAP_OK);
     assert_true(w.full);
     w = (struct stomp_writer){.at = space, .end = space + sizeof space, .escapes = STOMP_ESCAPES_12};
     msg->key.len = STOMP_HEAD_MAX * 15 / 16; /* as base64 it is more than all parts hold */
-    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, false), STOMP_MAP_OK);
+    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, &no_marks), STOMP_MAP_OK);
     assert_true(w.full);
     w = (struct stomp_writer){.at = space, .end = space + sizeof space, .escapes = STOMP_ESCAPES_12};
     msg->key.len = 1;
@@ -357,7 +453,7 @@ static void says_full_where_no_head_could_hold_it(void **state)
     msg->header_count = 5000;
     for (size_t i = 0; i < 5000; i++)
         headers[i] = text_header("same", "");
-    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, false), STOMP_MAP_OK);
+    assert_int_equal(stomp_map_export(&w, msg, &options, WALL_MS, &no_marks), STOMP_MAP_OK);
     assert_true(w.full);
     bailey_message_unref(msg);
     free(headers);
@@ -379,7 +475,7 @@ static void guesses_enough_for_text(void **state)
         msg->timestamp_kind = BAILEY_TIMESTAMP_APPEND;
         msg->body = BAILEY_NULL_BYTES;
         frame = send_frame(msg, &ways[i]);
-        assert_true(stomp_map_guess(msg) > frame.len - strlen("SEND\ndestination:/queue/q\nreceipt:7\n"));
+        assert_true(stomp_map_guess(msg, &no_marks) > frame.len - strlen("SEND\ndestination:/queue/q\nreceipt:7\n"));
         bailey_message_unref(msg);
     }
 }
@@ -672,6 +768,9 @@ int main(void)
         cmocka_unit_test(lets_steering_headers_pass_only_if_listed),
         cmocka_unit_test(lets_no_header_stand_for_the_protocols),
         cmocka_unit_test(marks_a_possible_duplicate_once),
+        cmocka_unit_test(adds_the_id_of_a_route_with_dedup),
+        cmocka_unit_test(replaces_marks_from_outside),
+        cmocka_unit_test(lets_artemis_drop_a_copy),
         cmocka_unit_test(drops_what_is_over),
         cmocka_unit_test(says_full_where_no_head_could_hold_it),
         cmocka_unit_test(guesses_enough_for_text),

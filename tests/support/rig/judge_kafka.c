@@ -348,7 +348,7 @@ static int consume(const struct options *o)
     return done ? 0 : 1;
 }
 
-/* ---- offsets, committed: `PARTITION LOW HIGH` and `PARTITION OFFSET` a line ---- */
+/* ---- offsets, committed: `PARTITION LOW HIGH` and `PARTITION OFFSET METADATA` a line ---- */
 
 static int offsets(const struct options *o)
 {
@@ -383,7 +383,9 @@ static int committed(const struct options *o)
     if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
         die(o->group, rd_kafka_err2str(err));
     for (int i = 0; i < list->cnt; i++)
-        printf("%" PRId32 " %" PRId64 "\n", list->elems[i].partition, list->elems[i].offset);
+        printf("%" PRId32 " %" PRId64 " %.*s\n", list->elems[i].partition, list->elems[i].offset,
+               (int)list->elems[i].metadata_size,
+               list->elems[i].metadata == NULL ? "" : (const char *)list->elems[i].metadata);
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_destroy(client);
     return 0;

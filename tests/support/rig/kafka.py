@@ -284,5 +284,12 @@ class Kafka:
 
     def committed(self, group, topic):
         """{partition: offset}, without the partitions for which the group has none."""
+        return {partition: offset for partition, (offset, _) in self._commits(group, topic).items()}
+
+    def metadata(self, group, topic):
+        """{partition: what the last commit says besides the offset}"""
+        return {partition: metadata for partition, (_, metadata) in self._commits(group, topic).items()}
+
+    def _commits(self, group, topic):
         lines = self._run("committed", topic, "-g", group).decode().splitlines()
-        return {int(p): int(o) for p, o in (line.split() for line in lines) if int(o) >= 0}
+        return {int(p): (int(o), metadata) for p, o, metadata in (line.split(" ", 2) for line in lines) if int(o) >= 0}
