@@ -242,6 +242,9 @@ static void on_crash(struct process *process)
         berth->status = NULL;
     }
     store_closed(scene->stores[process->number]);
+    for (size_t i = 0; i < scene->route_count; i++)
+        if (scene->routes[i].shaping.dedups)
+            ledger_scope_crashes(scene->ledger, scene->scopes[process->number][i].number);
     sim_cancel(scene->sim, &scene->closings[process->number]);
     plan_restart(process);
 }

@@ -135,7 +135,7 @@ void ledger_failed(struct ledger *ledger, uint32_t number)
 
     scope->failed_ms = ledger->sim->now_ms;
     for (struct ledger_claim *claim = scope->claims; claim != NULL; claim = claim->next)
-        if (claim->in_hand > 0 || claim->out > 0 || claim->confirmed_ms > claim->kept->record_ms)
+        if (claim->in_hand > 0 || claim->out > 0 || (claim->handouts > 0 && claim->received_ms >= claim->answered_ms))
             note_trouble(ledger, claim);
 }
 
@@ -278,7 +278,7 @@ static void check_record(struct ledger *ledger, struct ledger_claim *claim, cons
 
     note_trouble(ledger, claim);
     if (handout->state == HANDOUT_CONFIRMED) {
-        REQUIRE(ledger, claim->was_passed || (kept->record_ms >= claim->confirmed_ms && kept->is_record_safe),
+        REQUIRE(ledger, claim->was_passed || (kept->record_ms >= handout->confirmed_ms && kept->is_record_safe),
                 "message %u: settled before its record is safe", handout->message);
         return;
     }
@@ -408,7 +408,21 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
     REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= ledger->slots[slot].credit_messages,
             "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
             (long long)ledger->slots[slot].credit_messages);
+    if (ledger->slots[slot].scope != NO_SCOPE)
+        ledger->scopes[ledger->slots[slot].scope].credit += ledger->slots[slot].credit_messages + ledger->slots[slot].orphans;
     ledger_lane_ends(ledger, slot);
+}
+
+void ledger_scope_crashes(struct ledger *ledger, uint32_t number)
+{
+    struct ledger_scope *scope = &ledger->scopes[number];
+    int64_t in_doubt = 0;
+
+    for (const struct ledger_claim *claim = scope->claims; claim != NULL; claim = claim->next)
+        in_doubt += claim->out > 0 || (claim->confirmed_ms > claim->kept->record_ms && !claim->was_passed);
+    REQUIRE(ledger, !scope->is_durable || in_doubt <= scope->credit, "a crash leaves %lld ids of scope %u in doubt, and the credit is %lld",
+            (long long)in_doubt, number, (long long)scope->credit);
+    scope->credit = 0;
 }
 
 /* ---- The source ---- */
@@ -508,6 +522,7 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
         struct ledger_claim *claim = claim_of(ledger, message, lane->scope);
 
         claim->handouts++;
+        claim->received_ms = ledger->sim->now_ms;
         claim->in_hand++;
         note_trouble(ledger, claim);
     }
@@ -724,7 +739,7 @@ void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_
         struct ledger_claim *claim = find_claim(ledger, lane->scope, ledger->messages[handout->message].id);
 
         note_trouble(ledger, claim);
-        claim->confirmed_ms = clock_of(ledger, &ledger->scopes[lane->scope]);
+        claim->confirmed_ms = handout->confirmed_ms = clock_of(ledger, &ledger->scopes[lane->scope]);
         lane->out--;
         handout->state = HANDOUT_CONFIRMED;
         if (handout->is_lost)

@@ -52,7 +52,7 @@ struct ledger_claim {
     uint32_t out;                   /* of those: sent, and no verdict yet */
     int64_t sent_ms;                /* the last time; all of the state's clock; -1: never */
     int64_t confirmed_ms, doubt_ms; /* the last time in this life; since when the sink may have it */
-    int64_t answered_ms;            /* the run's time: when its shard knew of the last record */
+    int64_t received_ms, answered_ms; /* the run's time: of the last handout; when its shard knew of the last record */
     bool was_left;                  /* an intent, by an earlier life */
     bool is_forgotten;              /* the record: nobody asks for it any more */
     bool was_passed;                /* the store failed while it was in hand */
@@ -64,6 +64,7 @@ struct ledger_scope {
     unsigned shards;
     int64_t clock_ms; /* what the run's time lacks to the state's clock */
     int64_t failed_ms; /* the run's time */
+    int64_t credit;    /* while it crashes: of its lanes, and what they had besides */
     int64_t expired_ms[SHARDS_MAX]; /* of each shard */
     struct kept *(*find)(void *ctx, const char *id); /* in the store; never NULL */
     void *ctx;
@@ -102,7 +103,8 @@ struct ledger_handout {
     bool is_revoked; /* its group was taken away */
     bool is_orphan;  /* its source has lost it while it was out */
     bool is_lost;    /* its source is closed: nobody can be told */
-    int64_t received_ms; /* the run's time */
+    int64_t received_ms;  /* the run's time */
+    int64_t confirmed_ms; /* the state's clock */
     uint32_t refusals, doubts, sends, copies;
     uint32_t next; /* in its bucket of `index` */
 };
@@ -161,6 +163,8 @@ void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_
                         int64_t messages_max);
 /* Its process is gone: what of it is at the sink will be there twice. */
 void ledger_lane_crashes(struct ledger *ledger, uint32_t slot);
+/* When all of its lanes have. */
+void ledger_scope_crashes(struct ledger *ledger, uint32_t scope);
 void ledger_lane_ends(struct ledger *ledger, uint32_t slot); /* orderly, or with its process */
 
 /* ---- The source ---- */

@@ -99,8 +99,7 @@ struct kept *store_find(void *ctx, const char *id)
 
 static bool has_record(const struct entry *entry)
 {
-    return entry->kept.record_ms >= 0 && entry->kept.record_ms >= entry->scope->expired_ms &&
-           entry->outcome != ID_UNKNOWN;
+    return entry->kept.record_ms >= 0 && entry->kept.record_ms >= entry->scope->expired_ms;
 }
 
 /* ---- Time ---- */
@@ -532,8 +531,8 @@ static void drop_expired(struct store_scope *scope)
 {
     for (int i = 0; i < BUCKETS; i++)
         for (struct entry *entry = scope->buckets[i]; entry != NULL; entry = entry->chain)
-            if (!has_record(entry))
-                entry->outcome = ID_UNKNOWN;
+            if (entry->kept.record_ms < scope->expired_ms)
+                entry->kept.record_ms = -1;
     scope->expired_ms = INT64_MIN;
 }
 

@@ -1,2 +1,2 @@
 # gateway/core/lane.c: give no credit of bytes back
-/^static void delivery_free/,/^}/ s/lane->unsettled_bytes -= .*;//
+/^void lane_delivery_free/,/^}/ s/lane->unsettled_bytes -= .*;//

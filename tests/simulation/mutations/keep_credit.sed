@@ -1,2 +1,2 @@
 # gateway/core/lane.c: give no credit back
-/^static void delivery_free/,/^}/ s/lane->unsettled--;//
+/^void lane_delivery_free/,/^}/ s/lane->unsettled--;//

@@ -1,2 +1,2 @@
 # gateway/core/lane.c: keep a message that is settled
-/^static void delivery_free/,/^}/ s/bailey_message_unref(dlv->pub.message);//
+/^void lane_delivery_free/,/^}/ s/bailey_message_unref(dlv->pub.message);//

@@ -1,2 +1,2 @@
 # gateway/core/lane.c: do not say what is still out at a revoke
-s/^        out += dlv->state == DELIVERY_OUT;//
+s/^        out += is_away(dlv);//

@@ -1,2 +1,2 @@
 # gateway/core/lane.c: settle at a source that is being closed
-/^static void settle(/,/^}/ s/ \&\& lane->from.state != END_CLOSING//
+/^void lane_settle(/,/^}/ s/ \&\& lane->from.state != END_CLOSING//
