@@ -5,7 +5,7 @@ import itertools
 import pika
 
 from rig import Flow, Message, Record, until
-from rig.flow import MARK
+from rig.flow import MARK, number_of, records
 
 NEEDS = ("activemq", "artemis", "rabbitmq")
 SINKS = "krats"
@@ -165,6 +165,33 @@ def story_artemis_drops_what_was_in_doubt(rig):
 def dropped_copies(rig):
     with open(rig.artemis.process.log, encoding="utf-8", errors="replace") as log:
         return sum("AMQ222059" in line for line in log)  # it warns of each
+
+
+def story_artemis_takes_later_what_it_refused(rig):
+    """A full address refuses. The id of what was refused must not be among those that Artemis knows: it would drop the next attempt, and
+    confirm it."""
+    judge, queue, count = rig.stomp("t"), "small.refused", 40
+    rig.kafka.create("small-in")
+    gateway = rig.gateway({"state": MEMORY, "routes": [
+        {"name": "small", "from": {"broker": "k", "topic": "small-in"}, "to": {"broker": "t", "destination": f"/queue/{queue}"},
+         "dedup": {"id": "${body.sha256}"}}]}).wait_ready()
+    rig.kafka.produce("small-in", records(count, size=1000))
+    until(lambda: refusals(gateway) >= 5, 30, lambda: f"not refused: {gateway.ready_report()}\n{gateway.process.tail()}")
+    arrived = []
+
+    def all_arrive():
+        arrived.extend(number_of(m.body) for m in judge.drain(f"/queue/{queue}"))
+        return len(set(arrived)) == count
+    until(all_arrive, 60, lambda: f"{len(set(arrived))} of {count} arrived: {gateway.ready_report()}\n{gateway.process.tail()}",
+          every=0.2)
+    refused = refusals(gateway)
+    gateway.term()
+    assert len(arrived) == count, f"{len(arrived) - count} copies"
+    return f"{count} arrived, after {refused:.0f} refusals"
+
+
+def refusals(gateway):
+    return sum(value for (name, _), value in gateway.metrics().items() if name == "bailey_messages_refused_total")
 
 
 def story_scopes_are_told_apart(rig):
