@@ -14,6 +14,7 @@
 #include <time.h>
 
 #include "core/dedup.h"
+#include "host/registry.h"
 #include "loop/loop.h"
 #include "state/store.h"
 
@@ -121,7 +122,7 @@ static struct state_store *open_state(const struct config *config, struct dedup_
                                       struct dedup_shard **shard)
 {
     struct bailey_error err;
-    struct state_store *store = state_store_open(config, &err);
+    struct state_store *store = state_store_open(config, registry_find_store, &err);
 
     if (store == NULL)
         fail(&err);

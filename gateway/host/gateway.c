@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "core/dedup.h"
+#include "host/registry.h"
 #include "host/worker.h"
 #include "state/store.h"
 
@@ -105,7 +106,7 @@ static bool open_state(struct gateway *gateway, struct bailey_error *err)
             .count = config->scopes[i].lanes,
             .shards = must(calloc(config->scopes[i].lanes, sizeof(struct dedup_shard *))),
         };
-    gateway->state = state_store_open(config, err);
+    gateway->state = state_store_open(config, registry_find_store, err);
     return gateway->state != NULL;
 }
 

@@ -10,7 +10,6 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#include "host/registry.h"
 #include "state/store_impl.h"
 
 enum {
@@ -144,13 +143,13 @@ static bool read_secret(struct state_store *store, struct id_key *secret, struct
 
 /* ---- Opening ---- */
 
-static bool open_module(struct state_store *store, struct bailey_error *err)
+static bool open_module(struct state_store *store, state_store_find *find, struct bailey_error *err)
 {
     const struct config_state *state = &store->config->state;
     bool in_memory = state->store == CONFIG_STATE_MEMORY;
     char path[PATH_LEN_MAX];
 
-    store->module = registry_find_store(in_memory ? "memory" : "slices", err);
+    store->module = find(in_memory ? "memory" : "slices", err);
     if (store->module == NULL)
         return false;
     if (in_memory)
@@ -194,13 +193,13 @@ static bool open_scope(struct state_store *store, struct scope *scope, const str
            open_table(store, &scope->intents, "intents", config->name, live, err);
 }
 
-static bool open_all(struct state_store *store, struct bailey_error *err)
+static bool open_all(struct state_store *store, state_store_find *find, struct bailey_error *err)
 {
     const struct bailey_table_options meta = {
         .name = "meta", .kind = BAILEY_TABLE_LIVE, .key_size = META_KEY, .value_size = META_VALUE};
     struct id_key secret;
 
-    if (!open_module(store, err))
+    if (!open_module(store, find, err))
         return false;
     if ((store->module->traits & BAILEY_STORE_DURABLE) != 0 &&
         !store->module->table_open(store->self, &store->meta, &meta, err))
@@ -228,7 +227,7 @@ static void init_scope(struct state_store *store, size_t i)
     scope->state.load = loader_load;
 }
 
-struct state_store *state_store_open(const struct config *config, struct bailey_error *err)
+struct state_store *state_store_open(const struct config *config, state_store_find *find, struct bailey_error *err)
 {
     struct state_store *store = must(calloc(1, sizeof *store));
 
@@ -238,7 +237,7 @@ struct state_store *state_store_open(const struct config *config, struct bailey_
     sem_init(&store->loader_stop, 0, 0);
     for (size_t i = 0; i < config->scope_count; i++)
         init_scope(store, i);
-    if (!open_all(store, err)) {
+    if (!open_all(store, find, err)) {
         state_store_close(store);
         return NULL;
     }

@@ -10,14 +10,19 @@
 #ifndef BAILEY_STATE_STORE_H
 #define BAILEY_STATE_STORE_H
 
+#include <bailey/store.h>
+
 #include "config/config.h"
 #include "core/state.h"
 
 struct state_store;
 
+/* Finds a module of a store by its name: the registry of the host, or a test's own. */
+typedef const struct bailey_store *state_store_find(const char *name, struct bailey_error *err);
+
 /* Open what the routes of `config` need. NULL with `err`: locked by another process, damaged, of a newer version, not to be
  * opened; then nothing was touched. `config` must outlive it. */
-struct state_store *state_store_open(const struct config *config, struct bailey_error *err);
+struct state_store *state_store_open(const struct config *config, state_store_find *find, struct bailey_error *err);
 
 /* The state of config->scopes[scope]. */
 struct state *state_store_scope(struct state_store *store, size_t scope);
