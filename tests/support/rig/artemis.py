@@ -52,6 +52,11 @@ SETTINGS = """\
         <auto-delete-queues>false</auto-delete-queues>
         <auto-delete-addresses>false</auto-delete-addresses>
       </address-setting>
+      <address-setting match="small.#">
+        <max-size-bytes>40K</max-size-bytes>
+        <page-size-bytes>10K</page-size-bytes>
+        <address-full-policy>FAIL</address-full-policy>
+      </address-setting>
     </address-settings>
   </core>
 </configuration>
