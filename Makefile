@@ -67,6 +67,10 @@ $(BUILD)/bench/dedup: bench/dedup.c $(BUILD)/libgateway.a | $(PLUGS)
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -Igateway -MF /dev/null -rdynamic -o $@ $< -Wl,--whole-archive $(BUILD)/libgateway.a \
 	  -Wl,--no-whole-archive $(LIBS)
 
+# The measure of make bench-store: a store, and nothing else of the gateway but its errors.
+$(BUILD)/bench/store: $(call obj,bench/store.c gateway/base/error.c)
+	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $^ -ldl -lpthread
+
 $(BUILD)/gateway/%.o: INCLUDES = -Igateway
 # Hidden: nothing of a module but its entry point meets the gateway's or another module's names.
 $(BUILD)/connectors/%.o $(BUILD)/stores/%.o: INCLUDES = -fvisibility=hidden $(call module_cflags,$(@:$(BUILD)/%=%))
