@@ -75,8 +75,9 @@ class Publisher(LedgerFeed):
 
     def __init__(self, rabbit, queue, *args):
         self.queue, self.channel, self.published, self.confirmed, self.failure = queue, None, 0, 0, None
-        self.connection = pika.SelectConnection(rabbit.parameters(), on_open_callback=lambda c: c.channel(on_open_callback=self.opened),
-                                                on_open_error_callback=self.failed, on_close_callback=self.failed)
+        self.connection = pika.SelectConnection(
+            rabbit.parameters(), on_open_callback=lambda connection: connection.channel(on_open_callback=self.opened),
+            on_open_error_callback=self.failed, on_close_callback=self.failed)
         self.loop = threading.Thread(target=self.connection.ioloop.start, daemon=True)
         self.loop.start()
         super().__init__(*args)
@@ -176,7 +177,7 @@ class LedgerFlow(Flow):
 
     def __init__(self, rig, prefix, ledgers, commit_ms, **route):
         super().__init__(rig, prefix, tuple(ledgers), **route)
-        self.ledgers = ledgers
+        self.ledgers, self.arrivals = ledgers, {name: [] for name in ledgers}
         for made in self.routes:
             if self.source_of(made["name"]).HAS_POSITIONS:
                 made["from"]["commit_interval"] = f"{commit_ms}ms"
@@ -205,5 +206,5 @@ class LedgerFlow(Flow):
 
     def accounts(self, timeout=60):
         """{route: Account}; takes the messages out of the sinks' queues."""
-        return {name: ledger.judge(self.sink_of(name).arrivals(self.output(name), timeout), self.source_of(name).HAS_POSITIONS)
-                for name, ledger in self.ledgers.items()}
+        self.arrivals = {name: self.sink_of(name).arrivals(self.output(name), timeout) for name in self.ledgers}
+        return {name: ledger.judge(self.arrivals[name], self.source_of(name).HAS_POSITIONS) for name, ledger in self.ledgers.items()}

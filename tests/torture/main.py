@@ -49,10 +49,12 @@ class Sum:
 
     def as_json(self, options, dedup, failed, seconds):
         names = {letters: name for name, letters in ROUTES.items()}
-        return {"version": 1, "seed": options.seed, "runs": self.runs, "failed": failed, "dedup": dedup, "seconds": round(seconds, 1),
-                "kills": self.kills, "kills_counted": self.counted, "kills_counted_by_point": self.points,
-                "routes": [{"route": names[route], "kills_counted": self.hit[route], "recovery_seconds": round(self.recovery[route], 2),
-                            **{name: getattr(account, name) for name, _ in COLUMNS}} for route, account in self.accounts.items()]}
+        return {"version": 1, "seed": options.seed, "runs": self.runs, "failed": failed, "dedup": dedup,
+                "seconds": round(seconds, 1), "kills": self.kills, "kills_counted": self.counted,
+                "kills_counted_by_point": self.points,
+                "routes": [{"route": names[route], "kills_counted": self.hit[route],
+                            **{name: getattr(account, name) for name, _ in COLUMNS},
+                            "recovery_seconds": round(self.recovery[route], 2)} for route, account in self.accounts.items()]}
 
 
 def table(result):
@@ -63,8 +65,8 @@ def table(result):
     lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
              for row in [heads, *rows]]
     points = ", ".join(f"{where} {count}" for where, count in sorted(result["kills_counted_by_point"].items()))
-    lines.append(f"{result['runs']} runs of {result['seconds'] / max(1, result['runs']):.0f} s, {result['kills']} kills, {result['kills_counted']} "
-                 f"counted ({points}); deduplication {'on' if result['dedup'] else 'off'}")
+    lines.append(f"{result['runs']} runs, {result['kills']} kills, {result['kills_counted']} counted ({points}); "
+                 f"deduplication {'on' if result['dedup'] else 'off'}")
     return "\n".join(lines)
 
 
@@ -93,7 +95,8 @@ def one_run(rig, options, seed, dedup, total):
     if problems:
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(rig.folder, kept)
-        lines += [f"       {line}" for problem in [*problems, f"kept: {kept}", f"again: {run.again()}"] for line in problem.splitlines()]
+        said = [*problems, f"kept: {kept}", f"again: {run.again()}"]
+        lines += [f"       {line}" for problem in said for line in problem.splitlines()]
     else:
         run.clear()
     print("\n".join(lines), file=options.out, flush=True)

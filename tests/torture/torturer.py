@@ -20,12 +20,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 POINTS = os.path.join(HERE, "..", "..", "gateway", "base", "crash.def")
 ROUTES = {"kafka-amqp": "kr", "kafka-kafka": "kk", "amqp-kafka": "rk", "amqp-amqp": "rr"}
 SHORTEST, MEAN, LONGEST = 0.2, 1.0, 5.0  # seconds of a life that ends at a random time
-PASSAGES = 30         # a point kills at one of its first so many
-CREDIT = 500          # messages of a route
-COMMITS_MS = (100, 1000)  # commit_interval of Kafka sources: its least and its default, one of them a run
-PATIENCE = 30         # seconds within which a point is passed, all is settled, …
-REPEAT_EVERY = 50     # with deduplication: one message in so many is an earlier one again
-REPEATED = 300        # and when all is done, so many are sent once more
+PASSAGES = 30             # a point kills at one of its first so many
+LANES = (1, 2)            # of each route; the runs draw one of them
+COMMITS_MS = (100, 1000)  # commit_interval of Kafka sources: its least and its default; the same
+CREDIT = 500              # messages of a lane
+PATIENCE = 30             # seconds within which a point is passed, all is settled, …
+REPEAT_EVERY = 50         # with deduplication: one message in so many is an earlier one again
+REPEATED = 300            # and when all is done, so many are sent once more
 AUDIT_SECONDS = 1.0
 DEDUP = {"id": "${header.idempotency-key}", "window": "24h"}
 
@@ -40,7 +41,7 @@ def crash_points(dedup):
 
 @dataclass
 class Kill:
-    """One end of the gateway. `doubts`: messages sent and unconfirmed, by route, when it came."""
+    """One end of the gateway. `doubts`: messages that were in doubt on each route when it came."""
     point: Optional[str] = None
     route: Optional[str] = None
     passage: int = 0
@@ -124,9 +125,9 @@ class Run:
     def __init__(self, rig, seed, routes, kills=20, rate=400, dedup=False):
         self.rig, self.seed, self.rate, self.dedup = rig, seed, rate, dedup
         self.random = random.Random(seed)
-        self.commit_ms = self.random.choice(COMMITS_MS)
+        self.commit_ms, self.lanes = self.random.choice(COMMITS_MS), self.random.choice(LANES)
         self.flow = LedgerFlow(rig, f"t{seed}", {route: Ledger(f"{seed}.{route}") for route in routes}, self.commit_ms,
-                               credit={"messages": CREDIT}, **({"dedup": DEDUP} if dedup else {}))
+                               lanes=self.lanes, credit={"messages": CREDIT}, **({"dedup": DEDUP} if dedup else {}))
         self.random_kills = kills
         self.kills = plan(self.random, routes, crash_points(dedup), kills)
         self.accounts = {route: Account() for route in routes}
@@ -153,8 +154,14 @@ class Run:
             self.die_after(kill, watch)
             kill.doubts = {route: count for route, count in watch.unconfirmed.items() if count > 0}
         kill.recovered = watch.recovered
-        kill.may_repeat = {route: 2 * CREDIT + (watch.delivered_lately(route, self.commit_ms / 1000) if route[0] == "k" else 0)
-                           for route in self.routes}
+        kill.may_repeat = {route: self.may_repeat(route, watch) for route in self.routes}
+
+    def may_repeat(self, route, watch):
+        """What was unsettled; without deduplication from Kafka also what was confirmed since the last commit."""
+        credit = CREDIT * self.lanes
+        if self.dedup or not self.flow.source_of(route).HAS_POSITIONS:
+            return credit
+        return credit + watch.delivered_lately(route, self.commit_ms / 1000) + CREDIT  # since the last look
 
     def die_at(self, kill, watch):
         process, deadline = self.gateway.process, watch.began + PATIENCE
@@ -205,8 +212,10 @@ class Run:
             self.repeat_what_is_done()
         self.gateway.term()
         self.accounts = self.flow.accounts()
-        for route in set(re.findall(r" delivery\.refused route=(\w+)", self.gateway.output())):
-            self.accounts[route].overtaken = 0  # there is no order over a refusal
+        unordered = set(re.findall(r" delivery\.refused route=(\w+)", self.gateway.output()))
+        unordered |= {route for route in self.routes if self.lanes > 1 and not self.flow.source_of(route).HAS_POSITIONS}
+        for route in unordered:  # there is no order over a refusal, nor between lanes that share a queue
+            self.accounts[route].overtaken = 0
 
     def repeat_what_is_done(self):
         """What is recorded is known after one more kill, too."""
@@ -219,7 +228,8 @@ class Run:
     # ---- Judgement
 
     def __str__(self):
-        return (f"seed {self.seed}: {len(self.kills)} kills, {sum(kill.counts for kill in self.kills)} counted, "
+        counted = sum(kill.counts for kill in self.kills)
+        return (f"seed {self.seed}, lanes {self.lanes}: {len(self.kills)} kills, {counted} counted, "
                 f"{sum(account.messages for account in self.accounts.values()):,} messages")
 
     def mistakes(self):
@@ -256,7 +266,8 @@ class Run:
             with open(os.path.join(folder, f"{route}.ledger.json"), "w") as f:
                 json.dump({"account": vars(self.accounts[route]), "sent": [id_of(ledger.producer, n) for n in ledger.sent],
                            "not_acknowledged": sorted(set(range(len(ledger.sent))) - ledger.acknowledged),
-                           "audits": [vars(audit) for audit in ledger.audits]}, f)
+                           "audits": [vars(audit) for audit in ledger.audits],
+                           "arrived": [f"{a.id}{' marked' if a.marked else ''}" for a in self.flow.arrivals[route]]}, f, indent=0)
 
 
 def state_in(folder):
