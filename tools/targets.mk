@@ -115,7 +115,7 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60); crashes become regression 
 fuzzers: $(FUZZERS)
 
 # ---- Seeing it work
-.PHONY: demo bench bench-store
+.PHONY: demo bench bench-store bench-dedup
 demo:  ## 20,000 messages around real brokers, with kills on the way (calls setup)
 	@tools/setup demo
 	@$(MAKE) --no-print-directory all $(JUDGE)
@@ -126,6 +126,10 @@ bench:  ## CPU, memory and rate against the bare client libraries
 	@$(PYTHON) bench/run --build $(BUILD)
 STORE_IDS ?= 10000,1000000,10000000
 STORE_DIR ?= $(BUILD)
+bench-dedup:  ## what deduplication costs by the number of ids, without brokers (STORE=rocksdb IDS=10000000)
+	@$(MAKE) --no-print-directory all $(BUILD)/bench/dedup
+	@BAILEY_STORE_PATH=$(BUILD)/stores $(BUILD)/bench/dedup $(or $(STORE),rocksdb) $(or $(IDS),10000000) $(or $(STATE),$(BUILD)/bench-state)
+	@rm -rf $(BUILD)/bench-state
 bench-store: $(BUILD)/bench/store $(filter $(BUILD)/stores/%,$(PLUGS))  ## each state store with ids of deduplication (STORE_IDS=n,n STORE_DIR=dir)
 	@$(BUILD)/bench/store $(STORE_DIR) $(STORE_IDS) $(abspath $(filter %.so,$^))
 
