@@ -207,4 +207,5 @@ class LedgerFlow(Flow):
     def accounts(self, timeout=60):
         """{route: Account}; takes the messages out of the sinks' queues."""
         self.arrivals = {name: self.sink_of(name).arrivals(self.output(name), timeout) for name in self.ledgers}
-        return {name: ledger.judge(self.arrivals[name], self.source_of(name).HAS_POSITIONS) for name, ledger in self.ledgers.items()}
+        return {name: ledger.judge(self.arrivals[name], self.source_of(name).HAS_POSITIONS)
+                for name, ledger in self.ledgers.items()}

@@ -92,10 +92,11 @@ def one_run(rig, options, seed, dedup, total):
     began, kept = time.monotonic(), os.path.join(options.evidence, str(seed))
     problems = carry(rig, run, total)
     lines = [f"  {'FAIL' if problems else 'ok  '} {time.monotonic() - began:5.1f} s  {run}"]
-    if problems:
+    said = problems + run.remarks()
+    if said:
         shutil.rmtree(kept, ignore_errors=True)
         shutil.copytree(rig.folder, kept)
-        said = [*problems, f"kept: {kept}", f"again: {run.again()}"]
+        said += [f"kept: {kept}", f"again: {run.again()}"]
         lines += [f"       {line}" for problem in said for line in problem.splitlines()]
     else:
         run.clear()

@@ -141,8 +141,11 @@ class RabbitMQ:
 
     def eval(self, expression):
         """Evaluate Erlang on the node; the text of its result. (rabbitmqctl does the same, in 2 s.)"""
-        done = subprocess.run(["erl_call", "-n", self.node, "-c", self.cookie, "-e"], input=f"{expression}.\n".encode(),
-                              env=self._env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+        def call():
+            done = subprocess.run(["erl_call", "-n", self.node, "-c", self.cookie, "-e"], input=f"{expression}.\n".encode(),
+                                  env=self._env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+            return None if b"failed to connect" in done.stderr else done  # a busy node lets nobody in, and has done nothing
+        done = until(call, 20, f"erl_call cannot connect to {self.node}", every=0.1)
         answer = done.stdout.decode().strip()
         if not answer.startswith("{ok, "):
             raise AssertionError(f"erl_call: {answer or done.stderr.decode().strip()}")
