@@ -47,25 +47,25 @@ struct ledger_claim {
     struct ledger_claim *next, *next_of_id;
     const struct kept *kept;
     uint32_t id, scope;
-    uint32_t handouts;              /* in this life of the process */
-    uint32_t in_hand;               /* of those, what a lane has */
-    uint32_t out;                   /* of those: sent, and no verdict yet */
-    int64_t sent_ms;                /* the last time; all of the state's clock; -1: never */
-    int64_t confirmed_ms, doubt_ms; /* the last time in this life; since when the sink may have it */
+    uint32_t handouts;                /* in this life of the process */
+    uint32_t in_hand;                 /* of those, what a lane has */
+    uint32_t out;                     /* of those: sent, and no verdict yet */
+    int64_t sent_ms;                  /* the last time; all of the state's clock; -1: never */
+    int64_t confirmed_ms, doubt_ms;   /* the last time in this life; since when the sink may have it */
     int64_t received_ms, answered_ms; /* the run's time: of the last handout; when its shard knew of the last record */
-    bool was_left;                  /* an intent, by an earlier life */
-    bool is_forgotten;              /* the record: nobody asks for it any more */
-    bool was_passed;                /* the store failed while it was in hand */
+    bool was_left;                    /* an intent, by an earlier life */
+    bool is_forgotten;                /* the record: nobody asks for it any more */
+    bool was_passed;                  /* the store failed while it was in hand */
 };
 
 struct ledger_scope {
     int64_t window_ms, max;
     bool is_durable, passes;
     unsigned shards;
-    int64_t clock_ms; /* what the run's time lacks to the state's clock */
-    int64_t failed_ms; /* the run's time */
-    int64_t credit;    /* while it crashes: of its lanes, and what they had besides */
-    int64_t expired_ms[SHARDS_MAX]; /* of each shard */
+    int64_t clock_ms;                                /* what the run's time lacks to the state's clock */
+    int64_t failed_ms;                               /* the run's time */
+    int64_t credit;                                  /* while it crashes: of its lanes, and what they had besides */
+    int64_t expired_ms[SHARDS_MAX];                  /* of each shard */
     struct kept *(*find)(void *ctx, const char *id); /* in the store; never NULL */
     void *ctx;
     struct ledger_claim *claims;
@@ -87,7 +87,7 @@ enum handout_state {
 struct ledger_message {
     struct content content;
     const struct shaping *shaping;
-    uint32_t sink;              /* number of the sink's broker where it belongs */
+    uint32_t sink; /* number of the sink's broker where it belongs */
     uint32_t id;
     uint32_t handouts, doubts;  /* so far */
     uint32_t unmarked_handouts; /* that no source had marked */
@@ -100,9 +100,9 @@ struct ledger_handout {
     uint64_t position;
     uint8_t state; /* enum handout_state */
     bool is_marked;
-    bool is_revoked; /* its group was taken away */
-    bool is_orphan;  /* its source has lost it while it was out */
-    bool is_lost;    /* its source is closed: nobody can be told */
+    bool is_revoked;      /* its group was taken away */
+    bool is_orphan;       /* its source has lost it while it was out */
+    bool is_lost;         /* its source is closed: nobody can be told */
     int64_t received_ms;  /* the run's time */
     int64_t confirmed_ms; /* the state's clock */
     uint32_t refusals, doubts, sends, copies;
@@ -118,9 +118,9 @@ struct ledger_slot {
     bool has_defaults; /* its templates can be filled from every message */
     bool sink_is_up, source_is_open;
     int64_t unsettled, out, waiting, orphans, bytes;
-    int64_t untold;     /* confirmed, and not settled */
+    int64_t untold;             /* confirmed, and not settled */
     int64_t limbo, limbo_bytes; /* at most: ended, and their ids are still to be given back or recorded */
-    uint32_t last_sent; /* highest handout of this connection to the sink that was never refused */
+    uint32_t last_sent;         /* highest handout of this connection to the sink that was never refused */
     const struct lane_status *status;
 };
 
