@@ -9,7 +9,7 @@ FUZZ_SECONDS ?= 60
 JOBS   ?= $(shell nproc)
 
 # ---- Before a build: what is missing? (0.05 s; skipped where setup comes first, or nothing is built)
-no_build := setup preflight demo test check asan tsan system bench format help clean
+no_build := setup preflight demo test check asan tsan system torture bench format help clean
 ifneq ($(filter-out $(no_build),$(or $(MAKECMDGOALS),all)),)
   ifeq ($(MAKELEVEL),0)
     missing := $(shell tools/setup missing build)
@@ -51,8 +51,8 @@ $(JUDGE): tests/support/rig/judge_kafka.c
 .PHONY: test unit system tests
 tests: all $(UNITS) $(SIMS) $(CONFORMANCE) $(ON_BROKERS) $(FUZZERS) $(JUDGE) $(CRASHING)
 unit: all $(SIMS) $(UNITS) $(CONFORMANCE) $(FUZZERS) $(if $(SAN),,$(HUNT))  ## tests that need no broker
-	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(if $(SAN),--jobs $(JOBS)) $(SIMS) $(if $(SAN),,$(HUNT)) $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
-system: all $(JUDGE) $(ON_BROKERS) $(CRASHING)  ## tests on real brokers (STORY=name for one)
+	@$(PYTHON) tests/support/run_units.py --build $(BUILD) $(if $(SAN),--jobs $(JOBS)) $(SIMS) $(if $(SAN),,$(HUNT)) tests/torture/test_ledger.py $(UNITS) $(CONFORMANCE) --replay $(FUZZERS)
+system: all $(JUDGE) $(ON_BROKERS) $(if $(SAN),,$(CRASHING))  ## tests on real brokers (STORY=name for one)
 	@$(PYTHON) tests/system/run.py --build $(BUILD) $(STORY)
 test:  ## all tests: unit, then system (calls setup)
 	@tools/setup test
@@ -65,6 +65,14 @@ sim: $(SIMS)  ## simulate faults on virtual time: RUNS=20000 new seeds, or SEED=
 	@$< --seed $(or $(SEED),$(shell date +%s)00000) --runs $(or $(RUNS),$(if $(SEED),1,20000)) --jobs $(JOBS) $(if $(TRACE),--trace)
 sim-mutations: $(HUNT)
 	@$(HUNT)
+
+# ---- The torture: run n of RUNS has seed SEED + n - 1, and tells how it is run again
+.PHONY: torture
+torture:  ## kill bailey between real brokers, and count: ROUTE=kafka-amqp RUNS=10 SEED=n; docs/evidence.md
+	@tools/setup test >&2
+	@$(MAKE) --no-print-directory all $(JUDGE) $(CRASHING) >&2
+	@$(PYTHON) tests/torture/main.py --build $(BUILD) $(if $(ROUTE),--route $(ROUTE)) $(if $(RUNS),--runs $(RUNS)) \
+	  $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(RATE),--rate $(RATE)) $(if $(DEDUP),--dedup $(DEDUP)) $(if $(JSON),--json)
 
 # ---- Checks
 SOURCES := $(wildcard gateway/*.c gateway/*/*.[ch] include/bailey/*.h connectors/*/*.[ch] stores/*/*.[ch] bench/*.[ch] \
@@ -107,7 +115,7 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60); crashes become regression 
 fuzzers: $(FUZZERS)
 
 # ---- Seeing it work
-.PHONY: demo bench
+.PHONY: demo bench bench-store bench-dedup
 demo:  ## 20,000 messages around real brokers, with kills on the way (calls setup)
 	@tools/setup demo
 	@$(MAKE) --no-print-directory all $(JUDGE)
@@ -116,6 +124,14 @@ bench:  ## CPU, memory and rate against the bare client libraries
 	@tools/setup test
 	@$(MAKE) --no-print-directory all $(JUDGE) $(BUILD)/bench/bare
 	@$(PYTHON) bench/run --build $(BUILD)
+STORE_IDS ?= 10000,1000000,10000000
+STORE_DIR ?= $(BUILD)
+bench-dedup:  ## what deduplication costs by the number of ids, without brokers (STORE=rocksdb IDS=10000000)
+	@$(MAKE) --no-print-directory all $(BUILD)/bench/dedup
+	@BAILEY_STORE_PATH=$(BUILD)/stores $(BUILD)/bench/dedup $(or $(STORE),rocksdb) $(or $(IDS),10000000) $(or $(STATE),$(BUILD)/bench-state)
+	@rm -rf $(BUILD)/bench-state
+bench-store: $(BUILD)/bench/store $(filter $(BUILD)/stores/%,$(PLUGS))  ## each state store with ids of deduplication (STORE_IDS=n,n STORE_DIR=dir)
+	@$(BUILD)/bench/store $(STORE_DIR) $(STORE_IDS) $(abspath $(filter %.so,$^))
 
 # ---- Documentation and installation
 .PHONY: docs install clean help

@@ -39,6 +39,11 @@ static const struct bailey_option tls_options[] = {
      BROKER(tls_key),
      .flags = BAILEY_OPT_PATH,
      .summary = "PEM file with the client's private key."},
+    {.name = "key_password",
+     .type = BAILEY_OPT_CREDENTIAL,
+     .flags = BAILEY_OPT_SECRET,
+     BROKER(tls_key_password),
+     .summary = "Password of the client's key, if that is encrypted."},
     {.name = "verify",
      .type = BAILEY_OPT_BOOL,
      BROKER(tls_verify),
@@ -285,6 +290,8 @@ static void check_broker(const struct amq_broker_settings *s, struct bailey_repo
     }
     if ((s->tls_cert == NULL) != (s->tls_key == NULL))
         bailey_report_error(report, "tls", "tls.cert and tls.key belong together");
+    if (s->tls_key != NULL)
+        bailey_report_key(report, "tls", s->tls_key, &s->tls_key_password);
     if (s->auth == AMQ_AUTH_EXTERNAL && (s->username.value != NULL || s->password.value != NULL))
         bailey_report_error(report, "auth",
                             "auth: external has no username and password: the certificate says who it is");

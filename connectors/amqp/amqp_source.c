@@ -371,10 +371,19 @@ static uint16_t fitting_window(const struct source *source)
     return (uint16_t)(fits > taken ? fits - taken : 1);
 }
 
+/* And beside what an earlier channel left out at the sink. */
+static uint16_t window_now(const struct source *source)
+{
+    uint16_t fits = fitting_window(source);
+    size_t room = bailey_room(source->port);
+
+    return room < fits && room > 0 ? (uint16_t)room : fits;
+}
+
 static void start_consumer(struct source *source)
 {
     const struct amq_source_settings *s = source->settings;
-    amqp_basic_qos_t qos = {.prefetch_count = fitting_window(source)};
+    amqp_basic_qos_t qos = {.prefetch_count = window_now(source)};
     amqp_table_entry_t priority = {amqp_cstring_bytes("x-priority"),
                                    {.kind = AMQP_FIELD_KIND_I32, .value.i32 = (int32_t)s->priority}};
     amqp_basic_consume_t consume = {.queue = amqp_cstring_bytes(s->queue), .exclusive = s->exclusive};

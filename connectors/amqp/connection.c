@@ -417,6 +417,7 @@ static void conn_dial(struct amq_connection *conn)
                              .ca = settings->tls_ca,
                              .cert = settings->tls_cert,
                              .key = settings->tls_key,
+                             .key_password = settings->tls_key_password,
                              .broker = conn->broker->name};
     struct amq_url url;
 

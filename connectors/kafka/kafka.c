@@ -41,7 +41,7 @@ static const struct bailey_option tls_options[] = {
      .type = BAILEY_OPT_CREDENTIAL,
      BROKER(tls.key_password),
      .flags = BAILEY_OPT_SECRET,
-     .summary = "Password of the client's key."},
+     .summary = "Password of the client's key, if that is encrypted."},
     {.name = "verify",
      .type = BAILEY_OPT_BOOL,
      BROKER(tls.verify),

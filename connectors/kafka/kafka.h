@@ -6,6 +6,7 @@
  * kafka_acl.c     who we are to the broker, what we may not do, and what would allow it
  * kafka_probe.c   `bailey check --connect`
  * kafka_client.c  one librdkafka instance on the worker's loop: wake-ups, errors, logs, requests, end
+ * kafka_reason.c  what librdkafka's words for a failed connection mean
  * kafka_topics.c  do the topics exist? create them
  * kafka_source.c  consumer of a lane; kafka_assign.c its partitions: assignment, commits, lost offsets
  * kafka_sink.c    sink of a lane; kafka_producer.c the producer that the sinks of a worker share

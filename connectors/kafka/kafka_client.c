@@ -15,35 +15,35 @@
 
 #include "kafka_acl.h"
 #include "kafka_conf.h"
+#include "kafka_reason.h"
 #include "kafka_token.h"
 
 enum { PROBE_EVERY_MS = 500, PROBE_TIMEOUT_MS = 5000, RENEW_EVERY_MS = 2000, TOKEN_END_MS = 500 };
 
-/* librdkafka's words for a connection that failed, without the parts that change each time. */
-static void keep_reason(char *out, size_t size, const char *text)
+/* Is it told otherwise, or of no interest?
+ * - FAIL, FATAL and ERROR come to error_cb, too, and SSLCERTVRFY as one of them;
+ * - a time-out before a broker was there ends in a FAIL; that none of our certificates is wanted, in a refusal;
+ * - CONFWARN says that a consumer property is of no use to a producer. */
+static bool is_told(const struct kafka_client *client, const char *facility, const char *text)
 {
-    const char *behind = strncmp(text, "[thrd:", 6) == 0 ? strstr(text, "]: ") : NULL;
-    const char *varying, *advice;
+    static const char *const always[] = {"FAIL", "FATAL", "ERROR", "SSLCERTVRFY", "CONFWARN"};
 
-    if (behind != NULL)
-        text = behind + 3;
-    advice = strstr(text, ", verify that ssl.ca.location"); /* in librdkafka's terms */
-    varying = advice != NULL ? advice : strstr(text, " (after ");
-    snprintf(out, size, "%.*s", (int)(varying != NULL ? (size_t)(varying - text) : strlen(text)), text);
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        if (strcmp(facility, always[i]) == 0)
+            return true;
+    return (strcmp(facility, "REQTMOUT") == 0 && !client->counted_up) ||
+           strstr(text, "No matching issuer found") != NULL;
 }
 
 static void log_cb(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
     struct kafka_client *client = rd_kafka_opaque(rk);
-    /* FAIL, FATAL and ERROR come to error_cb too; CONFWARN says that a consumer property is of no use to a producer. */
     bool failure = strcmp(facility, "FAIL") == 0;
-    bool known = failure || strcmp(facility, "FATAL") == 0 || strcmp(facility, "ERROR") == 0 ||
-                 strcmp(facility, "CONFWARN") == 0;
 
     if (failure && client->trouble[0] == '\0') /* a disconnection comes as a log only */
-        keep_reason(client->disconnected, sizeof client->disconnected, text);
-    bailey_log(level <= LOG_WARNING && !known ? BAILEY_LOG_WARN : BAILEY_LOG_DEBUG, "kafka.library",
-               kv_str("broker", client->broker), kv_str("facility", facility), kv_str("text", text));
+        kafka_reason_text(client->disconnected, sizeof client->disconnected, text, client->verified);
+    bailey_log(level <= LOG_WARNING && !is_told(client, facility, text) ? BAILEY_LOG_WARN : BAILEY_LOG_DEBUG,
+               "kafka.library", kv_str("broker", client->broker), kv_str("facility", facility), kv_str("text", text));
 }
 
 void kafka_client_refuse(struct kafka_client *client, const struct bailey_error *err)
@@ -116,13 +116,22 @@ static void say_closed(struct kafka_client *client, char *reason, size_t size)
     snprintf(reason, size, "no broker can be reached: %s", err.text);
 }
 
+/* error_cb was not told, and so nobody was. */
+static void say_disconnected(struct kafka_client *client, char *reason, size_t size)
+{
+    bailey_log(BAILEY_LOG_WARN, "kafka.broker_down", kv_str("broker", client->broker),
+               kv_str("reason", client->disconnected));
+    snprintf(reason, size, "no broker can be reached: %s", client->disconnected);
+}
+
 static void say_away(struct kafka_client *client)
 {
     char reason[300];
 
-    if (client->trouble[0] != '\0' || client->disconnected[0] != '\0')
-        snprintf(reason, sizeof reason, "no broker can be reached: %s",
-                 client->trouble[0] != '\0' ? client->trouble : client->disconnected);
+    if (client->trouble[0] != '\0')
+        snprintf(reason, sizeof reason, "no broker can be reached: %s", client->trouble);
+    else if (client->disconnected[0] != '\0')
+        say_disconnected(client, reason, sizeof reason);
     else
         say_closed(client, reason, sizeof reason);
     if (client->ctx != NULL)
@@ -139,35 +148,16 @@ static void all_down(struct kafka_client *client)
     say_away(client);
 }
 
-/* Of a connection that failed in the transport: does TLS stand against it, and would again? */
-static bool is_tls_refusal(const char *text)
-{
-    return strstr(text, "SSL alert number") != NULL || strstr(text, "PLAINTEXT broker listener") != NULL;
-}
-
-static const char *reason_hint(int code, const char *reason)
-{
-    if (strstr(reason, "SSL alert number") != NULL)
-        return "it refuses our certificate, or wants one: check `tls.cert` and `tls.key`";
-    if (strstr(reason, "nsupported SASL mechanism") != NULL)
-        return "set `sasl.mechanism` to one that the listener on this port offers";
-    if (code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
-        return "check `sasl` and `tls`";
-    if (strstr(reason, "PLAINTEXT broker listener") != NULL || strstr(reason, "wrong version number") != NULL)
-        return "nobody speaks TLS on this port: check the port, or leave `tls` off";
-    return "check `tls`: the certificate authority and the server's name";
-}
-
 static void refused(struct kafka_client *client, int code, const char *text)
 {
     struct bailey_error err;
     char reason[200];
 
-    keep_reason(reason, sizeof reason, text);
+    kafka_reason_text(reason, sizeof reason, text, client->verified);
     if (client->tokens != NULL && code == RD_KAFKA_RESP_ERR__AUTHENTICATION)
         kafka_tokens_drop(client->tokens);
     bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", code, "%s", reason);
-    bailey_hint(&err, "broker %.50s: %s", client->broker, reason_hint(code, reason));
+    bailey_hint(&err, "broker %.50s: %s", client->broker, kafka_reason_hint(code, reason, client->verified));
     kafka_client_refuse(client, &err);
 }
 
@@ -176,11 +166,11 @@ static void connection_failed(struct kafka_client *client, const char *text)
 {
     bool first = client->trouble[0] == '\0';
 
-    if (!client->was_up && is_tls_refusal(text)) {
+    if (kafka_reason_is_tls(text, client->counted_up, client->was_up)) {
         refused(client, RD_KAFKA_RESP_ERR__SSL, text);
         return;
     }
-    keep_reason(client->trouble, sizeof client->trouble, text);
+    kafka_reason_text(client->trouble, sizeof client->trouble, text, client->verified);
     if (client->away && first)
         say_away(client); /* now with the reason */
     else if (!client->away)
@@ -209,17 +199,20 @@ void kafka_client_fatal(struct kafka_client *client)
     kafka_client_refuse(client, &err);
 }
 
-/* Failures of a log-in that say nothing against it: librdkafka goes on by itself.
- * - no new token: our own word (kafka_token.c), said already; what is connected goes on;
- * - a broker takes a renewed log-in on an open connection at most once a second: librdkafka connects anew;
- * - it came with a token that had just ended: the next one is asked for within a second;
- * - the connection broke in the middle. */
-static bool is_passing(const struct kafka_client *client, const char *text)
+static void login_failed(struct kafka_client *client, const char *text)
 {
-    return (client->token_until_ms > 0 && bailey_wall_ms(client->host) + TOKEN_END_MS >= client->token_until_ms) ||
-           strstr(text, "Failed to acquire SASL OAUTHBEARER token") != NULL ||
-           strstr(text, "not valid in current SASL state") != NULL ||
-           strstr(text, "Local: Broker transport failure") != NULL;
+    bool ended = client->token_until_ms > 0 && bailey_wall_ms(client->host) + TOKEN_END_MS >= client->token_until_ms;
+
+    switch (kafka_login_failure(text, client->counted_up, ended)) {
+    case KAFKA_LOGIN_REFUSED:
+        refused(client, RD_KAFKA_RESP_ERR__AUTHENTICATION, text);
+        break;
+    case KAFKA_LOGIN_CUT_OFF:
+        connection_failed(client, text);
+        break;
+    case KAFKA_LOGIN_AGAIN:
+        break;
+    }
 }
 
 static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
@@ -232,8 +225,7 @@ static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
         kafka_client_fatal(client);
         break;
     case RD_KAFKA_RESP_ERR__AUTHENTICATION:
-        if (!is_passing(client, text))
-            refused(client, code, text);
+        login_failed(client, text);
         break;
     case RD_KAFKA_RESP_ERR__SSL:
         refused(client, code, text);
@@ -244,6 +236,20 @@ static void error_cb(rd_kafka_t *rk, int code, const char *text, void *opaque)
     default:
         connection_failed(client, text);
     }
+}
+
+/* On a thread of librdkafka's: what OpenSSL found wrong with a certificate, which librdkafka only says to be so. */
+static int verify_cb(rd_kafka_t *rk, const char *name, int32_t id, int *verified, int depth, const char *cert,
+                     size_t len, char *text, size_t size, void *opaque)
+{
+    struct kafka_client *client = opaque;
+
+    (void)rk, (void)name, (void)id, (void)depth, (void)cert, (void)len;
+    if (*verified == 0)
+        return 1;
+    client->verified = *verified;
+    snprintf(text, size, "refused");
+    return 0;
 }
 
 static void throttle_cb(rd_kafka_t *rk, const char *server, int32_t id, int milliseconds, void *opaque)
@@ -469,6 +475,8 @@ struct kafka_client *kafka_client_new(const struct kafka_broker *broker, rd_kafk
     rd_kafka_conf_set_log_cb(conf, log_cb);
     rd_kafka_conf_set_error_cb(conf, error_cb);
     rd_kafka_conf_set_throttle_cb(conf, throttle_cb);
+    if (client->settings->tls.verify)
+        rd_kafka_conf_set_ssl_cert_verify_cb(conf, verify_cb);
     if (client->tokens != NULL)
         rd_kafka_conf_set_oauthbearer_token_refresh_cb(conf, refresh_cb);
 

@@ -7,6 +7,8 @@
 #ifndef KAFKA_CLIENT_H
 #define KAFKA_CLIENT_H
 
+#include <stdatomic.h>
+
 #include "kafka.h"
 #include "kafka_lib.h"
 
@@ -48,6 +50,7 @@ struct kafka_client {
     struct bailey_timer renew; /* credentials that came from files: did these change? */
     struct kafka_request *requests;
     bool counted_up, was_up, away, failed;
+    atomic_int verified;    /* what was wrong with a broker's certificate, by OpenSSL's number; 0: nothing */
     char trouble[256];      /* what a broker connection failed of since one worked */
     char disconnected[256]; /* what librdkafka said when it ended: less telling */
 
@@ -55,9 +58,9 @@ struct kafka_client {
     struct bailey_stamp user_stamp, password_stamp;
     char principal[320]; /* who we are to the broker: "User:NAME" */
 
-    struct kafka_tokens *tokens; /* NULL: not by OAUTHBEARER, or freed */
-    struct kafka_client *next_waiting;
-    bool waits_for_token;
+    struct kafka_tokens *tokens;          /* NULL: not by OAUTHBEARER, or freed */
+    struct kafka_client *next_with_token; /* private to kafka_token.c, as are these two */
+    bool takes_tokens, waits_for_token;
     int64_t token_until_ms; /* wall clock: the end of the token that it has */
 
     size_t kept; /* things of the instance that are still in use elsewhere: it ends after the last */

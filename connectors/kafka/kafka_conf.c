@@ -217,6 +217,7 @@ static const struct {
     {"log.queue", "true"},
     {"socket.keepalive.enable", "true"},
     {"socket.timeout.ms", "30000"},
+    {"socket.connection.setup.timeout.ms", "10000"}, /* with TLS and log-in: BAILEY_TRANSPORT_CONNECT_MS */
     {"reconnect.backoff.ms", "250"},
     {"reconnect.backoff.max.ms", "10000"},
     {"enable.metrics.push", "false"},  /* telemetry to the broker: nobody asked for it */
@@ -427,6 +428,8 @@ static void check_broker(const struct kafka_broker_settings *settings, struct ba
             bailey_report_error(report, "bootstrap_servers", "a server's name is empty");
     if ((settings->tls.cert == NULL) != (settings->tls.key == NULL))
         bailey_report_error(report, "tls", "cert and key are only of use together");
+    if (settings->tls.key != NULL)
+        bailey_report_key(report, "tls", settings->tls.key, &settings->tls.key_password);
     if (!settings->tls.verify && tls_wanted(&settings->tls))
         bailey_report_warning(report, "tls", "verify: false lets anybody pretend to be the broker");
     check_sasl(settings, report);

@@ -65,10 +65,13 @@ static bool other_value(struct scan *s, struct bailey_bytes *value)
 
 static bool find(struct bailey_bytes object, const char *name, struct bailey_bytes *value, bool *is_string)
 {
-    struct scan s = {object.data, object.data + object.len};
     struct bailey_bytes member;
+    struct scan s;
 
-    if (object.data == NULL || !take(&s, '{'))
+    if (object.len == 0)
+        return false;
+    s = (struct scan){object.data, object.data + object.len};
+    if (!take(&s, '{'))
         return false;
     do {
         if (!take(&s, '"') || !string(&s, &member) || !take(&s, ':'))

@@ -1,9 +1,10 @@
-/* One request at a time; who asks meanwhile waits for its answer. What librdkafka's own OIDC does with libcurl in threads
+/* One request at a time; who asks meanwhile waits for its answer. librdkafka looks once a second whether 80 % of a token's life are
+ * over: too late for one that is short-lived, so we renew it by a timer of our own, for all that have it. What librdkafka's own OIDC does with libcurl in threads
  * of its own is done here with the transport that the gateway has anyway (docs/decisions/0020).
  *
  *     want ─→ cached and young? ─yes→ set
  *                   │ no
- *                   └→ request (transport, TOKEN_MS) ─→ 200 and a token ─→ set for all that wait
+ *     renew ────────┴→ request (transport, TOKEN_MS) ─→ 200 and a token ─→ set for all
  *                                                    └→ failed: the old token is still good? ─yes→ set it once more, so
  *                                                              │ no                              that librdkafka asks again
  *                                                              └→ who works goes on, and asks    when 80 % of the rest is over
@@ -24,13 +25,15 @@ enum {
     TOKEN_MAX = 64 << 10,   /* bytes */
     PAYLOAD_MAX = 48 << 10, /* of a JWT of that size */
     LIFE_MS = 300000,       /* of a token that does not say how long it is good */
-    LIFE_LEAST_MS = 2000,
+    LIFE_LEAST_MS = 2000,   /* a shorter one may end before its log-in does */
+    LIFE_SHORT_MS = 10000,  /* so that the operator is warned */
+    RENEW_MAX_MS = 86400000,
 };
 
 struct kafka_tokens {
     struct kafka_broker *broker;
     struct kafka_url url;
-    struct kafka_client *waiting; /* by next_waiting */
+    struct kafka_client *clients; /* that have asked, by next_with_token */
 
     struct bailey_transport *transport; /* NULL: no request is under way */
     struct kafka_secret request, answer;
@@ -38,11 +41,13 @@ struct kafka_tokens {
     struct bailey_task finish; /* the request is over: outside of the transport's callbacks */
     bool busy;                 /* from the request until then */
     bool closed;               /* by the peer */
+    bool warned;
     struct bailey_error failure;
 
     char *token; /* NULL: none */
     char principal[300];
     int64_t got_ms, good_until_ms; /* wall clock */
+    struct bailey_timer renew;
 };
 
 static const struct kafka_oauth *settings_of(const struct kafka_tokens *tokens)
@@ -65,12 +70,15 @@ static bool is_good(const struct kafka_tokens *tokens)
     return tokens->token != NULL && bailey_wall_ms(tokens->broker->host) + LIFE_LEAST_MS < tokens->good_until_ms;
 }
 
-/* Not so old that librdkafka would ask for the next one at once. */
+/* When the next one is asked for: before librdkafka would do it. */
+static int64_t renew_at_ms(const struct kafka_tokens *tokens)
+{
+    return tokens->got_ms + (tokens->good_until_ms - tokens->got_ms) / 4 * 3;
+}
+
 static bool is_young(const struct kafka_tokens *tokens)
 {
-    int64_t life_ms = tokens->good_until_ms - tokens->got_ms;
-
-    return tokens->token != NULL && bailey_wall_ms(tokens->broker->host) < tokens->got_ms + life_ms / 4 * 3;
+    return tokens->token != NULL && bailey_wall_ms(tokens->broker->host) < renew_at_ms(tokens);
 }
 
 static void set_token(struct kafka_tokens *tokens, struct kafka_client *client)
@@ -107,20 +115,17 @@ static void set_failure(struct kafka_client *client, const struct bailey_error *
         kafka_client_refuse(client, err);
 }
 
-/* All that wait get the token, or the error. What they do about it may ask for the next one. */
+/* All get the token, or those that wait the error. What they do about it may ask for the next one, but no client goes. */
 static void answer_all(struct kafka_tokens *tokens, const struct bailey_error *err)
 {
-    struct kafka_client *waiting = tokens->waiting, *next;
+    for (struct kafka_client *client = tokens->clients; client != NULL; client = client->next_with_token) {
+        bool waited = client->waits_for_token;
 
-    tokens->waiting = NULL;
-    for (; waiting != NULL; waiting = next) {
-        next = waiting->next_waiting;
-        waiting->next_waiting = NULL;
-        waiting->waits_for_token = false;
+        client->waits_for_token = false;
         if (err == NULL)
-            set_token(tokens, waiting);
-        else
-            set_failure(waiting, err);
+            set_token(tokens, client);
+        else if (waited)
+            set_failure(client, err);
     }
 }
 
@@ -243,6 +248,32 @@ static int64_t life_ms(struct bailey_bytes body, struct bailey_bytes payload, in
     return life;
 }
 
+/* It serves from now on, and is renewed in time. */
+static void begin_life(struct kafka_tokens *tokens, int64_t now_ms, int64_t life_ms)
+{
+    struct bailey_host *host = tokens->broker->host;
+    int64_t renew_ms;
+
+    tokens->got_ms = now_ms;
+    tokens->good_until_ms = now_ms + life_ms;
+    if (life_ms < LIFE_LEAST_MS) {
+        if (life_ms <= 0)
+            bailey_fail(&tokens->failure, BAILEY_ERR_TRANSIENT, "the token of %.80s has already expired",
+                        tokens->url.authority);
+        else
+            bailey_fail(&tokens->failure, BAILEY_ERR_CONFIG, "the token of %.80s is good for less than %d s",
+                        tokens->url.authority, LIFE_LEAST_MS / 1000);
+        bailey_hint(&tokens->failure, "let tokens live for a minute at least, and check the clocks of both machines");
+        return;
+    }
+    if (life_ms < LIFE_SHORT_MS && !tokens->warned)
+        bailey_log(BAILEY_LOG_WARN, "kafka.token_short_lived", kv_str("broker", tokens->broker->name),
+                   kv_ms("life", life_ms), kv_str("hint", "each connection logs in anew before its token ends"));
+    tokens->warned |= life_ms < LIFE_SHORT_MS;
+    renew_ms = renew_at_ms(tokens) - now_ms;
+    bailey_timer_start(host, &tokens->renew, renew_ms < RENEW_MAX_MS ? renew_ms : RENEW_MAX_MS);
+}
+
 static void accept_token(struct kafka_tokens *tokens, struct bailey_bytes body)
 {
     char *token = kafka_alloc(TOKEN_MAX, 1);
@@ -254,13 +285,9 @@ static void accept_token(struct kafka_tokens *tokens, struct bailey_bytes body)
 
         kafka_tokens_drop(tokens);
         tokens->token = token;
-        tokens->got_ms = now_ms;
-        tokens->good_until_ms = now_ms + life_ms(body, payload, now_ms);
         if (!kafka_json_text(payload, "sub", tokens->principal, sizeof tokens->principal) || !tokens->principal[0])
             snprintf(tokens->principal, sizeof tokens->principal, "%s", settings_of(tokens)->client_id);
-        if (tokens->good_until_ms < now_ms + LIFE_LEAST_MS)
-            bailey_fail(&tokens->failure, BAILEY_ERR_TRANSIENT, "the token of %.80s has already expired",
-                        tokens->url.authority);
+        begin_life(tokens, now_ms, life_ms(body, payload, now_ms));
     } else {
         free(token);
         bailey_fail(&tokens->failure, BAILEY_ERR_CONFIG, "no token from %.80s: its answer holds no access_token",
@@ -311,8 +338,21 @@ static void finish(struct bailey_task *task)
 
 /* ---- From outside ---- */
 
+static void renew_now(struct bailey_timer *timer)
+{
+    struct kafka_tokens *tokens = timer->ctx;
+
+    if (tokens->clients != NULL && !tokens->busy)
+        request(tokens);
+}
+
 void kafka_tokens_want(struct kafka_tokens *tokens, struct kafka_client *client)
 {
+    if (!client->takes_tokens) {
+        client->takes_tokens = true;
+        client->next_with_token = tokens->clients;
+        tokens->clients = client;
+    }
     if (client->waits_for_token)
         return;
     if (is_young(tokens)) {
@@ -320,22 +360,20 @@ void kafka_tokens_want(struct kafka_tokens *tokens, struct kafka_client *client)
         return;
     }
     client->waits_for_token = true;
-    client->next_waiting = tokens->waiting;
-    tokens->waiting = client;
     if (!tokens->busy)
         request(tokens);
 }
 
 void kafka_tokens_forget(struct kafka_tokens *tokens, struct kafka_client *client)
 {
-    struct kafka_client **at = &tokens->waiting;
+    struct kafka_client **at = &tokens->clients;
 
-    if (!client->waits_for_token)
+    if (!client->takes_tokens)
         return;
     while (*at != client)
-        at = &(*at)->next_waiting;
-    *at = client->next_waiting;
-    client->waits_for_token = false;
+        at = &(*at)->next_with_token;
+    *at = client->next_with_token;
+    client->takes_tokens = client->waits_for_token = false;
 }
 
 struct kafka_tokens *kafka_tokens_new(struct kafka_broker *broker)
@@ -345,6 +383,7 @@ struct kafka_tokens *kafka_tokens_new(struct kafka_broker *broker)
     tokens->broker = broker;
     kafka_url_parse(broker->settings->oauth.token_url, &tokens->url, NULL); /* check() has refused such a file */
     tokens->limit = (struct bailey_timer){.fire = too_late, .ctx = tokens};
+    tokens->renew = (struct bailey_timer){.fire = renew_now, .ctx = tokens};
     tokens->finish = (struct bailey_task){.run = finish, .ctx = tokens};
     return tokens;
 }
@@ -354,6 +393,7 @@ void kafka_tokens_free(struct kafka_tokens *tokens)
     if (tokens == NULL)
         return;
     drop_request(tokens);
+    bailey_timer_stop(tokens->broker->host, &tokens->renew);
     bailey_again_stop(tokens->broker->host, &tokens->finish);
     kafka_tokens_drop(tokens);
     free(tokens);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FAILURE_AGAIN_MS = 60000, IDLE_TICK_MS = 10000 };
+enum { IDLE_TICK_MS = 10000, HOLDS_MS = 300000 /* open for so long: it works, though nothing was said on it */ };
 
 static const char bye[] = "bye"; /* the receipt of DISCONNECT */
 
@@ -172,19 +172,28 @@ void stomp_connection_drop(struct stomp_connection *conn)
     drop_transport(conn);
 }
 
-/* Once for all ends of this broker, and for the same reason not again within a minute: the ends say what it means to them. */
-static void log_loss(struct stomp_connection *conn, const char *event, const struct bailey_error *why)
+static struct stomp_end end_of(const struct stomp_connection *conn)
 {
-    struct stomp_broker *broker = conn->broker;
-    int64_t now = bailey_now_ms(broker->host);
+    return (struct stomp_end){conn->route, conn->purpose};
+}
 
-    if (strcmp(broker->last_failure, why->text) == 0 && now - broker->last_failure_ms < FAILURE_AGAIN_MS)
+static void log_loss(struct stomp_connection *conn, enum stomp_phase phase, const struct bailey_error *why)
+{
+    if (!stomp_told_failure(&conn->broker->told, end_of(conn), phase, why->text))
         return;
-    memcpy(broker->last_failure, why->text, sizeof broker->last_failure);
-    broker->last_failure_ms = now;
-    bailey_log(why->kind == BAILEY_ERR_CONFIG ? BAILEY_LOG_ERROR : BAILEY_LOG_WARN, event,
-               kv_str("broker", broker->name), kv_str("address", conn->address), kv_str("for", conn->purpose),
-               kv_error(why));
+    bailey_log(why->kind == BAILEY_ERR_CONFIG ? BAILEY_LOG_ERROR : BAILEY_LOG_WARN,
+               phase == STOMP_REFUSED ? "stomp.error" : "stomp.connection_failed", kv_str("broker", conn->broker->name),
+               kv_str("address", conn->address), kv_str("for", conn->purpose), kv_error(why));
+}
+
+/* What came is no mistake: what this end met before is over. */
+static void mark_working(struct stomp_connection *conn)
+{
+    if (conn->works || conn->state != STOMP_OPEN || conn->broken.kind != BAILEY_ERR_NONE)
+        return;
+    conn->works = true;
+    stomp_told_works(&conn->broker->told, end_of(conn));
+    stomp_handshake_tell(conn);
 }
 
 /* It could not be made, or was lost. `receipt`: see ops->lost. */
@@ -206,7 +215,11 @@ static void lost(struct stomp_connection *conn, const struct bailey_error *why, 
     }
     if (broker->url_index == conn->url_index)
         broker->url_index = (broker->url_index + 1) % broker->settings->urls.count;
-    log_loss(conn, was_open && receipt.data != NULL ? "stomp.error" : "stomp.connection_failed", &err);
+    log_loss(conn,
+             !was_open              ? STOMP_BEFORE_CONNECTED
+             : receipt.data != NULL ? STOMP_REFUSED
+                                    : STOMP_BEHIND_CONNECTED,
+             &err);
     conn->ops->lost(conn, &err, receipt);
 }
 
@@ -347,12 +360,15 @@ static void frame_begins(struct stomp_connection *conn)
         conn->frame = conn->state == STOMP_OPEN ? STOMP_FRAME_MESSAGE : STOMP_FRAME_OTHER;
         if (conn->state == STOMP_OPEN)
             conn->ops->message(conn, frame);
+        mark_working(conn);
     } else if (bailey_bytes_is(frame->command, "RECEIPT")) {
         receipt = stomp_frame_header(frame, "receipt-id");
-        if (conn->state == STOMP_OPEN)
+        if (conn->state == STOMP_OPEN) {
             conn->ops->receipt(conn, receipt);
-        else if (bailey_bytes_is(receipt, bye))
+            mark_working(conn);
+        } else if (bailey_bytes_is(receipt, bye)) {
             closed_now(conn);
+        }
     } else {
         unexpected(conn);
     }
@@ -476,6 +492,8 @@ static void beat(struct stomp_connection *conn)
         lost(conn, &err, BAILEY_NULL_BYTES);
         return;
     }
+    if (now - conn->opened_ms >= HOLDS_MS)
+        mark_working(conn);
     if (conn->send_ms > 0 && now - bailey_transport_last_write_ms(conn->transport) >= conn->send_ms / 4 &&
         bailey_transport_backlog(conn->transport) == 0) {
         stomp_connection_append(conn, bailey_bytes_of("\n"));
@@ -508,7 +526,10 @@ void stomp_connection_opened(struct stomp_connection *conn)
     struct stomp_broker *broker = conn->broker;
 
     conn->state = STOMP_OPEN;
-    broker->last_failure[0] = '\0';
+    conn->works = conn->is_told = false;
+    conn->opened_ms = bailey_now_ms(broker->host);
+    if (stomp_told_connected(&broker->told, end_of(conn)))
+        stomp_handshake_tell(conn);
     bailey_connection_up(broker->host, broker->name, 1);
     bailey_timer_start(broker->host, &conn->timer, tick_ms(conn));
     conn->ops->opened(conn);
@@ -530,6 +551,7 @@ static void dial(struct stomp_connection *conn)
                              .ca = settings->tls_ca,
                              .cert = settings->tls_cert,
                              .key = settings->tls_key,
+                             .key_password = settings->tls_key_password,
                              .broker = conn->broker->name};
     struct bailey_websocket websocket = {
         .protocols = settings->dialect == STOMP_GENERIC ? "v12.stomp, v11.stomp, v10.stomp" : "v12.stomp, v11.stomp"};

@@ -11,7 +11,7 @@
 #ifndef STOMP_CONNECTION_H
 #define STOMP_CONNECTION_H
 
-#include "dialect.h"
+#include "ackid.h"
 #include "frame.h"
 #include "lost.h"
 #include "stomp.h"
@@ -48,9 +48,10 @@ struct stomp_error {
 };
 
 struct stomp_connection {
-    /* These five are set by the end; all else is private, but may be read. */
+    /* These six are set by the end; all else is private, but may be read. */
     const struct stomp_connection_ops *ops;
     struct stomp_broker *broker;
+    const char *route;     /* its name */
     const char *purpose;   /* for people: "send" or "receive" */
     const char *client_id; /* or NULL */
     int64_t body_max;      /* of a frame that comes: more is a protocol error */
@@ -59,11 +60,15 @@ struct stomp_connection {
     enum stomp_dialect dialect;
     int version; /* 10, 11, 12 */
     enum stomp_escapes escapes;
-    char address[300]; /* host:port, for people */
+    char address[300];               /* host:port, for people */
+    char session[STOMP_SESSION_MAX]; /* of CONNECTED; empty: none, or too long to be one */
+    char server[80];                 /* likewise, for people */
 
     struct bailey_transport *transport;
     struct stomp_parser parser;
     bool is_websocket, is_held;
+    bool is_told, works; /* stomp.connected was logged; a RECEIPT or a MESSAGE came, or it holds for a while */
+    int64_t opened_ms;
     uint8_t frame;                                        /* the kind of the frame whose body comes */
     bool connect_sent, connect_escaped, other_form_tried; /* handshake.c */
     size_t url_index;

@@ -3,6 +3,7 @@
 #define STOMP_CONNECTION_IMPL_H
 
 #include "connection.h"
+#include "told.h"
 #include "url.h"
 
 enum stomp_frame_kind { STOMP_FRAME_OTHER, STOMP_FRAME_MESSAGE, STOMP_FRAME_ERROR };
@@ -17,8 +18,7 @@ struct stomp_broker {
     unsigned vacant;         /* connections that count as expected and wait for their end to be opened anew */
     uint32_t last_group;
     struct stomp_lost lost;
-    char last_failure[240]; /* as logged: the same one again is logged only after a while */
-    int64_t last_failure_ms;
+    struct stomp_told told;
 };
 
 /* connection.c: give it up when the callback that runs has returned, for a reason in which the address stands already. */
@@ -33,6 +33,9 @@ void stomp_handshake_connected(struct stomp_connection *conn); /* CONNECTED came
 bool stomp_handshake_other_form(struct stomp_connection *conn);
 /* Mask the passcode in `text`: a broker may repeat what it was sent. */
 void stomp_handshake_mask(const struct stomp_connection *conn, char *text);
+
+/* stomp.connected, unless nothing has changed since it was logged last. */
+void stomp_handshake_tell(struct stomp_connection *conn);
 
 /* reply.c: what an ERROR frame says, as an error; all texts come from outside. */
 void stomp_reply_error(struct bailey_error *err, const char *address, const char *message, const char *body);

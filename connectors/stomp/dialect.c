@@ -2,6 +2,7 @@
 #include "dialect.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <strings.h>
 
 static const struct stomp_dialect_row rows[] = {
@@ -29,6 +30,8 @@ static const struct stomp_dialect_row rows[] = {
             .durable = "durable-subscription-name",
             .wants_client_id = true,
             .selector = "selector",
+            .ack_form = STOMP_ACK_BY_PLACE,
+            .length_place = STOMP_LENGTH_OUTSIDE,
             .reject =
                 NULL, /* NACK discards: what is rejected stays unacknowledged, and goes its way by delivery attempts */
             .counts_disconnects = true,
@@ -43,6 +46,8 @@ static const struct stomp_dialect_row rows[] = {
             .prefetch = "prefetch-count",
             .prefetch_unit = STOMP_PREFETCH_MESSAGES,
             .durable_by_headers = true,
+            .ack_form = STOMP_ACK_BY_SESSION,
+            .length_place = STOMP_LENGTH_LAST,
             .reject = "requeue:false", /* to the queue's dead-letter exchange */
             .reads_escapes_in_connect = true,
             .needs_version = true,
@@ -72,6 +77,16 @@ enum stomp_dialect stomp_dialect_guess(struct bailey_bytes server)
             return d;
     }
     return STOMP_GENERIC;
+}
+
+/* RabbitMQ 3.10 is the first that refuses arguments that a queue's type does not have. 3.10 was tried, 3.11 to 4.3 were read:
+ * rabbit_channel.erl looks at the arguments of basic.publish and basic.consume behind the permission. */
+bool stomp_dialect_rehearses(enum stomp_dialect dialect, const char *server)
+{
+    int major, minor;
+
+    return dialect == STOMP_RABBITMQ && sscanf(server, "RabbitMQ/%d.%d", &major, &minor) == 2 &&
+           ((major == 3 && minor >= 10) || (major == 4 && minor <= 3));
 }
 
 enum stomp_escapes stomp_dialect_escapes(enum stomp_dialect dialect, int version)

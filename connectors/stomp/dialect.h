@@ -7,6 +7,13 @@
 
 enum stomp_prefetch_unit { STOMP_PREFETCH_NONE, STOMP_PREFETCH_MESSAGES, STOMP_PREFETCH_BYTES };
 
+/* How the id of a delivery, by which it is acknowledged, is told from what a producer has put into the headers. */
+enum stomp_ack_form {
+    STOMP_ACK_BY_NAME,  /* `ack` (1.2) or message-id: the broker writes it last, over a producer's */
+    STOMP_ACK_BY_PLACE, /* the first message-id: all that is the producer's stands behind it */
+    STOMP_ACK_BY_SESSION, /* what is made of the `session` of CONNECTED, which no producer knows, and counts without a gap */
+};
+
 struct stomp_dialect_row {
     const char *name;   /* as in the option `dialect` */
     const char *server; /* how the `server` header of CONNECTED begins; NULL: any */
@@ -17,6 +24,9 @@ struct stomp_dialect_row {
     const char *durable;     /* header of SUBSCRIBE that names a durable subscription; NULL: its id is the name ... */
     bool durable_by_headers; /* ... with durable:true and auto-delete:false */
     bool wants_client_id;    /* in CONNECT, for a durable subscription */
+
+    enum stomp_ack_form ack_form;
+    enum stomp_length_place length_place; /* which content-length of a MESSAGE is the broker's */
 
     const char *selector; /* header of SUBSCRIBE; NULL: it would be ignored silently, so we refuse it */
 
@@ -40,6 +50,9 @@ const struct stomp_dialect_row *stomp_dialect_row(enum stomp_dialect dialect);
 
 /* By the `server` header (may be null). */
 enum stomp_dialect stomp_dialect_guess(struct bailey_bytes server);
+
+/* Does this broker (by the `server` header) refuse what probe.c rehearses, only after it has looked for permission and queue? */
+bool stomp_dialect_rehearses(enum stomp_dialect dialect, const char *server);
 
 /* How headers are escaped in both directions once a version is agreed (10, 11, 12). */
 enum stomp_escapes stomp_dialect_escapes(enum stomp_dialect dialect, int version);

@@ -169,14 +169,24 @@ static bool parse_length(struct bailey_bytes digits, uint64_t *length)
     return digits.len > 0;
 }
 
+/* Is the header at `i`, a content-length, a producer's? `behind_id`: a message-id stands before it. */
+static bool is_producers_length(const struct stomp_parser *parser, size_t i, bool behind_id)
+{
+    if (parser->length_place == STOMP_LENGTH_ANYWHERE || !bailey_bytes_is(parser->command, "MESSAGE"))
+        return false;
+    return i + 1 < parser->header_count && (behind_id || parser->length_place == STOMP_LENGTH_LAST);
+}
+
 static const char *take_length(struct stomp_parser *parser)
 {
+    bool behind_id = false;
     uint64_t length;
 
     parser->has_length = false;
     parser->length = 0;
     for (size_t i = 0; i < parser->header_count; i++) {
-        if (!bailey_bytes_is(parser->headers[i].name, "content-length"))
+        behind_id |= bailey_bytes_is(parser->headers[i].name, "message-id");
+        if (!bailey_bytes_is(parser->headers[i].name, "content-length") || is_producers_length(parser, i, behind_id))
             continue;
         if (!parse_length(parser->headers[i].value, &length))
             return "content-length is not a number";

@@ -34,6 +34,14 @@ enum stomp_escapes {
     STOMP_ESCAPES_LENIENT, /* as 1.2, but names and unknown escapes are left as they stand: ActiveMQ passes such text on */
 };
 
+/* Which content-length counts. Brokers hand on what a producer has put into the headers of a message: believing that one shifts
+ * the end of the frame into what follows, and the producer writes the next frame. */
+enum stomp_length_place {
+    STOMP_LENGTH_ANYWHERE, /* all must agree */
+    STOMP_LENGTH_LAST,     /* the last of all headers: RabbitMQ */
+    STOMP_LENGTH_OUTSIDE,  /* before the first message-id, or the last of all headers: Artemis */
+};
+
 struct stomp_header {
     struct bailey_bytes name, value; /* never null */
 };
@@ -42,7 +50,8 @@ enum stomp_event { STOMP_MORE, STOMP_HEARTBEAT, STOMP_HEAD, STOMP_BODY, STOMP_BA
 
 struct stomp_parser {
     enum stomp_escapes escapes; /* set by the owner, may change between frames; CONNECTED is always read without */
-    int64_t body_max;           /* bytes of a body: more is BAD, by content-length at once, without one as it comes */
+    enum stomp_length_place length_place; /* of a MESSAGE; set by the owner, likewise */
+    int64_t body_max; /* bytes of a body: more is BAD, by content-length at once, without one as it comes */
 
     /* The frame whose HEAD was returned last; views are valid until the next call (they point into the caller's bytes or
      * into `scratch`). Repeated names all stand here, in order: the first counts (1.2, "Repeated Header Entries"). */

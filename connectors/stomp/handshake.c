@@ -185,16 +185,32 @@ static bool agree_heartbeats(struct stomp_connection *conn)
     return true;
 }
 
-static void tell(const struct stomp_connection *conn)
+void stomp_handshake_tell(struct stomp_connection *conn)
 {
-    struct bailey_bytes server = stomp_frame_header(&conn->parser, "server");
     char version[] = {'1', '.', (char)('0' + conn->version % 10), '\0'};
 
+    if (conn->is_told)
+        return;
+    conn->is_told = true;
     bailey_log(BAILEY_LOG_INFO, "stomp.connected", kv_str("broker", conn->broker->name),
-               kv_str("address", conn->address), kv_str("for", conn->purpose),
-               kv_bytes("server", server.data, server.len), kv_str("version", version),
-               kv_str("dialect", stomp_dialect_row(conn->dialect)->name), kv_ms("heartbeat_send", conn->send_ms),
-               kv_ms("heartbeat_receive", conn->receive_ms));
+               kv_str("address", conn->address), kv_str("for", conn->purpose), kv_str("server", conn->server),
+               kv_str("version", version), kv_str("dialect", stomp_dialect_row(conn->dialect)->name),
+               kv_ms("heartbeat_send", conn->send_ms), kv_ms("heartbeat_receive", conn->receive_ms));
+}
+
+static void keep_names(struct stomp_connection *conn)
+{
+    struct bailey_bytes session = stomp_frame_header(&conn->parser, "session");
+    struct bailey_bytes server = stomp_frame_header(&conn->parser, "server");
+    bool fits =
+        session.len > 0 && session.len < sizeof conn->session && memchr(session.data, '\0', session.len) == NULL;
+
+    if (fits)
+        memcpy(conn->session, session.data, session.len);
+    conn->session[fits ? session.len : 0] = '\0';
+    snprintf(conn->server, sizeof conn->server, "%.*s",
+             (int)(server.len < sizeof conn->server ? server.len : sizeof conn->server - 1),
+             server.len > 0 ? (const char *)server.data : "");
 }
 
 void stomp_handshake_connected(struct stomp_connection *conn)
@@ -215,10 +231,11 @@ void stomp_handshake_connected(struct stomp_connection *conn)
     }
     conn->dialect = dialect != STOMP_AUTO ? dialect : stomp_dialect_guess(stomp_frame_header(&conn->parser, "server"));
     conn->broker->escapes_in_connect = conn->connect_escaped;
+    keep_names(conn);
+    conn->parser.length_place = stomp_dialect_row(conn->dialect)->length_place;
     conn->parser.escapes = stomp_dialect_escapes(conn->dialect, conn->version);
     conn->escapes = conn->version == 10   ? STOMP_ESCAPES_NONE
                     : conn->version == 11 ? STOMP_ESCAPES_11
                                           : STOMP_ESCAPES_12;
-    tell(conn);
     stomp_connection_opened(conn);
 }

@@ -1,5 +1,6 @@
 /* A message becomes one frame. The head, and a short body, are encoded in one piece of the output; a long body is referred
- * to. Always with content-length: else a body ends at its first NUL. */
+ * to. With content-length, but for a TextMessage of ActiveMQ's, which would become a BytesMessage by it: its body is UTF-8
+ * without a NUL, so that it ends where it should. */
 #include "send.h"
 
 static size_t guess(const struct bailey_message *msg, const struct stomp_send *send)
@@ -14,14 +15,15 @@ static size_t guess(const struct bailey_message *msg, const struct stomp_send *s
 }
 
 static enum stomp_map_result write_head(struct stomp_writer *w, struct bailey_message *msg,
-                                        const struct stomp_send *send)
+                                        const struct stomp_send *send, bool is_text)
 {
     enum stomp_map_result result;
 
     stomp_write_command(w, "SEND");
     stomp_write_header(w, "destination", send->destination);
     stomp_write_number(w, "receipt", (int64_t)send->receipt);
-    stomp_write_number(w, "content-length", (int64_t)msg->body.len);
+    if (!is_text)
+        stomp_write_number(w, "content-length", (int64_t)msg->body.len);
     for (size_t i = 0; i < send->headers->count; i++)
         stomp_write_header(w, send->headers->entries[i].name, bailey_bytes_of(send->headers->entries[i].value));
     result = stomp_map_export(w, msg, &send->map, send->wall_ms, &send->marks);
@@ -60,12 +62,12 @@ bool stomp_send(struct stomp_connection *conn, struct bailey_message *msg, const
 {
     bool copy = msg->body.len <= STOMP_COPY_MAX;
     size_t body = copy ? msg->body.len + 1 : 0;
-    bool text;
+    bool text, is_text = stomp_map_is_text(msg, conn->dialect);
 
     for (size_t room = guess(msg, send);; room = STOMP_HEAD_MAX) {
         struct stomp_writer w = stomp_connection_reserve(conn, room + body);
         uint8_t *from = w.at;
-        enum stomp_map_result result = write_head(&w, msg, send);
+        enum stomp_map_result result = write_head(&w, msg, send, is_text);
         struct bailey_bytes head = {from, (size_t)(w.at - from)};
         bool fits, goes;
 

@@ -2,7 +2,7 @@
  *
  * Options are in stomp_options.c. The codec is frame.c and write.c, the mapping of messages stomp_map.c; connection.c and
  * handshake.c are a connection's life over the gateway's transport, dialect.c what brokers do differently. The ends are
- * stomp_source.c and stomp_sink.c.
+ * stomp_source.c and stomp_sink.c; probe.c is check --connect.
  */
 #include "connection.h"
 #include "options.h"
@@ -32,6 +32,7 @@ static const struct bailey_connector stomp_connector = {
     .sink = &stomp_sink,
     .url = &url_form,
     .check = stomp_check,
+    .probe = stomp_probe,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

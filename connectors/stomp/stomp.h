@@ -25,6 +25,7 @@ struct stomp_broker_settings {
     int64_t max_message_size; /* bytes of a body that we accept */
     bool tls_verify;
     const char *tls_ca, *tls_cert, *tls_key;
+    struct bailey_credential tls_key_password;
 };
 
 struct stomp_source_settings {

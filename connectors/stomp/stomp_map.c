@@ -573,7 +573,7 @@ bool stomp_map_is_text(const struct bailey_message *msg, enum stomp_dialect dial
 {
     if (dialect != STOMP_ACTIVEMQ && dialect != STOMP_ARTEMIS)
         return false;
-    if (msg->body.len == 0 || bailey_message_header(msg, bailey_bytes_of(STOMP_TEXT)) == NULL)
+    if (msg->body.data == NULL || bailey_message_header(msg, bailey_bytes_of(STOMP_TEXT)) == NULL)
         return false;
     return memchr(msg->body.data, '\0', msg->body.len) == NULL && bailey_utf8_valid(msg->body);
 }

@@ -60,7 +60,8 @@ enum stomp_map_result stomp_map_export(struct stomp_writer *w, struct bailey_mes
                                        const struct stomp_map_options *options, int64_t wall_ms,
                                        const struct bailey_marks *marks);
 
-/* True if it should be sent without content-length, so that ActiveMQ or Artemis makes it a TextMessage, as it was. */
+/* True if it should be sent without content-length, so that ActiveMQ or Artemis makes it a TextMessage, as it was: it is marked
+ * by bailey-stomp-text, and nothing of it is lost that way (UTF-8 without NUL). The mark may be forged: then it is text as well. */
 bool stomp_map_is_text(const struct bailey_message *msg, enum stomp_dialect dialect);
 
 /* A first guess, in bytes, of what stomp_map_export() needs. */

@@ -32,6 +32,11 @@ static const struct bailey_option tls_options[] = {
      .flags = BAILEY_OPT_PATH,
      BROKER(tls_key),
      .summary = "PEM file with the client's private key."},
+    {.name = "key_password",
+     .type = BAILEY_OPT_CREDENTIAL,
+     .flags = BAILEY_OPT_SECRET,
+     BROKER(tls_key_password),
+     .summary = "Password of the client's key, if that is encrypted."},
     {.name = "verify",
      .type = BAILEY_OPT_BOOL,
      BROKER(tls_verify),
@@ -221,6 +226,8 @@ static void check_broker(const struct stomp_broker_settings *s, struct bailey_re
         bailey_report_error(report, "passcode", "passcode cannot hold an end of line");
     if ((s->tls_cert == NULL) != (s->tls_key == NULL))
         bailey_report_error(report, "tls", "tls.cert and tls.key belong together");
+    if (s->tls_key != NULL)
+        bailey_report_key(report, "tls", s->tls_key, &s->tls_key_password);
     if (!s->tls_verify)
         bailey_report_warning(report, "tls", "tls.verify: false accepts any broker, also one in the middle");
 }

@@ -3,7 +3,8 @@
  *     dial → CONNECTED: up → ... → ERROR because of a message: held → dial → suspects alone → up
  *
  * No RECEIPT within receipt_timeout: the oldest is in doubt, and with it all that were sent after it; the connection is given
- * up. ERROR ends the connection. If it names the receipt of a message (ActiveMQ, Artemis), that one is refused and the others
+ * up. The time counts from when a SEND became the oldest: by itself, or by the RECEIPT of the one before it. So a broker that is
+ * slow but steady keeps its connection, and one that never tells of a message does not hold it behind others for ever. ERROR ends the connection. If it names the receipt of a message (ActiveMQ, Artemis), that one is refused and the others
  * are sent again, marked. If it names none (RabbitMQ), all that were unconfirmed are suspects, and are sent again one at a time
  * until the culprit has ended a connection alone. When the lane tries a known culprit again, it is sent while nothing else is
  * unconfirmed.
@@ -36,6 +37,7 @@ struct sink {
     bool is_starved; /* send() took less than it was given */
     bool failed, closing;
     struct stomp_window window;
+    int64_t advanced_ms; /* when a RECEIPT last made another one the oldest */
 
     struct bailey_delivery *confirmed[BATCH_MAX]; /* gathered in this turn */
     size_t confirmed_count;
@@ -76,7 +78,7 @@ static void on_receipt(struct stomp_connection *conn, struct bailey_bytes id)
 {
     struct sink *sink = (struct sink *)conn;
     struct bailey_delivery *delivery = NULL;
-    uint64_t number;
+    uint64_t number, oldest = sink->window.base;
 
     if (stomp_receipt_number(id, &number))
         delivery = stomp_window_take(&sink->window, number);
@@ -84,6 +86,8 @@ static void on_receipt(struct stomp_connection *conn, struct bailey_bytes id)
         stomp_connection_break(conn, "a RECEIPT for nothing that was sent");
         return;
     }
+    if (sink->window.base != oldest)
+        sink->advanced_ms = bailey_now_ms(sink->host);
     if (sink->is_probing) {
         sink->is_probing = false;
         sink->next_suspect++;
@@ -149,17 +153,20 @@ static bool may_go(const struct sink *sink, struct bailey_bytes destination, str
     return stomp_dialect_takes(sink->conn.dialect, destination, err);
 }
 
+/* How long the oldest may still wait for its RECEIPT. The window must not be empty. */
+static int64_t patience_left_ms(const struct sink *sink)
+{
+    int64_t sent_ms = stomp_window_oldest_ms(&sink->window);
+    int64_t since_ms = sent_ms > sink->advanced_ms ? sent_ms : sink->advanced_ms;
+
+    return since_ms + stomp_broker_settings(sink->broker)->receipt_timeout_ms - bailey_now_ms(sink->host);
+}
+
 static void watch_receipts(struct sink *sink)
 {
-    int64_t patience = stomp_broker_settings(sink->broker)->receipt_timeout_ms;
-    int64_t due_ms;
+    int64_t left_ms = patience_left_ms(sink);
 
-    if (sink->window.count == 0) {
-        bailey_timer_stop(sink->host, &sink->receipt);
-        return;
-    }
-    due_ms = stomp_window_oldest_ms(&sink->window) + patience - bailey_now_ms(sink->host);
-    bailey_timer_start(sink->host, &sink->receipt, due_ms > 0 ? due_ms : 0);
+    bailey_timer_start(sink->host, &sink->receipt, left_ms > 0 ? left_ms : 0);
 }
 
 /* False: refused. */
@@ -363,16 +370,16 @@ static void on_lost(struct stomp_connection *conn, const struct bailey_error *er
 static void receipt_is_late(struct bailey_timer *timer)
 {
     struct sink *sink = timer->ctx;
-    int64_t patience = stomp_broker_settings(sink->broker)->receipt_timeout_ms;
 
     if (sink->window.count == 0 || sink->conn.state != STOMP_OPEN)
         return;
-    if (bailey_now_ms(sink->host) - stomp_window_oldest_ms(&sink->window) < patience) {
+    if (patience_left_ms(sink) > 0) {
         watch_receipts(sink);
         return;
     }
     stomp_broker_receipts_late(sink->broker, true);
-    stomp_connection_break(&sink->conn, "no RECEIPT within %lld ms", (long long)patience);
+    stomp_connection_break(&sink->conn, "no RECEIPT within %lld ms",
+                           (long long)stomp_broker_settings(sink->broker)->receipt_timeout_ms);
 }
 
 /* ---- What the connection says ---- */
@@ -494,6 +501,7 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
     sink->conn.ops = &sink_ops;
     sink->conn.broker = sink->broker = broker;
+    sink->conn.route = port->route;
     sink->conn.purpose = "send";
     sink->conn.body_max = INPUT_BODY_MAX;
     sink->host = stomp_broker_host(broker);

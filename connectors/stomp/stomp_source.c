@@ -38,7 +38,9 @@ struct source {
     bool is_up; /* the subscription stands */
     bool draining, tell_drained, closing, tell_closed, failed;
 
-    uint32_t group; /* this connection's life */
+    uint32_t group;         /* this connection's life */
+    struct stomp_ackid ids; /* where the broker's id of a message stands */
+    bool forged_told;
     struct stomp_acks acks;
     uint64_t *recent; /* ring of RECENT_ACKS: numbers of those acknowledged last, if the broker hides what it repeats */
     size_t acked;
@@ -49,11 +51,6 @@ struct source {
 };
 
 /* ---- Receiving ---- */
-
-static struct bailey_bytes ack_id(const struct source *source, const struct stomp_parser *frame)
-{
-    return stomp_frame_header(frame, source->conn.version == 12 ? "ack" : "message-id");
-}
 
 static const char *subscription_id(const struct source *source)
 {
@@ -123,18 +120,47 @@ static bool is_too_large(const struct source *source, uint64_t bytes)
     return bytes > (uint64_t)stomp_broker_settings(source->broker)->max_message_size;
 }
 
+/* Once for a connection. */
+static void tell_forged(struct source *source, bool is_left)
+{
+    if (source->forged_told)
+        return;
+    source->forged_told = true;
+    bailey_log(BAILEY_LOG_WARN, "stomp.forged_id", kv_str("route", source->port->route),
+               kv_str("destination", source->settings->destination),
+               kv_str("hint", is_left
+                                  ? "A producer hides the id of its message: it stays at the broker, unacknowledged."
+                                  : "A producer hides the id of its message: it is acknowledged by its number."));
+}
+
+/* The id by which to acknowledge it. False: it is left to the broker, unacknowledged, or the connection is given up. */
+static bool take_id(struct source *source, const struct stomp_parser *frame, struct bailey_bytes *id)
+{
+    enum stomp_ackid_verdict verdict = stomp_ackid_next(&source->ids, frame, id);
+
+    switch (verdict) {
+    case STOMP_ACKID_MISSING:
+        stomp_connection_break(&source->conn, "a MESSAGE that cannot be acknowledged");
+        return false;
+    case STOMP_ACKID_OUT_OF_STEP:
+        stomp_connection_break(&source->conn, "a MESSAGE out of step: a producer has disturbed the frames");
+        return false;
+    case STOMP_ACKID_MADE:
+    case STOMP_ACKID_UNKNOWN:
+        tell_forged(source, verdict == STOMP_ACKID_UNKNOWN);
+        return verdict == STOMP_ACKID_MADE;
+    default:
+        return true;
+    }
+}
+
 static void on_message(struct stomp_connection *conn, const struct stomp_parser *frame)
 {
     struct source *source = (struct source *)conn;
-
-    struct bailey_bytes id = ack_id(source, frame);
     struct bailey_message *msg;
+    struct bailey_bytes id;
 
-    if (id.len == 0) {
-        stomp_connection_break(conn, "a MESSAGE that cannot be acknowledged");
-        return;
-    }
-    if (source->draining || source->closing)
+    if (!take_id(source, frame, &id) || source->draining || source->closing)
         return; /* it stays unacknowledged */
     if (frame->has_length && is_too_large(source, frame->length)) {
         refuse_too_large(source, frame->length);
@@ -392,6 +418,8 @@ static void on_opened(struct stomp_connection *conn)
 
     if (refuses_selector(source))
         return;
+    stomp_ackid_begin(&source->ids, conn->dialect, conn->version, conn->session, subscription_id(source));
+    source->forged_told = false;
     w = stomp_connection_reserve(conn, ROOM);
     from = w.at;
     write_subscribe(source, &w);
@@ -540,6 +568,7 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
     source->conn.ops = &source_ops;
     source->conn.broker = source->broker = broker;
+    source->conn.route = port->route;
     source->conn.purpose = "receive";
     source->conn.body_max = INT64_MAX; /* our own limit leaves a message at the broker, instead of hanging up */
     source->host = stomp_broker_host(broker);

@@ -558,7 +558,8 @@ static void detach(struct delivery *dlv)
         return;
     dlv->pub.message = bailey_message_detach(dlv->pub.message);
     dlv->is_detached = true;
-    dlv->is_prepared = false; /* its address pointed into the old one */
+    dlv->is_prepared = false; /* its address and its id pointed into the old one */
+    dlv->pub.id = BAILEY_NULL_BYTES;
 }
 
 void lane_refuse(struct lane *lane, struct delivery *dlv, const struct bailey_error *err)

@@ -91,9 +91,12 @@ void lane_dedup_leave_all(struct lane *lane)
 static void go_on(struct lane *lane)
 {
     struct batch batch = lane->going;
+    bool is_detached = false; /* one of them: the text of its id was part of the message that it had then */
 
+    for (size_t i = 0; i < batch.count; i++)
+        is_detached |= batch.items[i]->is_detached;
     lane->going.count = 0;
-    lane_run_steps(lane, &batch, lane->asks_at + 1);
+    lane_run_steps(lane, &batch, is_detached ? lane->asks_at : lane->asks_at + 1);
 }
 
 static void settle_ended(struct lane *lane)

@@ -28,6 +28,9 @@ enum tls_result tls_handshake(struct tls *tls, struct bailey_error *err);
 enum tls_result tls_read(struct tls *tls, void *data, size_t len, size_t *done, struct bailey_error *err);
 enum tls_result tls_write(struct tls *tls, const void *data, size_t len, size_t *done, struct bailey_error *err);
 
+/* Can the private key in the PEM file `path` be used, with `password` if it is encrypted? Any thread; reads small local files. */
+bool tls_key_usable(const char *path, const struct bailey_credential *password, struct bailey_error *err);
+
 /* Warn that the peer at `address` is not verified: once in the life of the process for each broker and address. */
 void tls_warn_insecure(const char *broker, const char *address);
 

@@ -15,12 +15,13 @@
 
 #include "base/file.h"
 
-enum { CA, CERT, KEY, FILES };
+enum { CA, CERT, KEY, PASSWORD, FILES };
 
 struct entry {
     struct entry *next;
     bool insecure;
     char *files[FILES];                    /* NULL: not given */
+    char *password;                        /* of the key, if it came from no file; or NULL */
     struct bailey_stamp stamps[FILES + 1]; /* the last: the system's folder */
     SSL_CTX *context;                      /* NULL: could not be made */
 };
@@ -48,6 +49,9 @@ void tls_store_free(struct tls_store *store)
         next = entry->next;
         for (int i = 0; i < FILES; i++)
             free(entry->files[i]);
+        if (entry->password != NULL)
+            explicit_bzero(entry->password, strlen(entry->password));
+        free(entry->password);
         SSL_CTX_free(entry->context);
         free(entry);
     }
@@ -56,8 +60,7 @@ void tls_store_free(struct tls_store *store)
 
 /* ---- Making a context ---- */
 
-/* OpenSSL words a missing file as a failure of its own layers; the system knows better. */
-static bool can_read(const char *what, const char *path, struct bailey_error *err)
+bool tls_file_readable(const char *what, const char *path, struct bailey_error *err)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 
@@ -70,7 +73,7 @@ static bool can_read(const char *what, const char *path, struct bailey_error *er
     return bailey_hint(err, "Check the path, and that the file may be read by the user that Bailey runs as.");
 }
 
-static bool unusable(const char *what, const char *path, const char *hint, struct bailey_error *err)
+bool tls_file_unusable(const char *what, const char *path, const char *hint, struct bailey_error *err)
 {
     unsigned long code = ERR_peek_error(); /* the oldest: the cause */
     const char *reason = ERR_reason_error_string(code);
@@ -86,37 +89,37 @@ static bool load_authorities(SSL_CTX *context, const char *path, struct bailey_e
         SSL_CTX_set_default_verify_paths(context); /* where there are none, nobody is trusted */
         return true;
     }
-    return can_read("CA certificates", path, err) &&
+    return tls_file_readable("CA certificates", path, err) &&
            (SSL_CTX_load_verify_file(context, path) == 1 ||
-            unusable("CA certificates", path, "`ca` must be a PEM file with BEGIN CERTIFICATE in it.", err));
+            tls_file_unusable("CA certificates", path, "`ca` must be a PEM file with BEGIN CERTIFICATE in it.", err));
 }
 
-static bool load_identity(SSL_CTX *context, const char *cert, const char *key, struct bailey_error *err)
+static bool load_certificate(SSL_CTX *context, const char *path, struct bailey_error *err)
 {
-    if (!can_read("client certificate", cert, err))
-        return false;
-    if (SSL_CTX_use_certificate_chain_file(context, cert) != 1)
-        return unusable("client certificate", cert, "`cert` must be a PEM file with BEGIN CERTIFICATE in it.", err);
-    if (!can_read("client key", key, err))
-        return false;
-    if (SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1)
-        return true;
-    if (ERR_GET_LIB(ERR_peek_last_error()) == ERR_LIB_X509)
-        return unusable("client key", key, "It does not belong to the client certificate: `cert` and `key` are a pair.",
-                        err);
-    return unusable("client key", key, "`key` must be a PEM file with an unencrypted private key in it.", err);
+    return tls_file_readable("client certificate", path, err) &&
+           (SSL_CTX_use_certificate_chain_file(context, path) == 1 ||
+            tls_file_unusable("client certificate", path, "`cert` must be a PEM file with BEGIN CERTIFICATE in it.",
+                              err));
 }
 
-/* An encrypted key would make OpenSSL ask at the terminal. */
-static int no_password(char *buffer, int size, int writing, void *ctx)
+static bool load_key(SSL_CTX *context, const char *path, const struct bailey_credential *password,
+                     struct bailey_error *err)
 {
-    (void)buffer, (void)size, (void)writing, (void)ctx;
-    return -1;
+    EVP_PKEY *key = tls_key_read(path, password, err);
+    bool fits;
+
+    if (key == NULL)
+        return false;
+    fits = SSL_CTX_use_PrivateKey(context, key) == 1 && SSL_CTX_check_private_key(context) == 1;
+    EVP_PKEY_free(key);
+    return fits || tls_file_unusable("client key", path,
+                                     "It does not belong to the client certificate: `cert` and `key` are a pair.", err);
 }
 
 static SSL_CTX *make_context(const struct entry *entry, struct bailey_error *err)
 {
     SSL_CTX *context;
+    const struct bailey_credential password = {entry->password, entry->files[PASSWORD]};
     const char *cert = entry->files[CERT], *key = entry->files[KEY];
 
     ERR_clear_error();
@@ -127,10 +130,10 @@ static SSL_CTX *make_context(const struct entry *entry, struct bailey_error *err
     SSL_CTX_set_mode(context,
                      SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     SSL_CTX_clear_mode(context, SSL_MODE_AUTO_RETRY); /* one record a call: tls.c counts what is no data */
-    SSL_CTX_set_default_passwd_cb(context, no_password);
     SSL_CTX_set_verify(context, entry->insecure ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
     if (load_authorities(context, entry->files[CA], err) &&
-        (cert == NULL || load_identity(context, cert, key != NULL ? key : cert, err)))
+        (cert == NULL ||
+         (load_certificate(context, cert, err) && load_key(context, key != NULL ? key : cert, &password, err))))
         return context;
     SSL_CTX_free(context);
     return NULL;
@@ -146,7 +149,9 @@ static bool same(const char *a, const char *b)
 static bool serves(const struct entry *entry, const struct bailey_tls *options)
 {
     return entry->insecure == options->insecure && same(entry->files[CA], options->ca) &&
-           same(entry->files[CERT], options->cert) && same(entry->files[KEY], options->key);
+           same(entry->files[CERT], options->cert) && same(entry->files[KEY], options->key) &&
+           same(entry->files[PASSWORD], options->key_password.file) &&
+           (options->key_password.file != NULL || same(entry->password, options->key_password.value));
 }
 
 static char *copy_of(const char *str)
@@ -168,6 +173,9 @@ static struct entry *add_entry(struct tls_store *store, const struct bailey_tls 
     entry->files[CA] = copy_of(options->ca);
     entry->files[CERT] = copy_of(options->cert);
     entry->files[KEY] = copy_of(options->key);
+    entry->files[PASSWORD] = copy_of(options->key_password.file);
+    if (options->key_password.file == NULL)
+        entry->password = copy_of(options->key_password.value);
     entry->next = store->entries;
     return store->entries = entry;
 }

@@ -23,6 +23,13 @@ enum { ATTEMPT_MIN_MS = 1000, NAME_LEN_MAX = 255 };
 
 /* ---- Leaving ---- */
 
+static void free_secret(char *secret)
+{
+    if (secret != NULL)
+        explicit_bzero(secret, strlen(secret));
+    free(secret);
+}
+
 static void transport_free(struct bailey_transport *t)
 {
     tls_free(t->tls);
@@ -35,6 +42,8 @@ static void transport_free(struct bailey_transport *t)
     free((char *)(uintptr_t)t->options.cert);
     free((char *)(uintptr_t)t->options.key);
     free((char *)(uintptr_t)t->options.broker);
+    free((char *)(uintptr_t)t->options.key_password.file);
+    free_secret((char *)(uintptr_t)t->options.key_password.value);
     free(t->where);
     free(t->name);
     free(t);
@@ -411,12 +420,14 @@ struct bailey_transport *bailey_transport_open(struct bailey_host *host, const c
     *t = (struct bailey_transport){.loop = host, .ops = ops, .ctx = ctx, .name = copy_of(name), .port = port, .fd = -1};
     t->where = where(name, port);
     if (tls != NULL)
-        t->options = (struct bailey_tls){.enabled = tls->enabled,
-                                         .insecure = tls->insecure,
-                                         .ca = copy_of(tls->ca),
-                                         .cert = copy_of(tls->cert),
-                                         .key = copy_of(tls->key),
-                                         .broker = copy_of(tls->broker)};
+        t->options =
+            (struct bailey_tls){.enabled = tls->enabled,
+                                .insecure = tls->insecure,
+                                .ca = copy_of(tls->ca),
+                                .cert = copy_of(tls->cert),
+                                .key = copy_of(tls->key),
+                                .key_password = {copy_of(tls->key_password.value), copy_of(tls->key_password.file)},
+                                .broker = copy_of(tls->broker)};
     if (websocket != NULL)
         t->ws = websocket_new(websocket, name, port, t->options.enabled);
     t->flush = (struct bailey_task){.run = transport_flush, .ctx = t};

@@ -1,7 +1,8 @@
 /* The committer: one thread that writes what all lanes have gathered, syncs once for all of it, and answers.
  *
  * It takes whatever waits, so that batches grow with the load and with the delay of the disk. What fails is answered as
- * failed: the shards make it again.
+ * failed: the shards make it again. A store in memory blocks nobody: there the asking thread writes by itself, and two changes of
+ * threads are saved.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,6 +19,7 @@ enum {
 
 struct committer {
     struct state_store *store;
+    pthread_mutex_t lock; /* of all that follows */
     struct bailey_store_change *changes;
     uint8_t (*records)[16]; /* encoded; one a change */
     size_t cap;
@@ -34,17 +36,7 @@ static int64_t now_ms(void)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
-/* ---- What the core calls ---- */
-
-void committer_commit(struct state *state, struct state_commit *commit)
-{
-    struct state_store *store = ((struct scope *)state)->store;
-
-    commit->state = state;
-    commit->task = (struct bailey_task){.ctx = commit};
-    if (mailbox_post(&store->commits, &commit->task))
-        sem_post(&store->commits_wait);
-}
+/* ---- Answers ---- */
 
 static void answered(struct bailey_task *task)
 {
@@ -213,13 +205,40 @@ static void do_periodic(struct committer *committer)
     }
 }
 
+/* ---- What the core calls ---- */
+
+static void commit_here(struct state_commit *commit)
+{
+    struct committer *committer = ((struct scope *)commit->state)->store->writer;
+
+    pthread_mutex_lock(&committer->lock);
+    commit->failed = !write_all(committer, &commit->task, &commit->err);
+    note_expiry(&commit->task);
+    pthread_mutex_unlock(&committer->lock);
+    commit->task = (struct bailey_task){.run = answered, .ctx = commit};
+    bailey_again(commit->host, &commit->task);
+}
+
+void committer_commit(struct state *state, struct state_commit *commit)
+{
+    struct state_store *store = ((struct scope *)state)->store;
+
+    commit->state = state;
+    commit->task = (struct bailey_task){.ctx = commit};
+    if (!state->is_durable)
+        commit_here(commit);
+    else if (mailbox_post(&store->commits, &commit->task))
+        sem_post(&store->commits_wait);
+}
+
 /* ---- The thread ---- */
 
 static int64_t patience_ms(const struct committer *committer)
 {
     int64_t sync_ms = committer->store->config->state.sync_ms, wait_ms = EXPIRE_MS;
 
-    if (committer->is_dirty && sync_ms > 0) {
+    if (committer->store->meta != NULL && committer->is_dirty &&
+        sync_ms > 0) { /* durable: then it is this thread's alone */
         wait_ms = committer->sync_due_ms - now_ms();
         if (wait_ms < 1)
             wait_ms = sync_ms; /* it fails: no hurry */
@@ -243,27 +262,51 @@ static void wait_for_work(struct committer *committer)
         ;
 }
 
+static void commit_waiting(struct committer *committer)
+{
+    struct bailey_task *tasks = mailbox_take(&committer->store->commits);
+    struct bailey_error err;
+
+    if (tasks == NULL)
+        return;
+    bool ok = write_all(committer, tasks, &err);
+
+    note_expiry(tasks);
+    answer(tasks, !ok, &err);
+}
+
 void *committer_run(void *ctx)
 {
     struct state_store *store = ctx;
-    struct committer committer = {.store = store, .clock_due_ms = now_ms() + KEEP_CLOCK_MS};
+    struct committer *committer = store->writer;
 
     pthread_setname_np(pthread_self(), "bailey-state");
     while (!atomic_load(&store->stopping)) {
-        struct bailey_error err;
-        struct bailey_task *tasks;
-
-        wait_for_work(&committer);
-        tasks = mailbox_take(&store->commits);
-        if (tasks != NULL) {
-            bool ok = write_all(&committer, tasks, &err);
-
-            note_expiry(tasks);
-            answer(tasks, !ok, &err);
-        }
-        do_periodic(&committer);
+        wait_for_work(committer);
+        pthread_mutex_lock(&committer->lock);
+        commit_waiting(committer);
+        do_periodic(committer);
+        pthread_mutex_unlock(&committer->lock);
     }
-    free(committer.changes);
-    free(committer.records);
     return NULL;
+}
+
+struct committer *committer_new(struct state_store *store)
+{
+    struct committer *committer = calloc(1, sizeof *committer);
+
+    if (committer == NULL)
+        abort(); /* at the start */
+    committer->store = store;
+    committer->clock_due_ms = now_ms() + KEEP_CLOCK_MS;
+    pthread_mutex_init(&committer->lock, NULL);
+    return committer;
+}
+
+void committer_free(struct committer *committer)
+{
+    pthread_mutex_destroy(&committer->lock);
+    free(committer->changes);
+    free(committer->records);
+    free(committer);
 }

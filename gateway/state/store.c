@@ -71,11 +71,22 @@ static void looked_up(struct bailey_job *job)
     lookup->done(lookup);
 }
 
+static void looked_up_here(struct bailey_task *task)
+{
+    looked_up(&((struct state_lookup *)task->ctx)->job);
+}
+
 static void start_look_up(struct state *state, struct state_lookup *lookup)
 {
     lookup->state = state;
     lookup->job = (struct bailey_job){.work = look_up, .done = looked_up, .ctx = lookup};
-    bailey_job_start(lookup->host, &lookup->job);
+    if (state->is_durable) {
+        bailey_job_start(lookup->host, &lookup->job);
+        return;
+    }
+    look_up(&lookup->job); /* in memory: nothing blocks */
+    lookup->job.task = (struct bailey_task){.run = looked_up_here, .ctx = lookup};
+    bailey_again(lookup->host, &lookup->job.task);
 }
 
 /* ---- Meta ---- */
@@ -233,6 +244,7 @@ struct state_store *state_store_open(const struct config *config, state_store_fi
 
     store->config = config;
     store->scopes = must(calloc(config->scope_count, sizeof *store->scopes));
+    store->writer = committer_new(store);
     sem_init(&store->commits_wait, 0, 0);
     sem_init(&store->loader_stop, 0, 0);
     for (size_t i = 0; i < config->scope_count; i++)
@@ -298,6 +310,7 @@ void state_store_close(struct state_store *store)
         free(store->scopes[i].expire_ms);
         free(store->scopes[i].loads);
     }
+    committer_free(store->writer);
     sem_destroy(&store->commits_wait);
     sem_destroy(&store->loader_stop);
     free(store->scopes);

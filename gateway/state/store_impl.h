@@ -27,6 +27,8 @@ struct scope {
     struct state_load **loads; /* one a shard */
 };
 
+struct committer;
+
 struct state_store {
     const struct config *config;
     const struct bailey_store *module;
@@ -35,6 +37,7 @@ struct state_store {
     struct scope *scopes;
     int64_t clock_ms; /* what the monotonic clock lacks to the state's */
 
+    struct committer *writer; /* what commits need; guarded by its lock */
     atomic_bool stopping;
     pthread_t committer, loader;
     bool committer_runs, loader_runs;
@@ -59,6 +62,8 @@ bool state_clock_open(struct state_store *store, struct bailey_error *err);
 bool state_clock_keep(struct state_store *store, struct bailey_error *err);
 
 /* committer.c */
+struct committer *committer_new(struct state_store *store);
+void committer_free(struct committer *committer);
 void committer_commit(struct state *state, struct state_commit *commit);
 void *committer_run(void *store);
 

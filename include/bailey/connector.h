@@ -94,6 +94,11 @@ void bailey_report_error(struct bailey_report *report, const char *option, const
 void bailey_report_warning(struct bailey_report *report, const char *option, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* An error, unless the private key in the PEM file `key` can be used, with `password` if it is encrypted. Nothing is said of a
+ * file that cannot be read here and now: the gateway may run elsewhere, as another user. */
+void bailey_report_key(struct bailey_report *report, const char *option, const char *key,
+                       const struct bailey_credential *password);
+
 /* How `bailey copy` reads a URL of this connector: SCHEME://... ?OPTION=VALUE&... where the query gives options of
  * the end, and of the broker where the end has no such option. */
 struct bailey_url_form {
@@ -168,7 +173,7 @@ struct bailey_connector {
 
     const struct bailey_url_form *url; /* NULL: not for `copy` */
 
-    /* What the tables cannot say (options that exclude each other, malformed URLs). No I/O. May be NULL. `end` is the
+    /* What the tables cannot say (options that exclude each other, malformed URLs). No I/O, but for bailey_report_key(). May be NULL. `end` is the
      * source's or sink's settings, or NULL when the broker alone is checked. `lanes` of the route. */
     void (*check)(const void *broker, const void *end, enum bailey_role role, unsigned lanes,
                   struct bailey_report *report);

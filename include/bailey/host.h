@@ -13,6 +13,7 @@
 
 #include <bailey/error.h>
 #include <bailey/message.h>
+#include <bailey/option.h>
 
 struct bailey_host;
 
@@ -107,9 +108,10 @@ struct bailey_tls {
     bool enabled;
     bool insecure;    /* do not verify the peer: an event tls.not_verified warns of it, once for each address */
     const char *ca;   /* PEM file; NULL = the system's trust. Replaces it, does not add to it */
-    const char *cert; /* PEM files of the client's certificate and key (unencrypted), or NULL */
+    const char *cert; /* PEM files of the client's certificate and key, or NULL */
     const char *key;
-    const char *broker; /* name in `brokers:`, for that warning; or NULL */
+    struct bailey_credential key_password; /* of an encrypted key, else {0} */
+    const char *broker;                    /* name in `brokers:`, for that warning; or NULL */
 };
 
 /* A WebSocket (RFC 6455) on the connection: the byte stream travels in its messages. Incoming ones are joined; outgoing

@@ -117,6 +117,25 @@ struct bailey_store {
     void (*stats)(void *store, struct bailey_store_stats *stats);
 };
 
+/* ---- What the gateway lends to a store ---- */
+
+/* The time at the begin of an aging table's value. */
+static inline int64_t bailey_aging_time(const uint8_t *value)
+{
+    uint64_t time = 0;
+
+    for (int i = 0; i < 8; i++)
+        time = time << 8 | value[i];
+    return (int64_t)time;
+}
+
+/* Is the name legal, are the sizes within their limits? Else false with `err`. */
+bool bailey_table_options_check(const struct bailey_table_options *options, struct bailey_error *err);
+
+/* May a table that was created with `was` be opened with `options`? Else false with `err`. */
+bool bailey_table_options_same(const struct bailey_table_options *was, const struct bailey_table_options *options,
+                               struct bailey_error *err);
+
 /* The one symbol that a store's shared object exports. */
 __attribute__((visibility("default"))) const struct bailey_store *bailey_store_entry(void);
 

@@ -210,20 +210,34 @@ void log_unref(struct log *log)
         log_free(log);
 }
 
+/* The oldest log up to `number` but the one that is written to, with a reference. What is in it is on the disk elsewhere. */
+static struct log *next_unneeded(struct store *store, uint64_t number)
+{
+    struct log *log;
+
+    pthread_mutex_lock(&store->lock);
+    log = store->logs != store->log && store->logs->number <= number ? store->logs : NULL;
+    if (log != NULL) {
+        log->synced = log->size;
+        log->refs++;
+    }
+    pthread_mutex_unlock(&store->lock);
+    return log;
+}
+
+/* One that cannot be removed stays for the next time, and all newer ones with it: none may be missing in between. */
 void journal_drop(struct store *store, uint64_t number)
 {
-    for (;;) {
-        struct log *log;
+    struct log *log;
+    bool going = true;
 
+    while (going && (log = next_unneeded(store, number)) != NULL) {
+        going = disk_unlink(log->path, NULL);
         pthread_mutex_lock(&store->lock);
-        log = store->logs != store->log && store->logs->number <= number ? store->logs : NULL;
-        if (log != NULL)
+        if (going && store->logs == log) {
             store->logs = log->next;
-        pthread_mutex_unlock(&store->lock);
-        if (log == NULL)
-            return;
-        disk_unlink(log->path, NULL); /* one that stays is read again at the next opening, and changes nothing */
-        pthread_mutex_lock(&store->lock);
+            log_unref(log);
+        }
         log_unref(log);
         pthread_mutex_unlock(&store->lock);
     }

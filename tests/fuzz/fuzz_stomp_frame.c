@@ -119,7 +119,8 @@ static void assert_comes_back(const struct stomp_parser *parser)
 {
     static uint8_t space[4 * STOMP_HEAD_MAX];
     struct stomp_writer w = {.at = space, .end = space + sizeof space, .escapes = parser->escapes};
-    struct stomp_parser again = {.escapes = parser->escapes, .body_max = BODY_MAX};
+    struct stomp_parser again = {
+        .escapes = parser->escapes, .length_place = parser->length_place, .body_max = BODY_MAX};
     bool unescaped = bailey_bytes_is(parser->command, "CONNECT") || bailey_bytes_is(parser->command, "CONNECTED");
     char command[STOMP_COMMAND_MAX + 1] = {0};
     size_t used;
@@ -154,9 +155,8 @@ static void assert_comes_back(const struct stomp_parser *parser)
     stomp_parser_fini(&again);
 }
 
-static void parse_whole(struct record *record, enum stomp_escapes escapes, const uint8_t *data, size_t size)
+static void parse_whole(struct record *record, struct stomp_parser parser, const uint8_t *data, size_t size)
 {
-    struct stomp_parser parser = {.escapes = escapes, .body_max = BODY_MAX};
     enum stomp_event event;
     size_t at = 0, used;
 
@@ -174,9 +174,8 @@ static void parse_whole(struct record *record, enum stomp_escapes escapes, const
 }
 
 /* One byte more at a time, each time in memory of its own size, so that a byte read too far is seen. */
-static void parse_bytewise(struct record *record, enum stomp_escapes escapes, const uint8_t *data, size_t size)
+static void parse_bytewise(struct record *record, struct stomp_parser parser, const uint8_t *data, size_t size)
 {
-    struct stomp_parser parser = {.escapes = escapes, .body_max = BODY_MAX};
     enum stomp_event event = STOMP_MORE;
     size_t at = 0, used;
 
@@ -200,15 +199,16 @@ static void parse_bytewise(struct record *record, enum stomp_escapes escapes, co
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct record whole, bytewise;
-    enum stomp_escapes escapes;
+    struct stomp_parser fresh = {.body_max = BODY_MAX};
 
     if (size == 0 || size > INPUT_MAX)
         return 0;
-    escapes = (enum stomp_escapes)(data[0] % 4);
+    fresh.escapes = (enum stomp_escapes)(data[0] % 4);
+    fresh.length_place = (enum stomp_length_place)(data[0] / 4 % 3);
     whole.len = whole.body_at = bytewise.len = bytewise.body_at = 0;
     whole.last = bytewise.last = '\0';
-    parse_whole(&whole, escapes, data + 1, size - 1);
-    parse_bytewise(&bytewise, escapes, data + 1, size - 1);
+    parse_whole(&whole, fresh, data + 1, size - 1);
+    parse_bytewise(&bytewise, fresh, data + 1, size - 1);
     assert(whole.len == bytewise.len && memcmp(whole.bytes, bytewise.bytes, whole.len) == 0);
     return 0;
 }

@@ -178,7 +178,11 @@ static void adjust(struct source *source)
     if (!source->is_open)
         return;
     if (source->consumer == NONE && wanted && fitting_window(source) > 0) {
+        size_t room = bailey_room(source->port); /* less what an earlier channel left out at the sink */
+
         source->window = fitting_window(source);
+        if (room > 0 && room < source->window)
+            source->window = room;
         amq_acks_mark(&source->acks);
         source->consumer = STARTING;
         send(source, (struct frame){.kind = QUEUE_CONSUME, .c = source->window});

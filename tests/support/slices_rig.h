@@ -25,7 +25,7 @@
 enum { RIG_KEY_BYTES = 16, RIG_VALUE_BYTES = 9 };
 
 struct slices_rig {
-    char folder[64], path[80]; /* the store is in folder/store */
+    char folder[64], path[96]; /* the store is in folder/store */
     struct store *store;
     void *seen, *intents; /* an aging and a live table */
     int64_t slice_ms, slice_records;

@@ -8,8 +8,10 @@ import subprocess
 import time
 
 from rig.flow import messages, records
+from rig.jvm import LIMITED, USER
 from rig.kafka import USERS
 
+NEEDS = ("activemq", "artemis", "rabbitmq")
 BOB = "b0b-s3cret"
 
 
@@ -187,3 +189,87 @@ def story_grants(rig):
     gateway = rig.gateway(config).wait_ready(30)
     gateway.term()
     return f"all granted after {rounds} round{'s' if rounds > 1 else ''} of the printed commands, and bailey runs"
+
+
+def story_stomp(rig):
+    """Log-in on all three, over each transport. RabbitMQ's queues, exchanges and permissions by rehearsal; the others cannot be asked
+    without making what is missing, and are not."""
+    rabbit, tls = rig.rabbit, rig.certificates()
+    ca, stranger = ({"ca": os.path.join(tls, name)} for name in ("ca.crt", "stranger.crt"))
+    rabbit.admit_limited()
+    rabbit.declare("stomp-look", "limited.look")
+    rabbit.declare("stomp-quorum", quorum=True)
+    rabbit.declare("stomp-transient", durable=False)
+    rabbit.exchange("stomp-look-x")
+    rabbit.publish("stomp-look", messages(7))
+    rabbit.publish("stomp-quorum", messages(3))
+    brokers, routes, expected = {}, [], {}
+
+    def broker(name, url, user, **options):
+        brokers[name] = {"connector": "stomp", "url": url, "login": user[0], "passcode": user[1], **options}
+
+    def ends(name, broker, source, sink, found_source, found_sink):
+        """(result, words of its detail) that each end must have."""
+        routes.append({"name": name, "from": {"broker": broker, "destination": source},
+                       "to": {"broker": broker, "destination": sink, **({"unroutable": "accept"} if sink[1:2] != "q" else {})}})
+        expected[name, "from"], expected[name, "to"] = (source, *found_source), (sink, *found_sink)
+
+    def alike(name, broker, *found):
+        ends(name, broker, "/queue/stomp-never", "/queue/stomp-never-2", found, found)
+
+    for letter, name, node, user, words in (("a", "activemq", rig.activemq, USER, "password is invalid"), ("t", "artemis", rig.artemis, USER, "password is invalid"),
+                                            ("s", "rabbitmq", rabbit, ("guest", "guest"), "Access refused")):
+        path = "/ws" if letter == "s" else ""
+        urls = {"tcp": f"stomp://127.0.0.1:{node.stomp_port}", "tls": f"stomp+ssl://localhost:{node.stomps_port}",
+                "ws": f"ws://127.0.0.1:{node.ws_port}{path}", "wss": f"wss://localhost:{node.wss_port}{path}"}
+        for way, url in urls.items():
+            broker(f"{letter}-{way}", url, user, tls=ca)
+            alike(f"{letter}-{way}", f"{letter}-{way}", *(("ok", "does not exist; it will be created; ") if letter == "s" and way in ("tcp", "tls") else
+                                                          ("not checked", f"not looked up: {name} creates what is missing")))
+        broker(f"{letter}-password", urls["tcp"], (user[0], "nonsense"))
+        alike(f"{letter}-password", f"{letter}-password", "refused", words)
+        for way in ("tls", "wss"):
+            broker(f"{letter}-{way}-ca", urls[way], user, tls=stranger)
+            alike(f"{letter}-{way}-ca", f"{letter}-{way}-ca", "refused", "certificate")
+        broker(f"{letter}-closed", f"stomp://127.0.0.1:{rig.free_port()}", user)
+        alike(f"{letter}-closed", f"{letter}-closed", "unreachable", "refused")
+    broker("s-vhost", f"stomp://127.0.0.1:{rabbit.stomp_port}", ("guest", "guest"), vhost="nowhere")
+    alike("s-vhost", "s-vhost", "refused", "Virtual host 'nowhere'")
+    broker("s-limited", f"stomp://127.0.0.1:{rabbit.stomp_port}", LIMITED)
+    denied = ("denied", "refused")
+    for name, of, source, sink, found_source, found_sink in (
+            ("there", "s-tcp", "/queue/stomp-look", "/queue/stomp-quorum", ("ok", "exists; read allowed"), ("ok", "exists; write allowed")),
+            ("amq", "s-tcp", "/amq/queue/stomp-quorum", "/exchange/stomp-look-x/k", ("ok", "exists; read allowed"), ("ok", "write allowed")),
+            ("gone", "s-tcp", "/amq/queue/stomp-gone", "/exchange/stomp-gone/k", ("missing", "no queue"), ("missing", "no exchange")),
+            ("topic", "s-tcp", "/topic/stomp", "/topic/stomp", ("not checked", "not looked up"), ("ok", "write allowed")),
+            ("odd", "s-tcp", "/queue/stomp-transient", "/amq/queue/stomp-look", ("refused", "inequivalent arg 'durable'"), ("ok", "whether it exists cannot be told")),
+            ("may", "s-limited", "/queue/limited.look", "/queue/limited.new", ("ok", "exists; read"), ("ok", "will be created; write allowed")),
+            ("may-not", "s-limited", "/queue/stomp-look", "/queue/stomp-new", denied, denied),
+            ("may-not-use", "s-limited", "/amq/queue/stomp-look", "/exchange/stomp-look-x/k", denied, denied)):
+        ends(name, of, source, sink, found_source, found_sink)
+    routes.append({"name": "any", "from": {"broker": "s-tcp", "destination": "/queue/stomp-look", "selector": "a = 1"},
+                   "to": {"broker": "a-tcp", "destination": "${key}"}})
+    expected["any", "from"] = ("/queue/stomp-look", "refused", "has no selectors")
+    expected["any", "to"] = ("${...}", "not checked", "the messages name the destination")
+
+    before = queues(rig)
+    path = write(rig, "stomp.yaml", {"brokers": brokers, "routes": routes})
+    began = time.monotonic()
+    table, report = check(rig, path, 1)
+    took = time.monotonic() - began
+    problems = []
+    for (route, end), (what, result, words) in expected.items():
+        got = found(report, route, end)
+        if set(got) != {what} or got[what][0] != result or words not in got[what][1]:
+            problems.append(f"{route} {end}: not {what}: {result} {words!r}, but {got}")
+    assert not problems, "\n".join(problems)
+    assert queues(rig) == before, f"made: {queues(rig) - before}"
+    for node in (rig.activemq, rig.artemis):
+        assert node.size("stomp-never") is None and node.size("stomp-never-2") is None, f"{node.name} has made a queue"
+    for queue, count in (("stomp-look", 7), ("stomp-quorum", 3)):
+        got = rabbit.drain(queue, count)
+        assert len(got) == count and not any(m.redelivered for m in got), f"something was published to {queue}, or consumed"
+    for secret in (USER[1], LIMITED[1], "nonsense"):
+        assert secret not in table + json.dumps(report), "a password is in it"
+    assert "needs configure" in table and "needs read" in table and "needs write" in table, table
+    return f"{len(expected)} ends, asked twice in {took:.1f} s; nothing created, published or consumed"

@@ -3,6 +3,10 @@ import os
 import re
 import subprocess
 
+from rig.jvm import USER as JVM_USER
+from rig.rabbitmq import USER as RABBIT_USER
+
+NEEDS = ("activemq", "artemis", "rabbitmq")
 CASE = re.compile(r"^(ok|not ok) \d+ - (.*)$", re.M)
 SECONDS = 150
 
@@ -28,3 +32,19 @@ def story_kafka(rig):
 
 def story_amqp(rig):
     return judge(rig, "amqp", BAILEY_TEST_KAFKA=rig.kafka.address, BAILEY_TEST_AMQP=rig.rabbit.url)
+
+
+def stomp_url(broker, user):
+    return broker.stomp_url.replace("://", "://%s:%s@" % user)
+
+
+def story_stomp_activemq(rig):
+    return judge(rig, "stomp-activemq", BAILEY_TEST_STOMP_ACTIVEMQ=stomp_url(rig.activemq, JVM_USER))
+
+
+def story_stomp_artemis(rig):
+    return judge(rig, "stomp-artemis", BAILEY_TEST_STOMP_ARTEMIS=stomp_url(rig.artemis, JVM_USER))
+
+
+def story_stomp_rabbitmq(rig):
+    return judge(rig, "stomp-rabbitmq", BAILEY_TEST_STOMP_RABBITMQ=stomp_url(rig.rabbit, RABBIT_USER))

@@ -3,10 +3,18 @@ import time
 
 from rig import until
 
+NEEDS = ("activemq",)
+
+def over_tls(rig):
+    """Those brokers, r-tls and a-tls."""
+    tls = {"ca": f"{rig.certificates()}/ca.crt"}
+    return {"r-tls": {"connector": "amqp", "url": f"amqps://guest:guest@localhost:{rig.rabbit.ssl_port}/%2f", "tls": tls},
+            "a-tls": dict(rig.activemq.broker(), url=f"stomp+ssl://localhost:{rig.activemq.stomps_port}", tls=tls)}
+
 
 def idle_rss(rig, name, routes):
     """VmRSS in KiB when all routes have been running for a second."""
-    gateway = rig.gateway({"routes": routes}, name).wait_ready()
+    gateway = rig.gateway({"brokers": over_tls(rig), "routes": routes}, name).wait_ready()
     began = time.monotonic()
     until(lambda: time.monotonic() - began > 1, 2, "time stands still")
     rss = gateway.rss_kb()
@@ -19,8 +27,10 @@ def story_idle_memory(rig):
     rig.rabbit.declare("idle-in", "idle-out")
     k_in, k_out = {"broker": "k", "topic": "idle-in"}, {"broker": "k", "topic": "idle-out"}
     r_in, r_out = {"broker": "r", "queue": "idle-in"}, {"broker": "r", "queue": "idle-out"}
+    a_in, a_out = {"broker": "a", "destination": "/queue/idle-in"}, {"broker": "a", "destination": "/queue/idle-out"}
     limits = {"AMQP to AMQP": (r_in, r_out, 12), "Kafka to Kafka": (k_in, k_out, 24), "Kafka to AMQP": (k_in, r_out, 24),
-              "AMQP to Kafka": (r_in, k_out, 24)}
+              "AMQP to Kafka": (r_in, k_out, 24), "AMQP to STOMP": (r_in, a_out, 12), "STOMP to AMQP": (a_in, r_out, 12),
+              "AMQP to STOMP over TLS": (dict(r_in, broker="r-tls"), dict(a_out, broker="a-tls"), 12)}
     figures = {}
     for name, (source, sink, limit) in limits.items():
         figures[name] = idle_rss(rig, name.lower().replace(" ", "-"), [{"name": "idle", "from": source, "to": sink}]) / 1024

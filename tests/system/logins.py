@@ -9,7 +9,7 @@ from rig.flow import messages, number_of, records
 from rig.kafka import SCRAM_PASSWORD, SCRAM_USER, USERS
 from rig.tokens import CLIENT, SECRET as CLIENT_SECRET, TokenServer
 
-WRONG = "wr0ng-Passw0rd"
+WRONG, KEY_PASSWORD = "wr0ng-Passw0rd", "k3y-Passw0rd"
 COUNT = 200
 
 
@@ -42,6 +42,14 @@ def certificate(rig, name, subject, authority):
                   "-set_serial", "7", "-days", "2", "-out", f"{path}.crt"]):
         subprocess.run(["openssl", *args], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return f"{path}.crt", f"{path}.key"
+
+
+def locked(rig):
+    """The rig's client with its key encrypted, as options of `tls`; the password stands in a file."""
+    tls, key = rig.certificates(), os.path.join(rig.folder, "locked.key")
+    subprocess.run(["openssl", "pkey", "-in", f"{tls}/client.key", "-aes256", "-passout", f"pass:{KEY_PASSWORD}", "-out", key],
+                   check=True)
+    return {"cert": f"{tls}/client.crt", "key": key, "key_password": {"!file": write(rig, "key-password", KEY_PASSWORD + "\n")}}
 
 
 def assert_refused(gateway, twins):
@@ -96,8 +104,11 @@ def story_kafka(rig):
         "scram-512": broker(loopback, "SCRAM-SHA-512"),
         "plain-tls": broker(over_tls, "PLAIN", "admin", USERS["admin"], tls=ca),
         "scram-tls": broker(over_tls, "SCRAM-SHA-512", tls=ca),
+        "unverified": broker(over_tls, "PLAIN", "admin", USERS["admin"], tls={"ca": f"{tls}/stranger.crt", "verify": False}),
         "mtls": broker(f"localhost:{kafka.ssl_port}", tls=guest),
+        "mtls-locked": broker(f"localhost:{kafka.ssl_port}", tls={**ca, **locked(rig)}),
     }
+    elsewhere = f"127.0.0.2:{rig.proxy(kafka.sasl_ssl_port, '127.0.0.2').port}"  # not a name of the certificate
     password = write(rig, "password", WRONG + "\n")
     wrong = {
         "wrong-plain": (broker(loopback, "PLAIN", "admin", {"!file": password}), loopback, ["Authentication failed"]),
@@ -106,12 +117,15 @@ def story_kafka(rig):
         "wrong-tls": (broker(over_tls, "SCRAM-SHA-512", password=WRONG, tls=ca), over_tls, ["invalid credentials"]),
         "wrong-ca": (broker(over_tls, "PLAIN", "admin", WRONG, tls={"ca": f"{tls}/stranger.crt"}), over_tls,
                      ["certificate verify failed"]),
+        "wrong-name": (broker(elsewhere, "PLAIN", "admin", WRONG, tls=ca), elsewhere, ["certificate verify failed", "IP address mismatch"]),
         "no-certificate": (broker(f"localhost:{kafka.ssl_port}", tls=ca), f"localhost:{kafka.ssl_port}", ["alert"]),
         "stranger": (broker(f"localhost:{kafka.ssl_port}", tls={**ca, **stranger}), f"localhost:{kafka.ssl_port}", ["alert"]),
         "no-mechanism": (broker(f"127.0.0.1:{kafka.oauth_port}", "PLAIN", password=WRONG), f"127.0.0.1:{kafka.oauth_port}",
                          ["Unsupported SASL mechanism", "OAUTHBEARER"]),
         "tls-to-plain": (broker(kafka.address, tls=ca), kafka.address, ["PLAINTEXT broker listener"]),
         "plain-to-tls": (broker(over_tls), over_tls, ["perhaps it expects tls"]),
+        "sasl-to-plain": (broker(kafka.address, "PLAIN", password=WRONG), kafka.address, ["not valid in current SASL state"]),
+        "sasl-to-tls": (broker(over_tls, "PLAIN", password=WRONG), over_tls, ["perhaps it expects tls"]),
     }
     kafka.create(*(f"in-{i}" for i in range(len(good) + 1)), "twin")
     kafka.produce("in-0", records(COUNT))
@@ -124,7 +138,7 @@ def story_kafka(rig):
     assert_refused(gateway, {name: (name, address, words) for name, (_, address, words) in wrong.items()})
     hints = {line.split("hint=")[1] for line in gateway.output().splitlines() if "end.down" in line and "hint=" in line}
     assert len(hints) >= 5, hints
-    assert_no_secret(rig, gateway, [WRONG, SCRAM_PASSWORD, USERS["admin"]])
+    assert_no_secret(rig, gateway, [WRONG, KEY_PASSWORD, SCRAM_PASSWORD, USERS["admin"]])
     write(rig, "password", USERS["admin"] + "\n")
     gateway.wait_route("wrong-plain", lambda r: r["state"] == "running", 35, "the corrected password is not read")
     gateway.term()
@@ -133,7 +147,8 @@ def story_kafka(rig):
 
 def story_kafka_tokens(rig):
     kafka, tls = rig.kafka, rig.certificates()
-    plain, over_tls = TokenServer(rig.free_port(), life=10), TokenServer(rig.free_port(), tls=tls)
+    plain, over_tls = TokenServer(rig.free_port(), life=3), TokenServer(rig.free_port(), tls=tls)
+    ended = TokenServer(rig.free_port(), life=2)
     nobody = f"http://localhost:{rig.free_port()}/token"
 
     def broker(url, secret=CLIENT_SECRET, **oauth):
@@ -145,6 +160,7 @@ def story_kafka_tokens(rig):
             "https": broker(over_tls.url, ca=f"{tls}/ca.crt", client_auth="post", parameters={"audience": "kafka"})}
     wrong = {"wrong-secret": (broker(plain.url, WRONG), plain.url, ["401 invalid_client"]),
              "wrong-ca": (broker(over_tls.url, ca=f"{tls}/stranger.crt"), over_tls.url, ["certificate is refused"]),
+             "too-short": (broker(ended.url), ended.url, ["is good for less than 2 s"]),
              "no-server": (broker(nobody), nobody, ["Connection refused"])}
     kafka.create(*(f"token-{i}" for i in range(len(good) + 1)), "token-twin")
     gateway = rig.gateway({
@@ -165,7 +181,7 @@ def story_kafka_tokens(rig):
         sent += 20
         until(lambda: gateway.metric("bailey_messages_delivered_total", route="token-https") == sent, 20,
               lambda: f"no flow after {len(tokens())} tokens:\n{gateway.process.tail(30)}")
-        return len(tokens()) >= 3 and sent >= COUNT
+        return len(tokens()) >= 8 and sent >= COUNT
     until(another_batch, 40, lambda: f"{len(tokens())} tokens were asked for", every=0.5)
     good_requests = tokens()
     assert good_requests and all(r["audience"] == "kafka" and r["client_id"] == CLIENT for r in over_tls.requests)
@@ -173,6 +189,8 @@ def story_kafka_tokens(rig):
     troubled = [line for line in gateway.output().splitlines()
                 if "route=token-" in line and ("end.down" in line or "to=held" in line)]
     assert not troubled, troubled
+    warned = [line for line in gateway.output().splitlines() if "kafka.token_short_lived" in line]
+    assert len(warned) == 1 and "broker=short-lived life=2" in warned[0], warned  # its end is told in whole seconds
     # What works outlives its token server; what begins does not, and says why.
     plain.failure = (503, {"error": "temporarily_unavailable"})
     refused = rig.run("check", "--connect", "--json", gateway.file)
@@ -181,9 +199,9 @@ def story_kafka_tokens(rig):
     plain.failure = None
     assert_no_secret(rig, gateway, [WRONG, CLIENT_SECRET])
     gateway.term()
-    plain.close()
-    over_tls.close()
-    return f"{sent} messages over {len(good_requests)} tokens; twins: 401, a stranger's certificate, nobody there"
+    for server in (plain, over_tls, ended):
+        server.close()
+    return f"{sent} messages over {len(good_requests)} tokens of 3 s; twins: 401, a stranger's certificate, less than 2 s, nobody there"
 
 
 def story_kafka_denials(rig):
@@ -227,12 +245,13 @@ def connections(rabbit):
 
 def story_amqp(rig):
     rabbit, tls = rig.rabbit, rig.certificates()
-    rabbit.declare("login-0", "login-1", "login-2", "login-3")
+    rabbit.declare(*(f"login-{i}" for i in range(5)))
     ca = {"ca": f"{tls}/ca.crt"}
     nobody = dict(zip(("cert", "key"), certificate(rig, "nobody", "nobody", "ca")))
     stranger = dict(zip(("cert", "key"), certificate(rig, "stranger-guest", "guest", "stranger")))
     url, address = f"amqps://localhost:{rabbit.ssl_port}/%2f", f"localhost:{rabbit.ssl_port}"
     plain = f"amqp://nobody:{WRONG}@127.0.0.1:{rabbit.port}/%2f"
+    elsewhere = f"127.0.0.2:{rig.proxy(rabbit.ssl_port, '127.0.0.2').port}"  # not a name of the certificate
     secret = write(rig, "secret", "guest\n")
 
     def broker(where, **options):
@@ -241,11 +260,14 @@ def story_amqp(rig):
     good = {
         "amqps": broker(url.replace("://", "://guest:guest@"), tls=ca),
         "external": broker(url, auth="external", tls={**ca, "cert": f"{tls}/client.crt", "key": f"{tls}/client.key"}),
+        "external-locked": broker(url, auth="external", tls={**ca, **locked(rig)}),
         "file": broker(plain, username="guest", password={"!file": secret}),
     }
     wrong = {
         "wrong-amqps": (broker(url, username="guest", password=WRONG, tls=ca), address, ["403 ACCESS_REFUSED"]),
         "wrong-ca": (broker(url, tls={"ca": f"{tls}/stranger.crt"}), address, ["certificate is refused"]),
+        "wrong-name": (broker(f"amqps://{elsewhere}/", username="guest", password=WRONG, tls=ca), elsewhere,
+                       ["certificate is refused", "IP address mismatch"]),
         "external-nobody": (broker(url, auth="external", tls={**ca, **nobody}), address, ["403 ACCESS_REFUSED", "EXTERNAL"]),
         "external-stranger": (broker(url, auth="external", tls={**ca, **stranger}), address, ["TLS"]),
         "wrong-plain": (broker(plain), f"127.0.0.1:{rabbit.port}", ["403 ACCESS_REFUSED"]),
@@ -274,7 +296,7 @@ def story_amqp(rig):
           lambda: f"no flow: {gateway.ready_report()}\n{gateway.process.tail()}")
     after = connections(rabbit)
     assert all(after.get(name) == pid for name, pid in mine.items()), f"connected anew: {mine} {after}"
-    assert_no_secret(rig, gateway, [WRONG, "n3w-t0ken"])
+    assert_no_secret(rig, gateway, [WRONG, KEY_PASSWORD, "n3w-t0ken"])
     gateway.term()
-    assert [number_of(m.body) for m in rabbit.drain("login-3", 2 * COUNT)] == list(range(2 * COUNT))
+    assert [number_of(m.body) for m in rabbit.drain("login-4", 2 * COUNT)] == list(range(2 * COUNT))
     return f"{len(good)} log-ins carry {2 * COUNT}, {len(wrong)} twins refused; a new secret on the same two connections"

@@ -1,4 +1,4 @@
-"""STOMP brokers are killed and come back; networks between fall silent, are slow, or deliver byte by byte."""
+"""STOMP brokers are killed and come back; networks between (AMQP's, too) fall silent, are slow, or deliver byte by byte."""
 import time
 
 from broker_lost import finish, killed_and_restarted, wait_flow
@@ -10,8 +10,8 @@ BREAKS = True
 RATE, HEARTBEAT = 400, 2  # messages a second on each route; seconds
 
 
-def through_proxies(rig):
-    proxies, brokers = rig.through_proxies("ats")
+def through_proxies(rig, letters="ats"):
+    proxies, brokers = rig.through_proxies(letters)
     return proxies, {letter: dict(broker, heartbeat=f"{HEARTBEAT}s") for letter, broker in brokers.items()}
 
 
@@ -46,8 +46,8 @@ def story_half_open(rig):
 
 def story_slow_network(rig):
     """Latency, then byte by byte, then connections that are reset: late, but nothing is taken for a failure that is none."""
-    flow = Flow(rig, "slow", ("aa", "tt", "ss"))
-    proxies, brokers = through_proxies(rig)
+    flow = Flow(rig, "slow", ("aa", "tt", "ss", "rr"))
+    proxies, brokers = through_proxies(rig, "atsr")
     gateway = rig.gateway({"brokers": brokers, "routes": flow.routes}).wait_ready()
     flow.start_flow(100)
     for fault in ({"latency": 0.1}, {"latency": 0.0, "bytewise": True}):

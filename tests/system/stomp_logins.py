@@ -3,13 +3,14 @@ the broker, its address and the reason, readiness false, no secret anywhere, and
 import json
 import os
 import re
+import subprocess
 from urllib.parse import urlsplit
 
 from rig import StompMessage, until
 from rig.jvm import LIMITED, USER
 
 NEEDS = ("activemq", "artemis", "rabbitmq")
-SECRET = "s3cr3t-Passw0rd"
+SECRET, KEY_PASSWORD = "s3cr3t-Passw0rd", "k3y-Passw0rd"
 COUNT = 10
 
 
@@ -33,6 +34,13 @@ class Cases:
         self.bad[name] = (urlsplit(broker["url"]).netloc.rpartition("@")[2], words)
 
 
+def locked_key(rig):
+    key = os.path.join(rig.folder, "locked.key")
+    subprocess.run(["openssl", "pkey", "-in", os.path.join(rig.certificates(), "client.key"), "-aes256", "-passout",
+                    f"pass:{KEY_PASSWORD}", "-out", key], check=True)
+    return key
+
+
 def stomp(url, user=None, **options):
     broker = {"connector": "stomp", "url": url, **options}
     return dict(broker, login=user[0], passcode=user[1]) if user else broker
@@ -43,6 +51,7 @@ def add_cases(cases, rig, letter, broker, user, refused):
     tls = rig.certificates()
     ca, stranger = ({"ca": os.path.join(tls, name)} for name in ("ca.crt", "stranger.crt"))
     client = dict(ca, cert=os.path.join(tls, "client.crt"), key=os.path.join(tls, "client.key"))
+    locked = locked_key(rig)
     plain, tcp = f"stomp://127.0.0.1:{broker.stomp_port}", f"127.0.0.1:{broker.stomp_port}"
     encrypted = f"stomp+ssl://localhost:{broker.stomps_port}"
     elsewhere = rig.proxy(broker.stomps_port, "127.0.0.2")  # not a name of the certificate
@@ -72,6 +81,7 @@ def add_cases(cases, rig, letter, broker, user, refused):
     else:
         asking = f"stomp+ssl://localhost:{broker.mtls_port}"
         cases.works(f"{letter}-certificate", letter, stomp(asking, user, tls=client))
+        cases.works(f"{letter}-locked", letter, stomp(asking, user, tls=dict(client, key=locked, key_password=KEY_PASSWORD)))
         cases.fails(f"{letter}-no-certificate", stomp(asking, user, tls=ca), "certificate")
 
 
@@ -113,6 +123,6 @@ def story_stomp_logins(rig):
     texts = {"the log": output, "/readyz": page, "/metrics": metrics, "explain": explained.stdout + explained.stderr,
              "explain --json": explained_json.stdout + explained_json.stderr}
     for what, text in texts.items():
-        for secret in (SECRET, USER[1], LIMITED[1]):
+        for secret in (SECRET, KEY_PASSWORD, USER[1], LIMITED[1]):
             assert secret not in text, f"a password is in {what}"
     return f"{len(cases.good)} log-ins work, {len(cases.bad)} are refused, e.g. {reasons['t-password']!r}"

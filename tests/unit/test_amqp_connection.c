@@ -150,6 +150,24 @@ static void a_frame_size_below_the_protocols_is_refused(void **state)
     finish();
 }
 
+static void a_broker_lowers_our_limits_and_never_raises_them(void **state)
+{
+    amqp_connection_tune_t tune = {.channel_max = 0, .frame_max = UINT32_MAX, .heartbeat = UINT16_MAX};
+    amqp_connection_tune_ok_t *ok;
+
+    (void)state;
+    bridge_open_sink(&bridge, &settings);
+    peer_accept(&bridge, &peer);
+    send_start("PLAIN");
+    peer_expect(&peer, 0, AMQP_CONNECTION_START_OK_METHOD);
+    peer_method(&peer, 0, AMQP_CONNECTION_TUNE_METHOD, &tune);
+    ok = peer_expect(&peer, 0, AMQP_CONNECTION_TUNE_OK_METHOD);
+    assert_int_equal(ok->channel_max, UINT16_MAX);
+    assert_int_equal(ok->frame_max, 128 << 10);
+    assert_int_equal(ok->heartbeat, 30);
+    finish();
+}
+
 static void a_silent_broker_is_found_within_two_and_a_half_heartbeats(void **state)
 {
     struct peer_options options = {.heartbeat = 1};
@@ -346,6 +364,7 @@ int main(void)
         cmocka_unit_test(what_does_not_speak_amqp),
         cmocka_unit_test(deep_server_properties_are_not_decoded),
         cmocka_unit_test(a_frame_size_below_the_protocols_is_refused),
+        cmocka_unit_test(a_broker_lowers_our_limits_and_never_raises_them),
         cmocka_unit_test(a_silent_broker_is_found_within_two_and_a_half_heartbeats),
         cmocka_unit_test(heartbeats_keep_an_idle_connection),
         cmocka_unit_test(nonsense_on_an_open_connection_ends_it),

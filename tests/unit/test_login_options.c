@@ -11,6 +11,7 @@
 
 #include "config/config.h"
 #include "host/registry.h"
+#include "tls_peer.h"
 
 /* build/.../tests/unit/test_x → build/.../connectors */
 static int use_built_connectors(void **state)
@@ -111,11 +112,48 @@ static void amqps_log_ins(void **state)
         check("amqp", "url: \"amqps://localhost/\"", "queue: q", &rows[i]);
 }
 
+/* What is wrong with the key itself is told before anything is connected to, wherever it can be read. */
+static void an_encrypted_key_needs_its_password(void **state)
+{
+    static const char *const connectors[][3] = {{"kafka", "bootstrap_servers: \"localhost:1\"", "topic: t"},
+                                                {"amqp", "url: \"amqps://localhost/\"", "queue: q"},
+                                                {"stomp", "url: \"stomp+ssl://localhost\"", "destination: /queue/q"}};
+    static const struct {
+        const char *key, *password, *expected;
+    } rows[] = {
+        {"plain.key", "", NULL},
+        {"plain.key", ", key_password: geheim", NULL}, /* as OpenSSL does: nobody asks for it */
+        {"locked.key", ", key_password: geheim", NULL},
+        {"locked.key", "", "locked.key: it is encrypted. Give its password as `key_password`"},
+        {"locked.key", ", key_password: geheimer", "locked.key: the password does not open it"},
+        {"no.key", "", "`key` must be a PEM file with a private key"},
+        {"missing.key", "", NULL},
+    };
+    struct identity me;
+
+    (void)state;
+    tls_peer_setup();
+    me = make_identity("me", (struct identity_options){0});
+    write_key("plain.key", &me, NULL);
+    write_key("locked.key", &me, "geheim");
+    write_text("no.key", "nothing\n");
+    for (size_t c = 0; c < sizeof connectors / sizeof *connectors; c++)
+        for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+            char options[400];
+
+            snprintf(options, sizeof options, "tls: { cert: c.pem, key: \"%s\"%s }", tls_path(rows[i].key),
+                     rows[i].password);
+            check(connectors[c][0], connectors[c][1], connectors[c][2], &(struct row){options, rows[i].expected});
+        }
+    tls_peer_teardown();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kafkas_log_ins),
         cmocka_unit_test(amqps_log_ins),
+        cmocka_unit_test(an_encrypted_key_needs_its_password),
     };
 
     return cmocka_run_group_tests(tests, use_built_connectors, NULL);

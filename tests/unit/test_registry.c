@@ -241,6 +241,7 @@ static int make_folder(void **state)
     setenv("BAILEY_STORE_PATH", path, 1);
     put_file("broken.so", "this is no shared object");
     put_built("connectors/memory.so", "memory.so");
+    put_built("stores/memory.so", "renamed.so");
     put_file("Odd Name.so", "x");
     put_file("readme.txt", "x");
     return 0;
@@ -251,6 +252,7 @@ static int remove_folder(void **state)
     (void)state;
     put_file("broken.so", NULL);
     put_file("memory.so", NULL);
+    put_file("renamed.so", NULL);
     put_file("Odd Name.so", NULL);
     put_file("readme.txt", NULL);
     return rmdir(folder);
@@ -283,7 +285,7 @@ static void what_is_not_found_is_explained(void **state)
 {
     (void)state;
     finds_nothing("brokn", "there is no connector 'brokn'", "did you mean 'broken'?");
-    finds_nothing("quite-different", "there is no connector", "there are broken, memory");
+    finds_nothing("quite-different", "there is no connector", "there are broken, memory, renamed");
     finds_nothing("../broken", "there is no connector '../broken'", "");
     finds_nothing("", "there is no connector ''", "");
     finds_nothing("broken", "cannot load the connector 'broken': ", "");
@@ -294,9 +296,10 @@ static void a_store_that_is_not_found_is_explained(void **state)
 {
     (void)state;
     finds_no_store("brokn", "there is no store 'brokn'", "did you mean 'broken'?");
-    finds_no_store("quite-different", "there is no store", "there are broken, memory");
+    finds_no_store("quite-different", "there is no store", "there are broken, memory, renamed");
     finds_no_store("../broken", "there is no store '../broken'", "");
     finds_no_store("broken", "cannot load the store 'broken': ", "");
+    finds_no_store("renamed", "renamed.so says that its name is 'memory'", "");
     finds_no_store("memory", "memory.so is no store: it has no bailey_store_entry", "");
 }
 

@@ -313,6 +313,41 @@ static void ends_a_body_as_its_head_says(void **state)
     assert_trace(BYTES("SEND\nContent-Length:3\n\nab\0"), STOMP_ESCAPES_12, "SEND{Content-Length=3;}[ab]");
 }
 
+/* Does a MESSAGE with these headers, and this length, end where the broker says? */
+static void assert_length(enum stomp_length_place place, const char *head, bool has_length, uint64_t length)
+{
+    struct stomp_parser parser = {.escapes = STOMP_ESCAPES_12, .length_place = place, .body_max = BODY_MAX};
+    size_t used;
+
+    assert_int_equal(stomp_parse(&parser, (const uint8_t *)head, strlen(head), &used), STOMP_HEAD);
+    if (parser.has_length != has_length || parser.length != length)
+        fail_msg("\"%s\": %d, %d", head, parser.has_length, (int)parser.length);
+    stomp_parser_fini(&parser);
+}
+
+/* As RabbitMQ 3.10 and Artemis 2.40 write them. */
+static void a_producers_length_does_not_count(void **state)
+{
+    struct stomp_parser parser = {.escapes = STOMP_ESCAPES_12, .body_max = BODY_MAX};
+    struct bailey_bytes two = BYTES("MESSAGE\nmessage-id:1\ncontent-length:7\nack:1\ncontent-length:3\n\n");
+    size_t used;
+
+    (void)state;
+    assert_length(STOMP_LENGTH_OUTSIDE, "MESSAGE\ncontent-length:3\nmessage-id:1\ncontent-length:7\nack:1\n\n", true,
+                  3);
+    assert_length(STOMP_LENGTH_OUTSIDE, "MESSAGE\nmessage-id:1\ncontent-length:7\nack:1\n\n", false, 0);
+    assert_length(STOMP_LENGTH_OUTSIDE, "MESSAGE\nmessage-id:1\nack:x\ncontent-length:7\nack:1\ncontent-length:3\n\n",
+                  true, 3);
+    assert_length(STOMP_LENGTH_OUTSIDE, "MESSAGE\nmessage-id:1\ncontent-length:x\nack:1\n\n", false, 0);
+    assert_length(STOMP_LENGTH_LAST, "MESSAGE\nmessage-id:1\nack:1\ncontent-length:7\nx:y\ncontent-length:3\n\n", true,
+                  3);
+    assert_length(STOMP_LENGTH_LAST, "MESSAGE\ncontent-length:7\nmessage-id:1\n\n", false, 0);
+    assert_length(STOMP_LENGTH_LAST, "ERROR\ncontent-length:7\nmessage:x\n\n", true, 7); /* no producer's */
+    assert_length(STOMP_LENGTH_ANYWHERE, "MESSAGE\ncontent-length:7\nmessage-id:1\n\n", true, 7);
+    assert_int_equal(stomp_parse(&parser, two.data, two.len, &used), STOMP_BAD);
+    stomp_parser_fini(&parser);
+}
+
 static void bounds_a_body(void **state)
 {
     char wire[128];
@@ -547,6 +582,7 @@ int main(void)
         cmocka_unit_test(takes_a_nul_in_a_header_of_a_message),
         cmocka_unit_test(takes_any_number_of_heartbeats),
         cmocka_unit_test(ends_a_body_as_its_head_says),
+        cmocka_unit_test(a_producers_length_does_not_count),
         cmocka_unit_test(bounds_a_body),
         cmocka_unit_test(hands_on_what_has_arrived_of_a_body),
         cmocka_unit_test(bounds_a_head),

@@ -609,6 +609,7 @@ static void tells_text_messages_of_activemq(void **state)
         bool is_text;
     } rows[] = {
         {STOMP_ACTIVEMQ, "MESSAGE\n\nbody", true},
+        {STOMP_ACTIVEMQ, "MESSAGE\n\n", true},
         {STOMP_ACTIVEMQ, "MESSAGE\ncontent-length:4\n\nbody", false},
         {STOMP_ACTIVEMQ, "MESSAGE\namq-msg-type:text\ncontent-length:4\n\nbody", true},
         {STOMP_ACTIVEMQ, "MESSAGE\nbailey-stomp-text:1\n\nbody", true},
@@ -628,6 +629,8 @@ static void tells_text_messages_of_activemq(void **state)
         msg->body = (struct bailey_bytes){(const uint8_t *)"a\0b", 3};
         assert_false(stomp_map_is_text(msg, STOMP_ACTIVEMQ)); /* would end at its NUL */
         msg->body = text("\xff");
+        assert_false(stomp_map_is_text(msg, STOMP_ACTIVEMQ));
+        msg->body = BAILEY_NULL_BYTES;
         assert_false(stomp_map_is_text(msg, STOMP_ACTIVEMQ));
         bailey_message_unref(msg);
     }

@@ -233,6 +233,84 @@ static void version_1_1_acknowledges_by_message_id(void **state)
     finish();
 }
 
+#define SESSION "session-secret"
+
+static void start_rabbitmq(void)
+{
+    stomp_rig_init(&rig);
+    stomp_rig_open_source(&rig, &settings);
+    stomp_peer_accept(&rig, &peer);
+    stomp_peer_expect(&peer, "CONNECT");
+    stomp_peer_say(&peer, "CONNECTED\nversion:1.2\nserver:RabbitMQ/9.9\nsession:" SESSION "\n\n");
+    stomp_peer_expect(&peer, "SUBSCRIBE");
+    stomp_peer_receipt(&peer, stomp_peer_header(&peer, "receipt"));
+    end_rig_state(&rig.end, LANE_RUNNING);
+}
+
+/* A producer's headers in the place of the broker's: nothing that it names is acknowledged, and nothing is lost. */
+static void a_forged_id_acknowledges_nothing_else(void **state)
+{
+    (void)state;
+    start_rabbitmq();
+    stomp_peer_say(&peer, "MESSAGE\nsubscription:evil\nmessage-id:T_1@@x@@3\nack:T_1@@x@@3\n\ntoo early");
+    stomp_peer_deliver(&peer, "T_1@@" SESSION "@@2", "honest");
+    stomp_peer_say(&peer, "MESSAGE\nsubscription:evil\nmessage-id:T_1@@" SESSION "\nack:T_1@@x@@2\n\nforged");
+    stomp_peer_deliver(&peer, "T_1@@" SESSION "@@4", "honest");
+    end_rig_taken(&rig.end, 3); /* whose number nobody knows is left to the broker */
+    end_rig_confirm(&rig.end, 3);
+    expect_ack("T_1@@" SESSION "@@2");
+    expect_ack("T_1@@" SESSION "@@3");
+    expect_ack("T_1@@" SESSION "@@4");
+    stomp_peer_silent(&peer);
+    finish();
+}
+
+/* A frame that another has swallowed: nothing more is acknowledged on this connection. */
+static void out_of_step_ends_the_connection(void **state)
+{
+    (void)state;
+    start_rabbitmq();
+    stomp_peer_deliver(&peer, "T_1@@" SESSION "@@1", "one");
+    end_rig_taken(&rig.end, 1);
+    stomp_peer_deliver(&peer, "T_1@@" SESSION "@@3", "three");
+    end_rig_down(&rig.end, "a MESSAGE out of step");
+    stomp_peer_gone(&peer);
+    assert_int_equal(rig.end.taken_in_all, 1);
+    end_rig_close(&rig.end);
+}
+
+/* As Artemis 2.40 sends it: a producer's properties stand between its own headers and the ack. */
+static void artemis_is_believed_what_stands_first(void **state)
+{
+    (void)state;
+    start("ActiveMQ-Artemis/2");
+    stomp_peer_say(
+        &peer, "MESSAGE\nsubscription:1\ncontent-length:3\nmessage-id:28,21\ndestination:/queue/q\nredelivered:true\n"
+               "ack:28,99\nmessage-id:28,98\nsubscription:evil\nack:28,21\n\none");
+    stomp_peer_say(&peer, "MESSAGE\nsubscription:1\nmessage-id:28,22\ncontent-length:1000\nack:28,22\n\n");
+    stomp_peer_say(&peer, "MESSAGE\nsubscription:1\nmessage-id:28,23\nack:28,23\ncontent-length:5\n\nthree");
+    end_rig_taken(&rig.end, 3);
+    assert_int_equal(rig.end.taken[1]->message->body.len, 0);
+    end_rig_confirm(&rig.end, 3);
+    expect_ack("28,21");
+    expect_ack("28,22");
+    expect_ack("28,23");
+    finish();
+}
+
+/* Of a broker that is not known, an ambiguous message stays there, and the others go on. */
+static void two_ids_are_none(void **state)
+{
+    (void)state;
+    start("some/1");
+    stomp_peer_say(&peer, "MESSAGE\nsubscription:1\nmessage-id:1\nack:a\nack:b\n\nwhose?");
+    stomp_peer_deliver(&peer, "c", "fine");
+    end_rig_taken(&rig.end, 1);
+    end_rig_confirm(&rig.end, 1);
+    expect_ack("c");
+    finish();
+}
+
 /* Settlements of a lost connection must not acknowledge ids of the next one. */
 static void ids_of_a_lost_connection_mean_nothing_on_the_next(void **state)
 {
@@ -565,6 +643,10 @@ int main(void)
         cmocka_unit_test(one_that_waits_does_not_hold_the_others),
         cmocka_unit_test(ids_are_kept_as_they_are),
         cmocka_unit_test(version_1_1_acknowledges_by_message_id),
+        cmocka_unit_test(a_forged_id_acknowledges_nothing_else),
+        cmocka_unit_test(out_of_step_ends_the_connection),
+        cmocka_unit_test(artemis_is_believed_what_stands_first),
+        cmocka_unit_test(two_ids_are_none),
         cmocka_unit_test(ids_of_a_lost_connection_mean_nothing_on_the_next),
         cmocka_unit_test(what_artemis_gives_again_is_marked),
         cmocka_unit_test(a_body_may_come_in_pieces),

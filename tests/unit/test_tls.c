@@ -170,6 +170,9 @@ static void each_unusable_file_is_named(void **state)
     struct identity me = make_identity("me", (struct identity_options){.issuer = &ca});
     const char *cert = write_cert("me.pem", &me), *key = write_key("me.key", &me, NULL);
     const char *wrong_key = write_key("other.key", &broker, NULL), *locked = write_key("locked.key", &me, "secret");
+    struct identity other_kind = {.key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519")};
+    const char *other_key = write_key("ed25519.key", &other_kind, NULL);
+    char encrypted[200], not_opened[200];
     const char *garbage = write_text("garbage.pem", "no certificate\n"), *missing = tls_path("missing.pem");
     const struct {
         struct bailey_tls files;
@@ -180,19 +183,51 @@ static void each_unusable_file_is_named(void **state)
         {{.ca = tls.ca, .cert = missing, .key = key}, "cannot read the client certificate", "path"},
         {{.ca = tls.ca, .cert = garbage, .key = key}, "cannot use the client certificate", "PEM"},
         {{.ca = tls.ca, .cert = cert, .key = missing}, "cannot read the client key", "path"},
-        {{.ca = tls.ca, .cert = cert, .key = garbage}, "cannot use the client key", "unencrypted"},
-        {{.ca = tls.ca, .cert = cert, .key = locked}, "cannot use the client key", "unencrypted"},
+        {{.ca = tls.ca, .cert = cert, .key = garbage}, "cannot use the client key", "PEM"},
+        {{.ca = tls.ca, .cert = cert, .key = locked}, encrypted, "`key_password`"},
+        {{.ca = tls.ca, .cert = cert, .key = locked, .key_password = {.value = "geheim"}}, not_opened, "openssl pkey"},
+        {{.ca = tls.ca, .cert = cert, .key = locked, .key_password = {.value = "geheim", .file = missing}},
+         "cannot read !file",
+         ""},
         {{.ca = tls.ca, .cert = cert, .key = wrong_key}, "cannot use the client key", "are a pair"},
-        {{.ca = tls.ca, .cert = cert}, "cannot use the client key", "unencrypted"},
+        {{.ca = tls.ca, .cert = cert, .key = other_key}, "cannot use the client key", "are a pair"},
+        {{.ca = tls.ca, .cert = cert}, "cannot use the client key", "PEM"},
     };
 
     (void)state;
+    snprintf(encrypted, sizeof encrypted, "cannot use the client key %s: it is encrypted", locked);
+    snprintf(not_opened, sizeof not_opened, "cannot use the client key %s: the password does not open it", locked);
     serve_as(&broker);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         tls = cases[i].files;
         tls.enabled = true;
         connect_badly(cases[i].text, cases[i].hint);
+        assert_null(strstr(client.err.text, "geheim"));
     }
+    EVP_PKEY_free(other_kind.key);
+}
+
+static void an_encrypted_key_is_opened_by_its_password(void **state)
+{
+    struct identity me = make_identity("me", (struct identity_options){.issuer = &ca});
+    const char *locked = write_key("locked.key", &me, "secret");
+
+    (void)state;
+    tls_peer_start(&peer, &server, &broker, &ca);
+    tls.cert = write_cert("me.pem", &me);
+    tls.key = locked;
+    tls.key_password.value = "secret";
+    connect_well();
+    wire_close(&client);
+
+    tls.key_password.value = "as it was at the start";
+    tls.key_password.file = write_text("password", "secret\n");
+    connect_well();
+    wire_close(&client);
+    write_key("locked.key", &me, "another");
+    connect_badly("cannot use the client key", "`key_password`");
+    write_text("password", "another\n"); /* the rotation is complete now */
+    connect_well();
 }
 
 static void a_rotated_authority_counts_from_the_next_connection_on(void **state)
@@ -407,6 +442,26 @@ static void a_peer_that_asks_for_answers_and_reads_none_keeps_the_loop_asleep(vo
     ERR_clear_error();
 }
 
+static void tickets_are_taken_but_not_without_end(void **state)
+{
+    (void)state;
+    serve_as(&broker);
+    connect_well();
+    for (int i = 0; i < 100; i++) { /* each goes with the next data */
+        assert_int_equal(SSL_new_session_ticket(peer.ssl), 1);
+        tls_peer_write(&peer, "x", 1);
+    }
+    WIRE_UNTIL(client.len == 100);
+    assert_int_equal(client.lost, 0);
+    for (int i = 0; i < 200 && client.lost == 0; i++) {
+        ERR_clear_error();
+        SSL_new_session_ticket(peer.ssl);
+        SSL_do_handshake(peer.ssl);
+        loop_turn(wire_loop, 1);
+    }
+    wire_lost(&client, "TLS: more than 32 key updates or other messages without data");
+}
+
 static void renegotiation_is_refused_and_not_without_end(void **state)
 {
     (void)state;
@@ -465,6 +520,7 @@ int main(void)
         WITH_TLS(each_refused_certificate_says_why_and_what_to_do),
         WITH_TLS(a_host_name_that_the_certificate_does_not_hold_is_refused),
         WITH_TLS(each_unusable_file_is_named),
+        WITH_TLS(an_encrypted_key_is_opened_by_its_password),
         WITH_TLS(a_rotated_authority_counts_from_the_next_connection_on),
         WITH_TLS(connections_with_the_same_settings_share_a_context_until_a_file_changes),
         WITH_TLS(an_authority_of_ours_replaces_those_of_the_system),
@@ -473,6 +529,7 @@ int main(void)
         WITH_TLS(a_peer_that_speaks_no_tls_or_hangs_up_is_told_from_one_that_is_refused),
         WITH_TLS(key_updates_are_answered_but_not_without_end),
         WITH_TLS(a_peer_that_asks_for_answers_and_reads_none_keeps_the_loop_asleep),
+        WITH_TLS(tickets_are_taken_but_not_without_end),
         WITH_TLS(renegotiation_is_refused_and_not_without_end),
         WITH_TLS(a_websocket_goes_over_tls),
     };

@@ -10,7 +10,7 @@ the process that started it: by a normal exit, an exception or a SIGKILL.
 """
 from .activemq import ActiveMQ
 from .artemis import Artemis
-from .flow import Flow, Producer, Publisher, StompFeed, assert_nothing_lost, tally
+from .flow import Feed, Flow, Producer, Publisher, StompFeed, assert_nothing_lost, tally
 from .gateway import Gateway
 from .kafka import Kafka, Record
 from .process import Process, until
@@ -19,5 +19,5 @@ from .rabbitmq import Message, RabbitMQ
 from .rig import Rig
 from .stomp_judge import StompJudge, StompMessage
 
-__all__ = ["ActiveMQ", "Artemis", "Flow", "Gateway", "Kafka", "Message", "Process", "Producer", "Proxy", "Publisher", "RabbitMQ",
+__all__ = ["ActiveMQ", "Artemis", "Feed", "Flow", "Gateway", "Kafka", "Message", "Process", "Producer", "Proxy", "Publisher", "RabbitMQ",
            "Record", "Rig", "StompFeed", "StompJudge", "StompMessage", "assert_nothing_lost", "tally", "until"]

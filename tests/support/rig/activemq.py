@@ -78,9 +78,12 @@ class ActiveMQ(JavaBroker):
                 f"-Dactivemq.data={base}/data", f"-Dactivemq.classpath={base}/etc", "-jar", f"{home}/bin/activemq.jar", "start",
                 f"xbean:file:{base}/etc/activemq.xml"]
 
-    def count(self, queue):
-        """Messages in the queue, by the statistics plug-in. 0 if there is no such queue."""
+    def size(self, queue):
+        """Messages in the queue, by the statistics plug-in. None if there is no such queue."""
         answer = self.stomp.ask(f"/queue/ActiveMQ.Statistics.Destination.{queue}", "/temp-queue/answers",
                                 {"ActiveMQ.Statistics.Destination.List.End.With.Null": "true"})
         size = SIZE.search(answer.body)
-        return int(size.group(1)) if size else 0
+        return int(size.group(1)) if size else None
+
+    def count(self, queue):
+        return self.size(queue) or 0

@@ -52,6 +52,11 @@ SETTINGS = """\
         <auto-delete-queues>false</auto-delete-queues>
         <auto-delete-addresses>false</auto-delete-addresses>
       </address-setting>
+      <address-setting match="small.#">
+        <max-size-bytes>40K</max-size-bytes>
+        <page-size-bytes>10K</page-size-bytes>
+        <address-full-policy>FAIL</address-full-policy>
+      </address-setting>
     </address-settings>
   </core>
 </configuration>
@@ -110,8 +115,11 @@ class Artemis(JavaBroker):
         self.process.kill()
         self.start()
 
-    def count(self, queue):
-        """Messages in the queue, by a management message. 0 if there is no such queue."""
+    def size(self, queue):
+        """Messages in the queue, by a management message. None if there is no such queue."""
         answer = self.stomp.ask("activemq.management", "/topic/answers",
                                 {"_AMQ_ResourceName": f"queue.{queue}", "_AMQ_Attribute": "messageCount"})
-        return json.loads(answer.body)[0] if answer.headers["_AMQ_OperationSucceeded"] == "true" else 0
+        return json.loads(answer.body)[0] if answer.headers["_AMQ_OperationSucceeded"] == "true" else None
+
+    def count(self, queue):
+        return self.size(queue) or 0

@@ -83,8 +83,9 @@ class Feed(threading.Thread):
         try:
             began = time.monotonic()
             while not self.ending.is_set():
-                self.put(self.count, self.batch)
-                self.count += self.batch
+                count = self.batch
+                self.put(self.count, count)
+                self.count += count
                 self.ending.wait(max(0, began + self.count / self.rate - time.monotonic()))
             self.finish()
         except Exception as e:  # shown by stop()
@@ -262,10 +263,11 @@ class Flow:
 
     A route is named by the letters of its brokers: "kr" goes from Kafka to RabbitMQ. start_flow(rate) feeds all sources;
     finish_flow() ends that, wait_settled() waits for the last message, tallies() counts what arrived."""
+    kinds = ENDS
 
     def __init__(self, rig, prefix, names=FOUR, durable_sinks="classic", **route):
         self.rig, self.prefix, self.names = rig, prefix, tuple(names)
-        self.ends = {letter: ENDS[letter](rig, letter) for letter in sorted(set("".join(names)))}
+        self.ends = {letter: self.kinds[letter](rig, letter) for letter in sorted(set("".join(names)))}
         for letter, end in self.ends.items():
             end.create([self.input(n) for n in names if n[0] == letter], [self.output(n) for n in names if n[1] == letter],
                        durable_sinks == "quorum")
@@ -301,7 +303,7 @@ class Flow:
             for name in sorted(left):
                 if self.ends[name[0]].taken(self.input(name), self.counts[name]):
                     left.discard(name)  # nothing is put in any more
-            return len(values) == len(self.names) and not any(values.values()) and not left
+            return all(values.get(name) == 0 for name in self.names) and not left
         until(settled, timeout, lambda: f"not all is settled: {sorted(left)}, {gateway.values('bailey_unsettled')}, "
               f"{[r for r in (gateway.ready_report() or {}).get('routes', []) if r['state'] != 'running']}\n"
               f"{gateway.process.tail()}", every=0.1)

@@ -16,8 +16,8 @@ LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 class Gateway:
     """`config` is the YAML file as a dict (JSON is YAML). brokers k and r are added, and an admin port."""
 
-    def __init__(self, rig, config, name="bailey", env=None):
-        self.rig, self.name = rig, name
+    def __init__(self, rig, config, name="bailey", env=None, program=None):
+        self.rig, self.name, self.program = rig, name, program or rig.bailey
         self.port = rig.free_port()
         self.config = dict(config)
         self.config.setdefault("instance", name)
@@ -32,7 +32,7 @@ class Gateway:
 
     def start(self):
         self.starts += 1
-        self.process.start([self.rig.bailey, "run", self.file], env=dict(os.environ, **(self.env or {})))
+        self.process.start([self.program, "run", self.file], env=dict(os.environ, **(self.env or {})))
         return self
 
     # ---- The admin port

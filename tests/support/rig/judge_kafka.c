@@ -31,6 +31,7 @@ struct options {
     int partitions;
     int64_t count;   /* consume: wait for so many records; -1: what is there now */
     int64_t wait_ms; /* at most */
+    bool tell_acks;  /* produce: the number and the offset of each record that the broker has, two i64, to stdout */
 };
 
 static void die(const char *what, const char *why)
@@ -200,10 +201,15 @@ static int64_t produced, confirmed, failed;
 
 static void on_report(rd_kafka_t *client, const rd_kafka_message_t *msg, void *opaque)
 {
-    (void)client, (void)opaque;
+    const struct options *o = opaque;
+    int64_t ack[2] = {(int64_t)(intptr_t)msg->_private, msg->offset};
+
+    (void)client;
     confirmed++;
     if (msg->err != RD_KAFKA_RESP_ERR_NO_ERROR && failed++ == 0)
         fprintf(stderr, "judge_kafka: refused: %s\n", rd_kafka_err2str(msg->err));
+    if (msg->err == RD_KAFKA_RESP_ERR_NO_ERROR && o->tell_acks && fwrite(ack, sizeof ack, 1, stdout) != 1)
+        die("standard output", strerror(errno));
 }
 
 static void produce_record(rd_kafka_t *client, const struct options *o, struct frame *f)
@@ -226,7 +232,8 @@ static void produce_record(rd_kafka_t *client, const struct options *o, struct f
         rd_kafka_resp_err_t err = rd_kafka_producev(
             client, RD_KAFKA_V_TOPIC(o->topic), RD_KAFKA_V_PARTITION(partition), RD_KAFKA_V_KEY(key, key_len),
             RD_KAFKA_V_VALUE((void *)(uintptr_t)value, value_len), RD_KAFKA_V_TIMESTAMP(stamped ? timestamp : 0),
-            RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+            RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_OPAQUE((void *)(intptr_t)produced),
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
 
         if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
             break;
@@ -245,11 +252,13 @@ static int produce(const struct options *o)
     set(conf, "enable.idempotence", "true");
     set(conf, "linger.ms", "2");
     set(conf, "message.max.bytes", "20000000");
+    rd_kafka_conf_set_opaque(conf, (void *)(uintptr_t)o);
     rd_kafka_conf_set_dr_msg_cb(conf, on_report);
     rd_kafka_t *client = client_new(RD_KAFKA_PRODUCER, o, conf);
     while (read_frame(&f)) {
         produce_record(client, o, &f);
         rd_kafka_poll(client, 0);
+        fflush(stdout);
     }
     rd_kafka_flush(client, (int)o->wait_ms);
     if (confirmed < produced || failed > 0)
@@ -526,13 +535,13 @@ static int allow(const struct options *o)
 static int usage(void)
 {
     fprintf(stderr, "usage: judge_kafka create|delete|allow|produce|consume|offsets|committed -b BROKERS -t TOPIC\n"
-                    "  [-c NAME=VALUE]... [-p PARTITIONS] [-n COUNT] [-w WAIT_MS] [-g GROUP]\n");
+                    "  [-c NAME=VALUE]... [-p PARTITIONS] [-n COUNT] [-w WAIT_MS] [-g GROUP] [-a]\n");
     return 1;
 }
 
 static bool parse(struct options *o, int argc, char **argv)
 {
-    for (int c; (c = getopt(argc, argv, "b:t:c:p:n:w:g:")) != -1;) {
+    for (int c; (c = getopt(argc, argv, "b:t:c:p:n:w:g:a")) != -1;) {
         switch (c) {
         case 'b':
             o->brokers = optarg;
@@ -556,6 +565,9 @@ static bool parse(struct options *o, int argc, char **argv)
             break;
         case 'g':
             o->group = optarg;
+            break;
+        case 'a':
+            o->tell_acks = true;
             break;
         default:
             return false;

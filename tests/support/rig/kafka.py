@@ -250,10 +250,11 @@ class Kafka:
     def produce(self, topic, records, timeout=60):
         self._run("produce", topic, "-w", int(timeout * 1000), data=b"".join(r.encode() for r in records), timeout=timeout)
 
-    def producing(self, topic):
-        """A judge that produces what is written to its standard input: a Popen."""
-        return subprocess.Popen([self.judge, "produce", "-b", self.address, "-t", topic, "-w", "60000"],
-                                stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    def producing(self, topic, acknowledged=False):
+        """A judge that produces what is written to its standard input: a Popen. Its standard output then may name the
+        `acknowledged` ones: two little-endian i64 each, its number in the input from 0 and its offset."""
+        return subprocess.Popen([self.judge, "produce", "-b", self.address, "-t", topic, "-w", "60000", *(["-a"] if acknowledged else [])],
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE if acknowledged else None, stderr=subprocess.PIPE)
 
     def consume(self, topic, count=-1, timeout=60):
         """All records of a topic. With a count: wait for so many; more come back if there are more."""

@@ -20,8 +20,9 @@ class Pair:
 
     def __init__(self, proxy, client, broker, dead):
         self.proxy, self.sockets, self.dead = proxy, (client, broker), dead
-        for a, b in ((client, broker), (broker, client)):
-            a.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for side in self.sockets:
+            side.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for a, b in ((client, broker), (broker, client)):  # from here on either may be closed
             threading.Thread(target=self._pump, args=(a, b), daemon=True).start()
 
     def _pump(self, source, sink):

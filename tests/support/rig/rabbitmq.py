@@ -163,10 +163,12 @@ class RabbitMQ:
 
     # ---- The judge
 
+    def parameters(self, user="guest", password="guest"):
+        return pika.ConnectionParameters("127.0.0.1", self.port, credentials=pika.PlainCredentials(user, password), heartbeat=0,
+                                         socket_timeout=10, blocked_connection_timeout=60)
+
     def connect(self, user="guest", password="guest"):
-        return pika.BlockingConnection(pika.ConnectionParameters(
-            "127.0.0.1", self.port, credentials=pika.PlainCredentials(user, password), heartbeat=0, socket_timeout=10,
-            blocked_connection_timeout=60))
+        return pika.BlockingConnection(self.parameters(user, password))
 
     def declare(self, *queues, arguments=None, quorum=False, durable=True):
         arguments = dict(arguments or {}, **({"x-queue-type": "quorum"} if quorum else {}))
@@ -197,6 +199,12 @@ class RabbitMQ:
         count = connection.channel().queue_declare(queue, passive=True).method.message_count
         connection.close()
         return count
+
+    def held(self, queue):
+        """Messages in the queue, those that a consumer has and has not settled too."""
+        answer = self.eval(f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)), '
+                           'rabbit_amqqueue:info(Q, [messages])')
+        return int(answer.rpartition(",")[2].rstrip("}]"))
 
     def publish(self, queue, messages):
         """Publish through the default exchange; returns when the node has dealt with all."""

@@ -137,8 +137,8 @@ class Rig:
         """The judge of broker a, t or s."""
         return self._broker(STOMP[letter]).stomp
 
-    def gateway(self, config, name="bailey", env=None, start=True):
-        gateway = Gateway(self, config, name, env)
+    def gateway(self, config, name="bailey", env=None, start=True, program=None):
+        gateway = Gateway(self, config, name, env, program)
         self.gateways.append(gateway)
         return gateway.start() if start else gateway
 

@@ -1,4 +1,4 @@
-/* config/credential.c: options that are read anew when a connection is made (bailey/option.h). The value that was read with the
+/* base/credential.c: options that are read anew when a connection is made (bailey/option.h). The value that was read with the
  * configuration serves where the option is no !file; else it only proved that the file was there. */
 #include <assert.h>
 #include <string.h>
