@@ -371,7 +371,6 @@ static void end(struct ledger *ledger, struct ledger_handout *handout)
 
         slot->unsettled--;
         slot->bytes -= size;
-        slot->orphans -= handout->is_orphan;
         slot->limbo++;
         slot->limbo_bytes += size;
     }
@@ -408,8 +407,7 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
             "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
             (long long)ledger->slots[slot].credit_messages);
     if (ledger->slots[slot].scope != NO_SCOPE)
-        ledger->scopes[ledger->slots[slot].scope].credit +=
-            ledger->slots[slot].credit_messages + ledger->slots[slot].orphans;
+        ledger->scopes[ledger->slots[slot].scope].credit += ledger->slots[slot].credit_messages;
     ledger_lane_ends(ledger, slot);
 }
 
@@ -450,9 +448,8 @@ static void orphan(struct ledger *ledger, struct ledger_handout *handout)
 {
     if (handout->state == HANDOUT_READY || handout->state == HANDOUT_WAITING) {
         end(ledger, handout);
-    } else if (is_away(ledger, handout) && !handout->is_orphan) {
+    } else if (is_away(ledger, handout)) {
         handout->is_orphan = true;
-        ledger->slots[handout->slot].orphans++;
     }
 }
 
@@ -509,7 +506,7 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
 {
     struct ledger_slot *lane = &ledger->slots[slot];
     struct ledger_message *message = &ledger->messages[number];
-    int64_t counted;
+    int64_t held;
 
     WORLD_ROOM(ledger->handouts, ledger->handout_count, ledger->handout_cap);
     ledger->handouts[ledger->handout_count] = (struct ledger_handout){.message = number,
@@ -538,15 +535,15 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
     }
     lane->unsettled++;
     lane->bytes += size_of(&message->content);
-    counted = lane->unsettled - (lane->is_pushed ? lane->orphans : 0);
+    held = lane->unsettled;
     if (lane->left == 0) { /* beyond its messages_max: it is left to its source, without a settlement */
         end(ledger, &ledger->handouts[ledger->handout_count]);
         ledger->handouts[ledger->handout_count].is_lost = true;
     } else if (lane->left != INT64_MAX) {
         lane->left--;
     }
-    REQUIRE(ledger, counted <= lane->credit_messages, "lane %u holds %lld messages, and its credit is %lld", slot,
-            (long long)counted, (long long)lane->credit_messages);
+    REQUIRE(ledger, held <= lane->credit_messages, "lane %u holds %lld messages, and its credit is %lld", slot,
+            (long long)held, (long long)lane->credit_messages);
     return ledger->handout_count++;
 }
 

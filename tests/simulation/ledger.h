@@ -117,7 +117,7 @@ struct ledger_slot {
     bool is_pushed;    /* its source's broker sends without asking: by window, not by room */
     bool has_defaults; /* its templates can be filled from every message */
     bool sink_is_up, source_is_open;
-    int64_t unsettled, out, waiting, orphans, bytes;
+    int64_t unsettled, out, waiting, bytes;
     int64_t untold;             /* confirmed, and not settled */
     int64_t limbo, limbo_bytes; /* at most: ended, and their ids are still to be given back or recorded */
     uint32_t last_sent;         /* highest handout of this connection to the sink that was never refused */
