@@ -255,8 +255,8 @@ static void row(const char *library, const char *folder, uint64_t ids)
     total = ids / BATCH * BATCH;
     open_store(path);
     written = number_in("/proc/self/io", "wchar:");
-    put = fill(0, total - synced, SYNC_EVERY, &slowest);
-    put_synced = fill(total - synced, total, 1, &ignored);
+    put = fill(0, total - synced, SYNC_EVERY, &ignored);
+    put_synced = fill(total - synced, total, 1, &slowest);
     written = number_in("/proc/self/io", "wchar:") - written;
     known = look_up(0, total, true);
     fresh = look_up(UINT64_C(1) << 40, UINT64_C(1) << 40, false);

@@ -27,6 +27,7 @@ void frame_begin(struct store *store)
         store->frame_capacity = 0;
     }
     store->frame_len = LOG_FRAME_BYTES;
+    store->frame_key = 0;
 }
 
 static uint8_t *frame_room(struct store *store, size_t len)
@@ -46,15 +47,23 @@ static uint8_t *frame_room(struct store *store, size_t len)
 
 bool frame_change(struct store *store, const struct table *table, const uint8_t *key, const uint8_t *value)
 {
-    uint8_t *at = frame_room(store, 3 + table->key_size + (value == NULL ? 0 : table->value_size));
+    size_t key_size = table->key_size, last = store->frame_key;
+    bool same = last > 0 && store->frame_key_size == key_size && memcmp(store->frame + last, key, key_size) == 0;
+    uint8_t *at = frame_room(store, 3 + (same ? 0 : key_size) + (value == NULL ? 0 : table->value_size));
 
     if (at == NULL)
         return false;
-    at[0] = value == NULL ? ENTRY_ERASE : ENTRY_PUT;
+    at[0] = (value == NULL ? ENTRY_ERASE : ENTRY_PUT) | (same ? ENTRY_SAME_KEY : 0);
     put_u16(at + 1, table->id);
-    memcpy(at + 3, key, table->key_size);
+    at += 3;
+    if (!same) {
+        memcpy(at, key, key_size);
+        store->frame_key = (size_t)(at - store->frame);
+        store->frame_key_size = key_size;
+        at += key_size;
+    }
     if (value != NULL)
-        memcpy(at + 3 + table->key_size, value, table->value_size);
+        memcpy(at, value, table->value_size);
     return true;
 }
 

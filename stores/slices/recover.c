@@ -157,6 +157,8 @@ struct replay {
     struct store *store;
     const char *path;
     const uint8_t *at, *end;
+    const uint8_t *key; /* of the change before, in this frame; NULL: none */
+    uint32_t key_size;
     uint64_t offset; /* of `end` in the file */
 };
 
@@ -225,22 +227,44 @@ static bool replay_definition(struct replay *replay, uint16_t id, struct bailey_
     return true;
 }
 
+/* The key of the change at replay->at; NULL: damaged. */
+static const uint8_t *replay_key(struct replay *replay, const struct table *table, struct bailey_error *err)
+{
+    const uint8_t *key = replay->at + 3;
+
+    if ((replay->at[0] & ENTRY_SAME_KEY) != 0) {
+        if (replay->key != NULL && replay->key_size == table->key_size)
+            return replay->key;
+        damaged(replay, replay->at, "a change has the key of none before it", err);
+        return NULL;
+    }
+    if ((size_t)(replay->end - key) < table->key_size) {
+        damaged(replay, replay->at, "a change is cut off", err);
+        return NULL;
+    }
+    replay->key = key;
+    replay->key_size = table->key_size;
+    return key;
+}
+
 static bool replay_change(struct replay *replay, struct table *table, bool put, struct bailey_error *err)
 {
-    size_t len = 3 + table->key_size + (put ? table->value_size : 0);
-    const uint8_t *key = replay->at + 3, *value = put ? key + table->key_size : NULL;
+    const uint8_t *key = replay_key(replay, table, err);
+    const uint8_t *value = replay->at + 3 + ((replay->at[0] & ENTRY_SAME_KEY) != 0 ? 0 : table->key_size);
     struct part *part;
 
-    if ((size_t)(replay->end - replay->at) < len)
+    if (key == NULL)
+        return false;
+    if (put && (size_t)(replay->end - value) < table->value_size)
         return damaged(replay, replay->at, "a change is cut off", err);
     if (!put && table->kind == BAILEY_TABLE_AGING)
         return damaged(replay, replay->at, "a change erases what only ages", err);
-    part = table_part(table, value);
+    part = table_part(table, put ? value : NULL);
     if (part == NULL)
         return disk_no_memory(err);
-    table_change(table, part, key, value);
+    table_change(table, part, key, put ? value : NULL);
     part->map.promised = 0;
-    replay->at += len;
+    replay->at = value + (put ? table->value_size : 0);
     return true;
 }
 
@@ -253,10 +277,12 @@ static bool replay_frame(void *ctx, const uint8_t *payload, size_t len, uint64_t
     replay->at = payload;
     replay->end = payload + len;
     replay->offset = offset + len;
+    replay->key = NULL;
     while (ok && replay->at < replay->end) {
-        unsigned kind = replay->at[0], id = replay->end - replay->at < 3 ? UINT16_MAX : get_u16(replay->at + 1);
+        unsigned kind = replay->at[0] & ~(unsigned)ENTRY_SAME_KEY;
+        unsigned id = replay->end - replay->at < 3 ? UINT16_MAX : get_u16(replay->at + 1);
 
-        if (kind == ENTRY_DEFINE)
+        if (replay->at[0] == ENTRY_DEFINE)
             ok = replay_definition(replay, (uint16_t)id, err);
         else if ((kind != ENTRY_PUT && kind != ENTRY_ERASE) || id >= store->table_count)
             ok = damaged(replay, replay->at, "a change of no known kind or table", err);

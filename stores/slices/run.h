@@ -1,6 +1,6 @@
 /* run.h: a run: the records of a span of time in one file, sorted by key, never changed. docs/store-format.md has the layout.
  *
- * In memory it holds 4 bytes for each 64 records: where each share of the keys begins. Reading is for any thread, writing for one.
+ * In memory it holds 4 bytes for each 128 to 256 records: where each share of the keys begins. Reading is for any thread, writing for one.
  */
 #ifndef SLICES_RUN_H
 #define SLICES_RUN_H
@@ -15,7 +15,7 @@ enum {
     RUN_VERSION = 1,
     RUN_HEADER_BYTES = 128,
     RUN_BLOCK_BYTES = 64 * 1024, /* of records, under one checksum */
-    RUN_SHARE_RECORDS = 64,      /* on the average, between two entries of the index */
+    RUN_SHARE_RECORDS = 256,     /* at most, on the average, between two entries of the index */
     RUN_RECORD_MAX = 256 + 64,   /* bytes */
 };
 

@@ -19,7 +19,7 @@
 #include "disk.h"
 
 const struct store_limits store_limits_usual = {
-    .memory_bytes = 8 * 1024 * 1024,
+    .memory_bytes = 6 * 1024 * 1024,
     .log_bytes = 64 * 1024 * 1024,
     .runs_at_once = 8,
 };

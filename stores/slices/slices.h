@@ -86,7 +86,8 @@ struct store {
     /* The committer's. */
     uint8_t *frame;
     size_t frame_len, frame_capacity;
-    struct part **targets; /* for each change, where it goes */
+    size_t frame_key, frame_key_size; /* where the last key is in the frame; 0: nowhere yet */
+    struct part **targets;            /* for each change, where it goes */
     size_t targets_capacity;
 
     pthread_t keeper;
@@ -126,7 +127,12 @@ bool table_scan(struct table *table, struct bailey_bytes from,
 
 /* ---- journal.c: the logs together; the committer's, without the lock unless said otherwise ---- */
 
-enum { ENTRY_PUT = 1, ENTRY_ERASE = 2, ENTRY_DEFINE = 3 };
+enum {
+    ENTRY_PUT = 1,
+    ENTRY_ERASE = 2,
+    ENTRY_DEFINE = 3,
+    ENTRY_SAME_KEY = 0x80, /* with the first two: the key is that of the change before, and is left out */
+};
 
 /* Put the store's frame to the end of the log. On failure nothing has changed. */
 bool journal_append(struct store *store, struct bailey_error *err);

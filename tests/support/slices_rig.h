@@ -183,7 +183,7 @@ static inline size_t slices_rig_count(void *table, uint64_t first, size_t count,
     return sum;
 }
 
-static inline bool count_visit(void *ctx, struct bailey_bytes key, struct bailey_bytes value)
+static inline bool slices_rig_count_visit(void *ctx, struct bailey_bytes key, struct bailey_bytes value)
 {
     assert_int_equal(key.len, RIG_KEY_BYTES);
     assert_int_equal(value.len, RIG_VALUE_BYTES);
@@ -197,7 +197,7 @@ static inline size_t slices_rig_scan(void *table)
     struct bailey_error err = {0};
     size_t count = 0;
 
-    told(slices()->scan(table, BAILEY_NULL_BYTES, count_visit, &count, &err), &err);
+    told(slices()->scan(table, BAILEY_NULL_BYTES, slices_rig_count_visit, &count, &err), &err);
     return count;
 }
 
