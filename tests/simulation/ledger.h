@@ -64,7 +64,7 @@ struct ledger_scope {
     unsigned shards;
     int64_t clock_ms;                                /* what the run's time lacks to the state's clock */
     int64_t failed_ms;                               /* the run's time */
-    int64_t credit;                                  /* while it crashes: of its lanes, and what they had besides */
+    int64_t credit;                                  /* while it crashes: of its lanes */
     int64_t expired_ms[SHARDS_MAX];                  /* of each shard */
     struct kept *(*find)(void *ctx, const char *id); /* in the store; never NULL */
     void *ctx;
