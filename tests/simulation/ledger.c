@@ -547,6 +547,17 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
     return ledger->handout_count++;
 }
 
+void ledger_near_position(struct ledger *ledger, uint32_t number)
+{
+    struct ledger_handout *handout = &ledger->handouts[number];
+    const struct ledger_message *message = &ledger->messages[handout->message];
+    uint32_t scope = ledger->slots[handout->slot].scope;
+
+    handout->is_near = true;
+    REQUIRE(ledger, handout->is_marked || scope == NO_SCOPE || (message->senders & ~(1u << scope)) == 0,
+            "message %u: not marked, though another process has sent it", handout->message);
+}
+
 void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_settlement *ended)
 {
     struct ledger_handout *handout = find(ledger, slot, ended->group, ended->position);
@@ -695,6 +706,7 @@ void ledger_sent(struct ledger *ledger, uint32_t slot, const struct bailey_deliv
     handout->sends++;
     lane->out++;
     if (claim != NULL) {
+        ledger->messages[message].senders |= (uint32_t)handout->is_near << claim->scope;
         claim->out++;
         claim->sent_ms = clock_of(ledger, &ledger->scopes[claim->scope]);
     }

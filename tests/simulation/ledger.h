@@ -91,6 +91,7 @@ struct ledger_message {
     uint32_t id;
     uint32_t handouts, doubts;  /* so far */
     uint32_t unmarked_handouts; /* that no source had marked */
+    uint32_t senders;           /* scopes in which it was sent while near: a bit for each */
     uint32_t copies, unmarked;  /* at the sink's broker */
     bool is_done;               /* its source's broker was told so */
 };
@@ -100,6 +101,7 @@ struct ledger_handout {
     uint64_t position;
     uint8_t state; /* enum handout_state */
     bool is_marked;
+    bool is_near;         /* the committed position: whoever takes over marks it */
     bool is_revoked;      /* its group was taken away */
     bool is_orphan;       /* its source has lost it while it was out */
     bool is_lost;         /* its source is closed: nobody can be told */
@@ -176,6 +178,9 @@ void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room);
 /* Just before bailey_receive(): the handout's number. */
 uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, bool is_marked, uint32_t group,
                          uint64_t position);
+/* It is among the first behind the committed position of its partition, as many as the credit: if another process has sent it
+ * from there, it is marked. */
+void ledger_near_position(struct ledger *ledger, uint32_t handout);
 void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t out);
 void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_settlement *ended);
 /* The source's broker knows that it is done. */

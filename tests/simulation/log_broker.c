@@ -249,6 +249,13 @@ unsigned log_broker_partitions(const struct log_broker *broker)
     return broker->count;
 }
 
+int64_t log_broker_lag(const struct log_broker *broker, unsigned partition, uint64_t generation, int64_t offset)
+{
+    const struct partition *part = &broker->parts[partition];
+
+    return generation == part->generation ? (int64_t)find_offset(part, offset) - (int64_t)part->told : INT64_MAX;
+}
+
 int64_t log_broker_end(const struct log_broker *broker, unsigned partition)
 {
     return broker->parts[partition].next_offset;

@@ -59,6 +59,17 @@ static void send(struct source *source, const struct part *part, enum log_frame 
 
 /* ---- Receiving ---- */
 
+/* Who has lost the partition and does not know it yet cannot know what its next owner sends; nor is there a name where nothing has
+ * been committed. */
+static bool is_near(const struct source *source, const struct part *part, const struct log_record *record)
+{
+    const struct route *route = source->berth->route;
+    unsigned number = (unsigned)(part - source->parts);
+
+    return !route->source_manner.begins_unknown &&
+           log_broker_lag(broker_of(source), number, part->generation, record->offset) < source->port->credit_messages;
+}
+
 /* Hand over what was fetched of a partition, as far as there is room. False: no room. */
 static bool hand_over(struct source *source, struct part *part)
 {
@@ -82,6 +93,8 @@ static bool hand_over(struct source *source, struct part *part)
         is_marked = takeover_marks(&part->takeover, record->offset);
         handout = ledger_received(berth->scene->ledger, berth->slot, record->number, is_marked, part->group,
                                   (uint64_t)record->offset);
+        if (is_near(source, part, record))
+            ledger_near_position(berth->scene->ledger, handout);
         batch[count] = content_message(content, source->port, handout, berth->route->source_manner.pins);
         batch[count]->redelivered = is_marked;
         batch[count]->group = part->group;
