@@ -153,7 +153,7 @@ uint32_t ledger_produced(struct ledger *ledger, enum nature nature, uint16_t len
                          uint32_t sink, uint32_t id);
 const struct content *ledger_content(const struct ledger *ledger, uint32_t number);
 
-/* A scope: its number. Of `scope` the first line of fields is set, and find and ctx. */
+/* A scope: its number. Of `scope` window, max, the two flags, find and ctx are set. */
 uint32_t ledger_add_scope(struct ledger *ledger, const struct ledger_scope *scope);
 /* A process begins to use it: what was in hand when the last one went is in doubt. */
 void ledger_scope_begins(struct ledger *ledger, uint32_t scope, unsigned shards, int64_t clock_ms);
