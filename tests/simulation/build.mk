@@ -7,9 +7,9 @@ MUTANTS := $(patsubst tests/simulation/mutations/%.sed,$(BUILD)/tests/simulation
 HUNT    := $(BUILD)/tests/simulation/test_mutations
 
 SIM_CORE := $(call obj,$(wildcard gateway/base/*.c gateway/message/*.c gateway/core/*.c) gateway/loop/wheel.c \
-              connectors/kafka/watermark.c connectors/amqp/acks.c)
+              connectors/kafka/watermark.c connectors/kafka/takeover.c connectors/amqp/acks.c)
 SIM_PART := $(call obj,$(filter-out $(wildcard tests/simulation/test_*.c),$(wildcard tests/simulation/*.c)))
-SIM_LINK  = $(CC) $(ALL_CFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free
+SIM_LINK  = $(CC) $(ALL_CFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=asprintf
 SIM_LIBS := -lcrypto -lsodium -lm -lpthread
 
 $(SIMS): %: %.o $(SIM_PART) $(SIM_CORE)

@@ -116,7 +116,10 @@ static void break_store(struct scene *scene)
     sim_note(scene->sim, "a store breaks until %llu", (uint64_t)until_ms, 0);
     switch (dice_below(dice, 4)) {
     case 0:
-        store_fail(store, until_ms);
+        if (dice_percent(dice, 80))
+            store_fail(store, STORE_WRITES, until_ms);
+        if (dice_percent(dice, 50))
+            store_fail(store, STORE_READS, until_ms);
         break;
     case 1:
         store_fail_once(store);
@@ -146,8 +149,8 @@ static const struct {
     unsigned weight;
     void (*strike)(struct scene *scene);
 } faults[] = {
-    {10, crash}, {24, cut}, {8, slow_down}, {13, rebalance}, {5, stall}, {10, block}, {6, slow_sink}, {7, end_lane},
-    {5, end_process}, {8, break_store}, {2, crash_machine}, {2, set_clock},
+    {10, crash},    {24, cut},     {8, slow_down},   {13, rebalance},  {5, stall},         {10, block},
+    {6, slow_sink}, {7, end_lane}, {5, end_process}, {8, break_store}, {2, crash_machine}, {2, set_clock},
 };
 
 void fault_strike(struct scene *scene)

@@ -56,6 +56,8 @@ static const struct lane_dedup_options *dedup_of(struct berth *berth)
     return &berth->dedup;
 }
 
+static const char *const instances[PROCESSES_MAX] = {"one", "two", "three"};
+
 static struct lane_options options_of(struct berth *berth)
 {
     const struct route *route = berth->route;
@@ -64,7 +66,7 @@ static struct lane_options options_of(struct berth *berth)
 
     return (struct lane_options){
         .route = route->name,
-        .instance = "simulation",
+        .instance = instances[berth->process->number],
         .lane = berth->lane,
         .lanes = lanes_of(berth),
         .credit_messages = route->credit_messages,

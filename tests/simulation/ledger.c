@@ -175,7 +175,8 @@ static int64_t newer_than(const struct ledger_scope *scope, const struct ledger_
     int64_t count = 0;
 
     for (const struct ledger_claim *other = scope->claims; other != NULL; other = other->next)
-        count += other->kept->record_ms >= since_ms && other != claim && id_owner(other->kept->id, scope->shards) == shard;
+        count +=
+            other->kept->record_ms >= since_ms && other != claim && id_owner(other->kept->id, scope->shards) == shard;
     return count;
 }
 
@@ -184,7 +185,8 @@ static bool may_forget(const struct ledger *ledger, const struct ledger_scope *s
 {
     int64_t max = scope->max / scope->shards;
 
-    return since_ms < clock_of(ledger, scope) - scope->window_ms || newer_than(scope, claim, since_ms) >= (max > 0 ? max : 1);
+    return since_ms < clock_of(ledger, scope) - scope->window_ms ||
+           newer_than(scope, claim, since_ms) >= (max > 0 ? max : 1);
 }
 
 /* One with this id has come to its end, and that is to be known. */
@@ -198,8 +200,7 @@ static bool is_known(const struct ledger *ledger, const struct ledger_scope *sco
 }
 
 /* The sink may have it, and that is to be known. */
-static bool is_in_doubt(const struct ledger *ledger, const struct ledger_scope *scope,
-                        const struct ledger_claim *claim)
+static bool is_in_doubt(const struct ledger *ledger, const struct ledger_scope *scope, const struct ledger_claim *claim)
 {
     return claim->doubt_ms >= 0 && claim->doubt_ms >= clock_of(ledger, scope) - scope->window_ms;
 }
@@ -248,8 +249,9 @@ void ledger_expired(struct ledger *ledger, uint32_t number, unsigned shard, int6
         if (record_ms < 0 || record_ms >= before_ms || claim->is_forgotten ||
             id_owner(claim->kept->id, scope->shards) != shard)
             continue;
-        REQUIRE(ledger, may_forget(ledger, scope, claim, record_ms), "id %u: its record of %lld is forgotten too early, at %lld",
-                claim->id, (long long)record_ms, (long long)clock_of(ledger, scope));
+        REQUIRE(ledger, may_forget(ledger, scope, claim, record_ms),
+                "id %u: its record of %lld is forgotten too early, at %lld", claim->id, (long long)record_ms,
+                (long long)clock_of(ledger, scope));
         claim->is_forgotten = true;
     }
 }
@@ -287,8 +289,7 @@ static void check_record(struct ledger *ledger, struct ledger_claim *claim, cons
             handout->message);
     REQUIRE(ledger,
             claim->was_passed || claim->answered_ms >= handout->received_ms || /* it was in flight then */
-                (kept->record_ms >= 0 &&
-                 kept->record_ms >= handout->received_ms + scope->clock_ms - scope->window_ms),
+                (kept->record_ms >= 0 && kept->record_ms >= handout->received_ms + scope->clock_ms - scope->window_ms),
             "message %u: settled as a duplicate of what is not within the window: id %u of scope %u", handout->message,
             claim->id, claim->scope);
     ledger->swallowed++;
@@ -317,10 +318,8 @@ uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t
                          uint32_t scope)
 {
     WORLD_ROOM(ledger->slots, ledger->slot_count, ledger->slot_cap);
-    ledger->slots[ledger->slot_count] = (struct ledger_slot){.credit_messages = credit_messages,
-                                                             .credit_bytes = credit_bytes,
-                                                             .is_pushed = is_pushed,
-                                                             .scope = scope};
+    ledger->slots[ledger->slot_count] = (struct ledger_slot){
+        .credit_messages = credit_messages, .credit_bytes = credit_bytes, .is_pushed = is_pushed, .scope = scope};
     return ledger->slot_count++;
 }
 
@@ -372,7 +371,6 @@ static void end(struct ledger *ledger, struct ledger_handout *handout)
 
         slot->unsettled--;
         slot->bytes -= size;
-        slot->orphans -= handout->is_orphan;
         slot->limbo++;
         slot->limbo_bytes += size;
     }
@@ -409,7 +407,7 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
             "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
             (long long)ledger->slots[slot].credit_messages);
     if (ledger->slots[slot].scope != NO_SCOPE)
-        ledger->scopes[ledger->slots[slot].scope].credit += ledger->slots[slot].credit_messages + ledger->slots[slot].orphans;
+        ledger->scopes[ledger->slots[slot].scope].credit += ledger->slots[slot].credit_messages;
     ledger_lane_ends(ledger, slot);
 }
 
@@ -420,8 +418,9 @@ void ledger_scope_crashes(struct ledger *ledger, uint32_t number)
 
     for (const struct ledger_claim *claim = scope->claims; claim != NULL; claim = claim->next)
         in_doubt += claim->out > 0 || (claim->confirmed_ms > claim->kept->record_ms && !claim->was_passed);
-    REQUIRE(ledger, !scope->is_durable || in_doubt <= scope->credit, "a crash leaves %lld ids of scope %u in doubt, and the credit is %lld",
-            (long long)in_doubt, number, (long long)scope->credit);
+    REQUIRE(ledger, !scope->is_durable || in_doubt <= scope->credit,
+            "a crash leaves %lld ids of scope %u in doubt, and the credit is %lld", (long long)in_doubt, number,
+            (long long)scope->credit);
     scope->credit = 0;
 }
 
@@ -449,9 +448,8 @@ static void orphan(struct ledger *ledger, struct ledger_handout *handout)
 {
     if (handout->state == HANDOUT_READY || handout->state == HANDOUT_WAITING) {
         end(ledger, handout);
-    } else if (is_away(ledger, handout) && !handout->is_orphan) {
+    } else if (is_away(ledger, handout)) {
         handout->is_orphan = true;
-        ledger->slots[handout->slot].orphans++;
     }
 }
 
@@ -508,16 +506,15 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
 {
     struct ledger_slot *lane = &ledger->slots[slot];
     struct ledger_message *message = &ledger->messages[number];
-    int64_t counted;
+    int64_t held;
 
     WORLD_ROOM(ledger->handouts, ledger->handout_count, ledger->handout_cap);
-    ledger->handouts[ledger->handout_count] = (struct ledger_handout){
-        .message = number,
-        .slot = slot,
-        .group = group,
-        .position = position,
-        .is_marked = is_marked,
-        .received_ms = ledger->sim->now_ms};
+    ledger->handouts[ledger->handout_count] = (struct ledger_handout){.message = number,
+                                                                      .slot = slot,
+                                                                      .group = group,
+                                                                      .position = position,
+                                                                      .is_marked = is_marked,
+                                                                      .received_ms = ledger->sim->now_ms};
     if (lane->scope != NO_SCOPE) {
         struct ledger_claim *claim = claim_of(ledger, message, lane->scope);
 
@@ -538,16 +535,27 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
     }
     lane->unsettled++;
     lane->bytes += size_of(&message->content);
-    counted = lane->unsettled - (lane->is_pushed ? lane->orphans : 0);
+    held = lane->unsettled;
     if (lane->left == 0) { /* beyond its messages_max: it is left to its source, without a settlement */
         end(ledger, &ledger->handouts[ledger->handout_count]);
         ledger->handouts[ledger->handout_count].is_lost = true;
     } else if (lane->left != INT64_MAX) {
         lane->left--;
     }
-    REQUIRE(ledger, counted <= lane->credit_messages, "lane %u holds %lld messages, and its credit is %lld", slot,
-            (long long)counted, (long long)lane->credit_messages);
+    REQUIRE(ledger, held <= lane->credit_messages, "lane %u holds %lld messages, and its credit is %lld", slot,
+            (long long)held, (long long)lane->credit_messages);
     return ledger->handout_count++;
+}
+
+void ledger_near_position(struct ledger *ledger, uint32_t number)
+{
+    struct ledger_handout *handout = &ledger->handouts[number];
+    const struct ledger_message *message = &ledger->messages[handout->message];
+    uint32_t scope = ledger->slots[handout->slot].scope;
+
+    handout->is_near = true;
+    REQUIRE(ledger, handout->is_marked || scope == NO_SCOPE || (message->senders & ~(1u << scope)) == 0,
+            "message %u: not marked, though another process has sent it", handout->message);
 }
 
 void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_settlement *ended)
@@ -698,6 +706,7 @@ void ledger_sent(struct ledger *ledger, uint32_t slot, const struct bailey_deliv
     handout->sends++;
     lane->out++;
     if (claim != NULL) {
+        ledger->messages[message].senders |= (uint32_t)handout->is_near << claim->scope;
         claim->out++;
         claim->sent_ms = clock_of(ledger, &ledger->scopes[claim->scope]);
     }
@@ -822,8 +831,8 @@ void ledger_stored(struct ledger *ledger, uint32_t sink, uint32_t number, uint32
 static void check_gauge(const struct ledger *ledger, uint32_t slot, const char *what, int64_t shown, int64_t had,
                         int64_t limbo)
 {
-    REQUIRE(ledger, shown >= had && shown <= had + limbo, "lane %u shows %lld %s, and has %lld", slot,
-            (long long)shown, what, (long long)had);
+    REQUIRE(ledger, shown >= had && shown <= had + limbo, "lane %u shows %lld %s, and has %lld", slot, (long long)shown,
+            what, (long long)had);
 }
 
 void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
@@ -835,7 +844,8 @@ void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
     if (status == NULL || !lane->source_is_open)
         return; /* while the source is closing nobody can say what was told to it */
     check_gauge(ledger, slot, "unsettled", status->unsettled, lane->unsettled, in_limbo ? lane->limbo : 0);
-    check_gauge(ledger, slot, "bytes unsettled", status->unsettled_bytes, lane->bytes, in_limbo ? lane->limbo_bytes : 0);
+    check_gauge(ledger, slot, "bytes unsettled", status->unsettled_bytes, lane->bytes,
+                in_limbo ? lane->limbo_bytes : 0);
     check_gauge(ledger, slot, "unconfirmed", status->unconfirmed, lane->out, 0);
     /* Of those that wait some may be ready again, and not be sent yet. */
     REQUIRE(ledger, status->waiting >= 0 && status->waiting <= lane->waiting,

@@ -47,25 +47,25 @@ struct ledger_claim {
     struct ledger_claim *next, *next_of_id;
     const struct kept *kept;
     uint32_t id, scope;
-    uint32_t handouts;              /* in this life of the process */
-    uint32_t in_hand;               /* of those, what a lane has */
-    uint32_t out;                   /* of those: sent, and no verdict yet */
-    int64_t sent_ms;                /* the last time; all of the state's clock; -1: never */
-    int64_t confirmed_ms, doubt_ms; /* the last time in this life; since when the sink may have it */
+    uint32_t handouts;                /* in this life of the process */
+    uint32_t in_hand;                 /* of those, what a lane has */
+    uint32_t out;                     /* of those: sent, and no verdict yet */
+    int64_t sent_ms;                  /* the last time; all of the state's clock; -1: never */
+    int64_t confirmed_ms, doubt_ms;   /* the last time in this life; since when the sink may have it */
     int64_t received_ms, answered_ms; /* the run's time: of the last handout; when its shard knew of the last record */
-    bool was_left;                  /* an intent, by an earlier life */
-    bool is_forgotten;              /* the record: nobody asks for it any more */
-    bool was_passed;                /* the store failed while it was in hand */
+    bool was_left;                    /* an intent, by an earlier life */
+    bool is_forgotten;                /* the record: nobody asks for it any more */
+    bool was_passed;                  /* the store failed while it was in hand */
 };
 
 struct ledger_scope {
     int64_t window_ms, max;
     bool is_durable, passes;
     unsigned shards;
-    int64_t clock_ms; /* what the run's time lacks to the state's clock */
-    int64_t failed_ms; /* the run's time */
-    int64_t credit;    /* while it crashes: of its lanes, and what they had besides */
-    int64_t expired_ms[SHARDS_MAX]; /* of each shard */
+    int64_t clock_ms;                                /* what the run's time lacks to the state's clock */
+    int64_t failed_ms;                               /* the run's time */
+    int64_t credit;                                  /* while it crashes: of its lanes */
+    int64_t expired_ms[SHARDS_MAX];                  /* of each shard */
     struct kept *(*find)(void *ctx, const char *id); /* in the store; never NULL */
     void *ctx;
     struct ledger_claim *claims;
@@ -87,10 +87,11 @@ enum handout_state {
 struct ledger_message {
     struct content content;
     const struct shaping *shaping;
-    uint32_t sink;              /* number of the sink's broker where it belongs */
+    uint32_t sink; /* number of the sink's broker where it belongs */
     uint32_t id;
     uint32_t handouts, doubts;  /* so far */
     uint32_t unmarked_handouts; /* that no source had marked */
+    uint32_t senders;           /* scopes in which it was sent while near: a bit for each */
     uint32_t copies, unmarked;  /* at the sink's broker */
     bool is_done;               /* its source's broker was told so */
 };
@@ -100,9 +101,10 @@ struct ledger_handout {
     uint64_t position;
     uint8_t state; /* enum handout_state */
     bool is_marked;
-    bool is_revoked; /* its group was taken away */
-    bool is_orphan;  /* its source has lost it while it was out */
-    bool is_lost;    /* its source is closed: nobody can be told */
+    bool is_near;         /* the committed position: whoever takes over marks it */
+    bool is_revoked;      /* its group was taken away */
+    bool is_orphan;       /* its source has lost it while it was out */
+    bool is_lost;         /* its source is closed: nobody can be told */
     int64_t received_ms;  /* the run's time */
     int64_t confirmed_ms; /* the state's clock */
     uint32_t refusals, doubts, sends, copies;
@@ -117,10 +119,10 @@ struct ledger_slot {
     bool is_pushed;    /* its source's broker sends without asking: by window, not by room */
     bool has_defaults; /* its templates can be filled from every message */
     bool sink_is_up, source_is_open;
-    int64_t unsettled, out, waiting, orphans, bytes;
-    int64_t untold;     /* confirmed, and not settled */
+    int64_t unsettled, out, waiting, bytes;
+    int64_t untold;             /* confirmed, and not settled */
     int64_t limbo, limbo_bytes; /* at most: ended, and their ids are still to be given back or recorded */
-    uint32_t last_sent; /* highest handout of this connection to the sink that was never refused */
+    uint32_t last_sent;         /* highest handout of this connection to the sink that was never refused */
     const struct lane_status *status;
 };
 
@@ -151,7 +153,7 @@ uint32_t ledger_produced(struct ledger *ledger, enum nature nature, uint16_t len
                          uint32_t sink, uint32_t id);
 const struct content *ledger_content(const struct ledger *ledger, uint32_t number);
 
-/* A scope: its number. Of `scope` the first line of fields is set, and find and ctx. */
+/* A scope: its number. Of `scope` window, max, the two flags, find and ctx are set. */
 uint32_t ledger_add_scope(struct ledger *ledger, const struct ledger_scope *scope);
 /* A process begins to use it: what was in hand when the last one went is in doubt. */
 void ledger_scope_begins(struct ledger *ledger, uint32_t scope, unsigned shards, int64_t clock_ms);
@@ -176,6 +178,9 @@ void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room);
 /* Just before bailey_receive(): the handout's number. */
 uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, bool is_marked, uint32_t group,
                          uint64_t position);
+/* It is among the first behind the committed position of its partition, as many as the credit: if another process has sent it
+ * from there, it is marked. */
+void ledger_near_position(struct ledger *ledger, uint32_t handout);
 void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t out);
 void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_settlement *ended);
 /* The source's broker knows that it is done. */

@@ -14,6 +14,7 @@ struct frame {
     int64_t due_ms;
     uint32_t kind, flags;
     uint64_t a, b, c, d;
+    const char *text; /* the world's, or NULL */
 };
 
 struct link_client {

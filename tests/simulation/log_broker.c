@@ -19,6 +19,7 @@ struct partition {
     struct log_record *records;
     size_t count, cap, told; /* told: those below the committed position */
     int64_t next_offset, committed;
+    const char *metadata; /* of that commit; NULL: none */
     uint64_t generation;
     struct session *owner;
     struct event revoked; /* planned while the owner has to give it back: its patience ends */
@@ -52,7 +53,8 @@ static void give(struct partition *part)
     link_to_client(to->link, (struct frame){.kind = LOG_ASSIGN,
                                             .a = part->number,
                                             .b = part->generation,
-                                            .c = part->committed < 0 ? LOG_UNKNOWN : (uint64_t)part->committed});
+                                            .c = part->committed < 0 ? LOG_UNKNOWN : (uint64_t)part->committed,
+                                            .text = part->metadata});
 }
 
 static void take(struct partition *part)
@@ -150,6 +152,7 @@ static void commit(struct session *session, struct partition *part, const struct
         sim_fail(sim, "partition %u: committed back from %lld to %lld", part->number, (long long)part->committed,
                  (long long)frame->c);
     part->committed = (int64_t)frame->c;
+    part->metadata = frame->text;
     for (; part->told < part->count && part->records[part->told].offset < part->committed; part->told++)
         ledger_told(sim->ledger, part->records[part->told].number);
 }
@@ -244,6 +247,18 @@ const struct log_record *log_broker_records(const struct log_broker *broker, uns
 unsigned log_broker_partitions(const struct log_broker *broker)
 {
     return broker->count;
+}
+
+int64_t log_broker_lag(const struct log_broker *broker, unsigned partition, uint64_t generation, int64_t offset)
+{
+    const struct partition *part = &broker->parts[partition];
+
+    return generation == part->generation ? (int64_t)find_offset(part, offset) - (int64_t)part->told : INT64_MAX;
+}
+
+int64_t log_broker_end(const struct log_broker *broker, unsigned partition)
+{
+    return broker->parts[partition].next_offset;
 }
 
 bool log_broker_is_done(const struct log_broker *broker)

@@ -10,7 +10,7 @@
 #include "ledger.h"
 #include "link.h"
 
-/* Frames; a: partition, b: generation of its assignment. */
+/* Frames; a: partition, b: generation of its assignment; text: the metadata of the commit. */
 enum log_frame {
     LOG_FETCH,     /* to the broker. c: from this offset */
     LOG_COMMIT,    /* c: position */
@@ -43,6 +43,10 @@ struct link *log_broker_connect(struct log_broker *broker, struct bailey_host *h
 /* What a RECORDS frame names. */
 const struct log_record *log_broker_records(const struct log_broker *broker, unsigned partition);
 unsigned log_broker_partitions(const struct log_broker *broker);
+/* How many records there are from the committed position to that offset; INT64_MAX if that assignment is over. */
+int64_t log_broker_lag(const struct log_broker *broker, unsigned partition, uint64_t generation, int64_t offset);
+/* The offset of what will be appended next. */
+int64_t log_broker_end(const struct log_broker *broker, unsigned partition);
 
 /* A fault: move a partition to another member, or to the same again. */
 void log_broker_rebalance(struct log_broker *broker, bool with_drain);

@@ -1,11 +1,13 @@
 /* log_source.c: a consumer of the simulated log, made as connectors/kafka is made: the lane's room decides what is handed over, the
- * watermark of a partition what is committed, at intervals, at a revoke and at the end.
+ * watermark of a partition what is committed, at intervals, at a revoke and at the end. With dedup, what another process may have
+ * sent of a partition is marked.
  *
  * Groups begin anew with each opening, so that only the lane can tell a settlement of an earlier one.
  */
 #include <stdlib.h>
 #include <string.h>
 
+#include "connectors/kafka/takeover.h"
 #include "connectors/kafka/watermark.h"
 #include "endpoints.h"
 #include "log_broker.h"
@@ -18,6 +20,7 @@ struct part {
     uint64_t generation;
     uint32_t group;
     struct watermark mark;
+    struct takeover takeover;
     int64_t committed, next_fetch;
     size_t first, count; /* fetched, and not handed over: indices of records */
     size_t out;          /* when it was revoked: still to be settled */
@@ -40,15 +43,32 @@ static struct log_broker *broker_of(const struct source *source)
     return source->berth->route->log;
 }
 
-static void send(struct source *source, const struct part *part, enum log_frame kind, uint64_t c)
+static void send_with(struct source *source, const struct part *part, enum log_frame kind, uint64_t c, const char *text)
 {
     if (source->link != NULL)
         link_to_server(
             source->link,
-            (struct frame){.kind = kind, .a = (uint64_t)(part - source->parts), .b = part->generation, .c = c});
+            (struct frame){
+                .kind = kind, .a = (uint64_t)(part - source->parts), .b = part->generation, .c = c, .text = text});
+}
+
+static void send(struct source *source, const struct part *part, enum log_frame kind, uint64_t c)
+{
+    send_with(source, part, kind, c, NULL);
 }
 
 /* ---- Receiving ---- */
+
+/* Who has lost the partition and does not know it yet cannot know what its next owner sends; nor is there a name where nothing has
+ * been committed. */
+static bool is_near(const struct source *source, const struct part *part, const struct log_record *record)
+{
+    const struct route *route = source->berth->route;
+    unsigned number = (unsigned)(part - source->parts);
+
+    return !route->source_manner.begins_unknown &&
+           log_broker_lag(broker_of(source), number, part->generation, record->offset) < source->port->credit_messages;
+}
 
 /* Hand over what was fetched of a partition, as far as there is room. False: no room. */
 static bool hand_over(struct source *source, struct part *part)
@@ -66,12 +86,17 @@ static bool hand_over(struct source *source, struct part *part)
         const struct log_record *record = &records[part->first];
         const struct content *content = ledger_content(berth->scene->ledger, record->number);
         uint32_t handout;
+        bool is_marked;
 
         if (!watermark_add(&part->mark, record->offset))
             continue;
-        handout = ledger_received(berth->scene->ledger, berth->slot, record->number, false, part->group,
+        is_marked = takeover_marks(&part->takeover, record->offset);
+        handout = ledger_received(berth->scene->ledger, berth->slot, record->number, is_marked, part->group,
                                   (uint64_t)record->offset);
+        if (is_near(source, part, record))
+            ledger_near_position(berth->scene->ledger, handout);
         batch[count] = content_message(content, source->port, handout, berth->route->source_manner.pins);
+        batch[count]->redelivered = is_marked;
         batch[count]->group = part->group;
         batch[count++]->position = (uint64_t)record->offset;
     }
@@ -116,12 +141,24 @@ static void source_resume(void *self)
 
 /* ---- Committing ---- */
 
+/* With dedup it says whose it is. */
+static void commit(struct source *source, struct part *part, int64_t position)
+{
+    char *own = NULL, *text = NULL;
+
+    part->committed = position;
+    if (source->port->dedup_scope != NULL) {
+        own = takeover_metadata(&part->takeover, source->port->instance, position);
+        text = memcpy(world_alloc(strlen(own) + 1, 1), own, strlen(own));
+        free(own);
+    }
+    send_with(source, part, LOG_COMMIT, (uint64_t)position, text);
+}
+
 static void commit_part(struct source *source, struct part *part)
 {
-    if (part->is_ours && part->mark.low > part->committed) {
-        part->committed = part->mark.low;
-        send(source, part, LOG_COMMIT, (uint64_t)part->mark.low);
-    }
+    if (part->is_ours && part->mark.low > part->committed)
+        commit(source, part, part->mark.low);
 }
 
 static void commit_all(struct source *source)
@@ -193,6 +230,18 @@ static void on_revoke(struct source *source, struct part *part)
         bailey_timer_start(source->host, &source->revoke, REVOKE_MS);
 }
 
+/* If the last commit was another process's: mark what that one may have sent, and tell whoever comes next. */
+static void take_over(struct source *source, struct part *part, const struct frame *frame)
+{
+    struct bailey_bytes metadata = frame->text != NULL ? bailey_bytes_of(frame->text) : BAILEY_NULL_BYTES;
+
+    if (!takeover_is_needed(metadata, source->port->instance))
+        return;
+    part->takeover = (struct takeover){.end = log_broker_end(broker_of(source), (unsigned)frame->a),
+                                       .left = source->port->credit_messages};
+    commit(source, part, (int64_t)frame->c);
+}
+
 static void on_assign(struct source *source, struct part *part, const struct frame *frame)
 {
     int64_t start = frame->c == LOG_UNKNOWN ? WATERMARK_UNKNOWN : (int64_t)frame->c;
@@ -201,6 +250,8 @@ static void on_assign(struct source *source, struct part *part, const struct fra
     part->group = ++source->serial << 8 | (uint32_t)frame->a;
     part->next_fetch = start < 0 ? 0 : start;
     watermark_init(&part->mark, start);
+    if (source->port->dedup_scope != NULL && start >= 0)
+        take_over(source, part, frame);
     bailey_again(source->host, &source->pump);
 }
 

@@ -1,5 +1,7 @@
 /* memory.c: malloc with an owner: each block is on the list of whoever ran when it was allocated. */
 #include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +25,7 @@ void *__wrap_malloc(size_t size);
 void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_realloc(void *data, size_t size);
 void __wrap_free(void *data);
+int __wrap_asprintf(char **text, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 static void link_in(struct memory_block *block, struct memory *owner, size_t size)
 {
@@ -98,6 +101,22 @@ static void *resize(struct memory *owner, void *data, size_t size)
 void *__wrap_realloc(void *data, size_t size)
 {
     return resize(current, data, size);
+}
+
+/* The C library's own would not give a block of ours. */
+int __wrap_asprintf(char **text, const char *fmt, ...)
+{
+    va_list args;
+    int len;
+
+    va_start(args, fmt);
+    len = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    *text = take(current, (size_t)len + 1);
+    va_start(args, fmt);
+    vsnprintf(*text, (size_t)len + 1, fmt, args);
+    va_end(args);
+    return len;
 }
 
 struct memory *memory_of(struct memory *owner)

@@ -53,6 +53,7 @@ static void play(struct totals *totals)
     totals->crashes += scene->crashes;
     totals->duplicates += scene->ledger->duplicates;
     totals->marked += scene->ledger->marked;
+    totals->swallowed += scene->ledger->swallowed;
     totals->events += sim.events;
 }
 

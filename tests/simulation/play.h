@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct totals {
-    uint64_t seeds, messages, faults, crashes, duplicates, marked, events;
+    uint64_t seeds, messages, faults, crashes, duplicates, marked, swallowed, events;
 };
 
 struct verdict {

@@ -41,8 +41,9 @@ struct process {
     uint64_t steps_to_crash; /* 0: none is planned */
     jmp_buf crash;
     struct link *links;
-    void (*on_crash)(struct process *process);                          /* the world picks up what remains */
-    void (*on_idle)(struct process *process, struct bailey_host *host); /* it ran, and has nothing more to do at the moment */
+    void (*on_crash)(struct process *process); /* the world picks up what remains */
+    void (*on_idle)(struct process *process,
+                    struct bailey_host *host); /* it ran, and has nothing more to do at the moment */
     void *ctx;
 };
 

@@ -95,12 +95,12 @@ struct scene {
     size_t route_count;
     struct process processes[PROCESSES_MAX];
     struct event restarts[PROCESSES_MAX], closings[PROCESSES_MAX];
-    bool ends[PROCESSES_MAX];       /* the process ends when its lanes have */
+    bool ends[PROCESSES_MAX];        /* the process ends when its lanes have */
     unsigned machine[PROCESSES_MAX]; /* where it runs */
     struct store *stores[PROCESSES_MAX];
     struct scope scopes[PROCESSES_MAX][ROUTES_MAX];
     unsigned lanes[PROCESSES_MAX][ROUTES_MAX]; /* in this life */
-    int64_t wall_ms[PROCESSES_MAX]; /* of a machine: what the run's time lacks to its clock */
+    int64_t wall_ms[PROCESSES_MAX];            /* of a machine: what the run's time lacks to its clock */
     size_t process_count;
     struct berth berths[BERTHS_MAX];
     size_t berth_count;

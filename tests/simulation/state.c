@@ -66,8 +66,8 @@ struct store {
     uint64_t writes;
 
     struct reading *readings;
-    size_t asked; /* commits and look-ups that are not answered */
-    int64_t failing_until_ms, hanging_until_ms;
+    size_t asked;                                  /* commits and look-ups that are not answered */
+    int64_t failing_until_ms[2], hanging_until_ms; /* by enum store_part */
     bool fails_once, is_slow;
     bool was_open; /* since the machine began */
 };
@@ -83,9 +83,8 @@ static struct entry *entry_of(struct store_scope *scope, struct id id)
     if (entry != NULL)
         return entry;
     entry = world_alloc(1, sizeof *entry);
-    *entry = (struct entry){.kept = {.id = id, .number = NO_ID, .record_ms = -1, .intent_ms = -1},
-                            .chain = *bucket,
-                            .scope = scope};
+    *entry = (struct entry){
+        .kept = {.id = id, .number = NO_ID, .record_ms = -1, .intent_ms = -1}, .chain = *bucket, .scope = scope};
     *bucket = entry;
     return entry;
 }
@@ -104,9 +103,9 @@ static bool has_record(const struct entry *entry)
 
 /* ---- Time ---- */
 
-static bool is_failing(struct store *store)
+static bool is_failing(const struct store *store, enum store_part part)
 {
-    return store->sim->now_ms < store->failing_until_ms;
+    return store->sim->now_ms < store->failing_until_ms[part];
 }
 
 /* When something that takes `most_ms` is done. */
@@ -230,7 +229,8 @@ static void commit_done(struct bailey_task *task)
         ledger_failed(scope->store->sim->ledger, scope->ledger_scope);
     for (size_t i = 0; i < commit->count && !commit->failed; i++)
         if (commit->changes[i].kind == STATE_RECORD)
-            ledger_answered(scope->store->sim->ledger, scope->ledger_scope, &entry_of(scope, commit->changes[i].id)->kept);
+            ledger_answered(scope->store->sim->ledger, scope->ledger_scope,
+                            &entry_of(scope, commit->changes[i].id)->kept);
     commit->done(commit);
 }
 
@@ -266,7 +266,7 @@ static void write_due(struct event *event)
         return;
     }
     count = good = 1 + (size_t)dice_below(dice, store->commit_count);
-    if (is_failing(store) || store->fails_once) {
+    if (is_failing(store, STORE_WRITES) || store->fails_once) {
         good = store->fails_once ? (size_t)dice_below(dice, count) : 0;
         store->fails_once = false;
         sim_note(store->sim, "store %llu: fails after %llu", store->process->number, good);
@@ -289,7 +289,7 @@ static void interval_due(struct event *event)
 
     if (is_hanging(store, event))
         return;
-    if (!is_failing(store))
+    if (!is_failing(store, STORE_WRITES))
         sync_all(store);
     sim_plan(store->sim, event, store->sim->now_ms + store->manner.interval_ms);
 }
@@ -361,7 +361,7 @@ static void lookup_due(struct event *event)
 
     if (is_hanging(store, event))
         return;
-    lookup->failed = is_failing(store);
+    lookup->failed = is_failing(store, STORE_READS);
     if (lookup->failed)
         lookup->err = failure();
     for (size_t i = 0; i < lookup->count && !lookup->failed; i++)
@@ -445,7 +445,7 @@ static void load_due(struct event *event)
 
     if (is_hanging(store, event))
         return;
-    if (!is_failing(store)) {
+    if (!is_failing(store, STORE_READS)) {
         process_mail(reading->load->host, &reading->done, reading);
         return;
     }
@@ -541,7 +541,7 @@ void store_closed(struct store *store)
     struct dice *dice = &store->sim->dice;
     size_t waiting = store->commit_count - store->syncing;
 
-    if (waiting > 0 && !is_failing(store) && dice_percent(dice, 50)) {
+    if (waiting > 0 && !is_failing(store, STORE_WRITES) && dice_percent(dice, 50)) {
         memmove(store->commits, store->commits + store->syncing, waiting * sizeof *store->commits);
         write_some(store, (size_t)dice_below(dice, waiting + 1));
     }
@@ -575,9 +575,9 @@ void store_crashed(struct store *store)
 
 /* ---- Faults ---- */
 
-void store_fail(struct store *store, int64_t until_ms)
+void store_fail(struct store *store, enum store_part part, int64_t until_ms)
 {
-    store->failing_until_ms = until_ms;
+    store->failing_until_ms[part] = until_ms;
 }
 
 void store_fail_once(struct store *store)
@@ -597,7 +597,7 @@ void store_slow(struct store *store, bool slow)
 
 void store_recover(struct store *store)
 {
-    store->failing_until_ms = store->hanging_until_ms = 0;
+    store->failing_until_ms[STORE_WRITES] = store->failing_until_ms[STORE_READS] = store->hanging_until_ms = 0;
     store->fails_once = store->is_slow = false;
 }
 

@@ -48,8 +48,9 @@ void store_crashed(struct store *store);
 
 /* ---- Faults ---- */
 
-/* The disk is full, or broken: all that is asked for fails until then. */
-void store_fail(struct store *store, int64_t until_ms);
+/* The disk is full, or broken: what is asked for fails until then. */
+enum store_part { STORE_WRITES, STORE_READS };
+void store_fail(struct store *store, enum store_part part, int64_t until_ms);
 /* It fails in the midst of what it has at hand. */
 void store_fail_once(struct store *store);
 /* It does not answer until then. */

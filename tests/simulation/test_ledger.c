@@ -51,11 +51,9 @@ static struct kept *find_kept(void *ctx, const char *id)
 
 static uint32_t add_scope(void)
 {
-    uint32_t scope =
-        ledger_add_scope(course.ledger, &(struct ledger_scope){.window_ms = WINDOW_MS,
-                                                               .max = MESSAGES,
-                                                               .is_durable = true,
-                                                               .find = find_kept});
+    uint32_t scope = ledger_add_scope(
+        course.ledger,
+        &(struct ledger_scope){.window_ms = WINDOW_MS, .max = MESSAGES, .is_durable = true, .find = find_kept});
 
     for (uint32_t i = 0; i < MESSAGES; i++)
         course.kept[i] = (struct kept){.id.word[0] = i, .number = NO_ID, .record_ms = -1, .intent_ms = -1};
@@ -290,7 +288,7 @@ static void test_swapped_records_are_noticed(void **state)
         enum what cause, effect;
         bool of_ids;
     } pairs[] = {
-        {RECEIVED, SENT, false},      {CONFIRMED, SETTLED, false}, {STORED, TOLD, false},     {INTENDED, SENT, true},
+        {RECEIVED, SENT, false},     {CONFIRMED, SETTLED, false}, {STORED, TOLD, false},     {INTENDED, SENT, true},
         {CONFIRMED, RECORDED, true}, {STORED, RECORDED, true},    {RECORDED, SETTLED, true},
     };
     bool dedups = course.dedups;
@@ -532,7 +530,10 @@ static void test_a_store_that_fails_excuses_if_the_route_passes(void **state)
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
-#define TEST_IDS(name) {#name " (ids)", name, begin_with_ids, end, NULL}
+#define TEST_IDS(name)                                  \
+    {                                                   \
+#name " (ids)", name, begin_with_ids, end, NULL \
+    }
 
 int main(void)
 {

@@ -85,6 +85,7 @@ static void add(struct totals *sum, const struct totals *part)
     sum->crashes += part->crashes;
     sum->duplicates += part->duplicates;
     sum->marked += part->marked;
+    sum->swallowed += part->swallowed;
     sum->events += part->events;
 }
 
@@ -131,9 +132,10 @@ static bool simulate(const struct options *options)
     else
         passed = play_some(options->seed, options->runs, 1, options->trace, &totals);
     printf("%" PRIu64 " seeds from %" PRIu64 ", %.0f a second: %" PRIu64 " messages, %" PRIu64 " faults, %" PRIu64
-           " crashes, %" PRIu64 " duplicates, %" PRIu64 " of them marked; %" PRIu64 " events\n",
+           " crashes, %" PRIu64 " duplicates, %" PRIu64 " of them marked, %" PRIu64 " dropped by their id; %" PRIu64
+           " events\n",
            totals.seeds, options->seed, (double)totals.seeds / (seconds_now() - began), totals.messages, totals.faults,
-           totals.crashes, totals.duplicates, totals.marked, totals.events);
+           totals.crashes, totals.duplicates, totals.marked, totals.swallowed, totals.events);
     return passed;
 }
 
