@@ -12,8 +12,7 @@
  * A sink takes deliveries (send) and gives one verdict for each (bailey_confirm, bailey_refuse, bailey_hand_back).
  *
  * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. 1.2 bailey_delivery.id,
- * bailey_port.dedup_scope. Append only; a new field raises
- * the minor number, a new meaning the major.
+ * bailey_port.dedup_scope, struct bailey_marks. Append only; a new field raises the minor number, a new meaning the major.
  */
 #ifndef BAILEY_CONNECTOR_H
 #define BAILEY_CONNECTOR_H
