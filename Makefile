@@ -62,7 +62,7 @@ $(BUILD)/bench/bare: $(BARE) bench/bare_stomp.h
 	  -o $@ $(BARE) $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka librabbitmq)
 
 # The measure of make bench-store: a store, and nothing else of the gateway but its errors.
-$(BUILD)/bench/store: $(call obj,bench/store.c gateway/base/error.c)
+$(BUILD)/bench/store: $(call obj,bench/store.c gateway/base/error.c $(wildcard gateway/state/table_options.c))
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $^ -ldl -lpthread
 
 $(BUILD)/gateway/%.o: INCLUDES = -Igateway
