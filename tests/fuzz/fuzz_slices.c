@@ -63,6 +63,7 @@ static void put_log(const uint8_t *data, size_t size)
         data += 2 + len;
         size -= 2 + len;
     }
+    assert(ftruncate(log->fd, (off_t)log->size) == 0); /* without what is allocated ahead */
     log_free(log);
 }
 
@@ -146,7 +147,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     if (folder[0] == '\0') {
-        snprintf(folder, sizeof folder, "/tmp/bailey-fuzz-XXXXXX");
+        /* In memory, if there is such a place: a sync would be most of the time. */
+        snprintf(folder, sizeof folder, "%s/bailey-fuzz-XXXXXX", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp");
         assert(mkdtemp(folder) != NULL);
         snprintf(path, sizeof path, "%s/store", folder);
         atexit(clear);

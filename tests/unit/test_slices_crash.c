@@ -89,8 +89,8 @@ static void cut_power(uint64_t seed, uint64_t synced, uint64_t written)
 static void a_power_cut_loses_only_what_was_not_synced(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 40; seed++) {
-        uint64_t synced = 0, most = seed * 37 % 300, begun = 0;
+    for (uint64_t seed = 1; seed <= 24; seed++) {
+        uint64_t synced = 0, most = seed * 37 % 250, begun = 0;
 
         for (uint64_t n = 0; n < most; n++) {
             struct bailey_error err = {0};
@@ -128,7 +128,7 @@ static void go_on(uint64_t *next, uint64_t *synced, bool *failed)
 /* Each call of a kind fails in its turn; the same is done again; then the power is cut. */
 static void fail_each(unsigned calls, int error, bool half)
 {
-    for (size_t nth = 1; nth < 200; nth += nth < 24 ? 1 : 11) {
+    for (size_t nth = 1; nth < 100; nth += nth < 16 ? 1 : 9) {
         uint64_t next = 0, synced = 0;
 
         disk_rig_fail((struct disk_fault){.calls = calls, .nth = nth, .error = error, .writes_a_part = half});
