@@ -155,7 +155,7 @@ static bool create_identity(struct store *store, struct bailey_error *err)
 static bool identify(struct store *store, struct bailey_error *err)
 {
     char *path = disk_path(store->path, "store");
-    bool fresh, ok = path != NULL || disk_no_memory(err);
+    bool fresh = false, ok = path != NULL || disk_no_memory(err);
 
     ok = ok && make_folder(store->path, err) && look_at_folder(store->path, &fresh, err) && lock_folder(store, err) &&
          look_at_folder(store->path, &fresh, err) && /* again: until now another process may have had it */
