@@ -114,7 +114,7 @@ static void begin_anew(void)
 static void a_power_cut_loses_only_what_was_not_synced(void **state)
 {
     (void)state;
-    for (uint64_t seed = 1; seed <= 10; seed++) {
+    for (uint64_t seed = 1; seed <= 8; seed++) {
         uint64_t synced = 0, most = 100 + seed * 37 % 100;
 
         for (uint64_t n = 0; n < most; n++) {
@@ -148,13 +148,13 @@ static void go_on(uint64_t *next, uint64_t *synced, bool *failed)
 }
 
 /* Each call of a kind fails in its turn; the same is done again; then the power is cut. */
-static void fail_each(unsigned calls, int error, bool half)
+static void fail_each(unsigned calls, int error, bool half, size_t most, int writes)
 {
-    for (size_t nth = 1; nth < 100; nth += nth < 16 ? 1 : 9) {
+    for (size_t nth = 1; nth <= most; nth += nth < 8 ? 1 : 7) {
         uint64_t next = 0, synced = 0;
 
         disk_rig_fail((struct disk_fault){.calls = calls, .nth = nth, .error = error, .writes_a_part = half});
-        for (int n = 0; n < 50; n++) {
+        for (int n = 0; n < writes; n++) {
             bool failed = false;
 
             go_on(&next, &synced, &failed);
@@ -174,20 +174,21 @@ static void fail_each(unsigned calls, int error, bool half)
 static void a_failed_write_changes_nothing(void **state)
 {
     (void)state;
-    fail_each(DISK_WRITE, EIO, false);
-    fail_each(DISK_WRITE | DISK_ALLOCATE, ENOSPC, true);
+    fail_each(DISK_WRITE, EIO, false, 80, 32);
+    fail_each(DISK_WRITE | DISK_ALLOCATE, ENOSPC, true, 80, 32);
 }
 
 static void a_failed_sync_is_written_anew(void **state)
 {
     (void)state;
-    fail_each(DISK_SYNC, EIO, false);
+    fail_each(DISK_SYNC, EIO, false, 80, 32);
 }
 
 static void names_that_cannot_be_changed_are_tried_again(void **state)
 {
     (void)state;
-    fail_each(DISK_OPEN | DISK_RENAME | DISK_UNLINK | DISK_TRUNCATE, EIO, false);
+    fail_each(DISK_OPEN | DISK_RENAME | DISK_TRUNCATE, EIO, false, 50, 32);
+    fail_each(DISK_UNLINK, EIO, false, 4, 80); /* a log that stays must not leave a gap behind it */
 }
 
 static void a_full_disk_stops_writes_until_there_is_room(void **state)
