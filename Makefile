@@ -68,7 +68,7 @@ $(BUILD)/bench/dedup: bench/dedup.c $(BUILD)/libgateway.a | $(PLUGS)
 	  -Wl,--no-whole-archive $(LIBS)
 
 # The measure of make bench-store: a store, and nothing else of the gateway but its errors.
-$(BUILD)/bench/store: $(call obj,bench/store.c gateway/base/error.c)
+$(BUILD)/bench/store: $(call obj,bench/store.c gateway/base/error.c $(wildcard gateway/state/table_options.c))
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $^ -ldl -lpthread
 
 $(BUILD)/gateway/%.o: INCLUDES = -Igateway

@@ -28,7 +28,7 @@ enum {
     KEY = 16,
     VALUE = 9,
     MESSAGE = 3 * KEY + 2 * VALUE, /* bytes that a message hands to the store */
-    SLICES = 10,                   /* in the time that the run spans */
+    SLICES = 4,                    /* in the time that the run spans */
     SLICE_MS = 3600 * 1000,
     SYNCED_BATCHES = 400, /* with a sync each, at the end of a run */
     SYNC_EVERY = 64,      /* batches, before */

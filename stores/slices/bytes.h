@@ -1,4 +1,4 @@
-/* bytes.h: integers in files are little-endian; the time in a record is big-endian, as the gateway writes it. */
+/* bytes.h: integers in files are little-endian. */
 #ifndef SLICES_BYTES_H
 #define SLICES_BYTES_H
 
@@ -41,15 +41,6 @@ static inline uint64_t get_u64(const uint8_t *from)
 
     memcpy(&value, from, sizeof value);
     return le64toh(value);
-}
-
-/* The time with which the value of an aging record begins. */
-static inline int64_t time_of(const uint8_t *value)
-{
-    uint64_t time;
-
-    memcpy(&time, value, sizeof time);
-    return (int64_t)be64toh(time);
 }
 
 /* The first 8 bytes of a key as a number that orders as they do; a shorter key is filled with zeros. */

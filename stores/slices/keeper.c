@@ -356,9 +356,7 @@ static bool look_around(struct store *store, struct bailey_error *err)
     pthread_mutex_unlock(&store->lock);
     if (stop)
         return stopped(store, err);
-    if (wanted)
-        flush(store); /* its trouble is told; the merge goes on */
-    return true;
+    return !wanted || flush(store) || bailey_fail(err, BAILEY_ERR_TRANSIENT, "a flush in between failed");
 }
 
 static bool merge_sources(const struct merge *merge, struct source *sources, struct run_writer *writer,
@@ -386,8 +384,12 @@ static struct run *write_merged(const struct merge *merge, struct bailey_error *
     struct source *sources = calloc(merge->count, sizeof *sources);
     struct run_writer writer;
     struct run *run = NULL;
-    bool ok = sources != NULL || disk_no_memory(err);
+    bool ok = true;
 
+    if (sources == NULL) {
+        disk_no_memory(err);
+        return NULL;
+    }
     for (uint32_t i = 0; ok && i < merge->count; i++) {
         expected += merge->runs[i]->count;
         ok = run_reader_init(&sources[i].reader, merge->runs[i], err);
@@ -396,7 +398,7 @@ static struct run *write_merged(const struct merge *merge, struct bailey_error *
         ok = merge_sources(merge, sources, &writer, err);
         run = writer_end(store, merge->table, &writer, first, last, ok, err);
     }
-    for (uint32_t i = 0; sources != NULL && i < merge->count; i++)
+    for (uint32_t i = 0; i < merge->count; i++)
         run_reader_fini(&sources[i].reader);
     free(sources);
     return run;

@@ -274,6 +274,8 @@ static bool replay_frame(void *ctx, const uint8_t *payload, size_t len, uint64_t
     struct store *store = replay->store;
     bool ok = true;
 
+    if (len == 0)
+        return true;
     replay->at = payload;
     replay->end = payload + len;
     replay->offset = offset + len;

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <bailey/store.h>
+
 #include "bytes.h"
 #include "crc.h"
 #include "disk.h"
@@ -326,7 +328,7 @@ static void index_up_to(struct run_writer *writer, size_t share)
 
 bool run_writer_add(struct run_writer *writer, const uint8_t *record, struct bailey_error *err)
 {
-    int64_t time = time_of(record + writer->key_size);
+    int64_t time = bailey_aging_time(record + writer->key_size);
     size_t done = 0;
 
     assert(writer->count < writer->expected);

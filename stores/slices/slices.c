@@ -155,7 +155,7 @@ static bool create_identity(struct store *store, struct bailey_error *err)
 static bool identify(struct store *store, struct bailey_error *err)
 {
     char *path = disk_path(store->path, "store");
-    bool fresh, ok = path != NULL || disk_no_memory(err);
+    bool fresh = false, ok = path != NULL || disk_no_memory(err);
 
     ok = ok && make_folder(store->path, err) && look_at_folder(store->path, &fresh, err) && lock_folder(store, err) &&
          look_at_folder(store->path, &fresh, err) && /* again: until now another process may have had it */
@@ -248,12 +248,6 @@ static void slices_close(void *store)
 
 /* ---- Tables ---- */
 
-static bool differs(const struct table *table, const struct bailey_table_options *options)
-{
-    return table->kind != options->kind || table->key_size != options->key_size ||
-           table->value_size != options->value_size;
-}
-
 static bool log_definition(struct store *store, const struct table *table, struct bailey_error *err)
 {
     frame_begin(store);
@@ -305,17 +299,18 @@ static bool slices_table_open(void *self, void **table, const struct bailey_tabl
                               struct bailey_error *err)
 {
     struct store *store = self;
+    struct bailey_table_options was;
 
     if (!table_options_valid(options, err))
         return false;
     for (uint32_t i = 0; i < store->table_count; i++) {
         if (strcmp(store->tables[i]->name, options->name) != 0)
             continue;
-        if (differs(store->tables[i], options)) {
-            bailey_fail(err, BAILEY_ERR_CONFIG, "table %s has another kind, or keys or values of another size",
-                        options->name);
-            return bailey_hint(err, "give it another name; what it holds cannot be changed");
-        }
+        was = (struct bailey_table_options){.kind = store->tables[i]->kind,
+                                            .key_size = store->tables[i]->key_size,
+                                            .value_size = store->tables[i]->value_size};
+        if (!bailey_table_options_same(&was, options, err))
+            return false;
         *table = store->tables[i];
         return table_adopt(*table, options, err);
     }
@@ -520,7 +515,7 @@ static void slices_stats(void *self, struct bailey_store_stats *stats)
 {
     struct store *store = self;
 
-    *stats = (struct bailey_store_stats){.memory_bytes = (int64_t)(sizeof *store + store->frame_capacity)};
+    *stats = (struct bailey_store_stats){.memory_bytes = sizeof *store};
     pthread_mutex_lock(&store->lock);
     for (const struct log *log = store->logs; log != NULL; log = log->next)
         stats->disk_bytes += (int64_t)log->size;

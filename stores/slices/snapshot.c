@@ -21,7 +21,7 @@ struct moment {
 
 static bool moment_take(struct store *store, struct moment *moment)
 {
-    size_t count = 0;
+    size_t count = 1; /* as much room as is needed, and never none */
 
     pthread_mutex_lock(&store->lock);
     for (struct log *log = store->logs; log != NULL; log = log->next)

@@ -8,34 +8,12 @@
 
 /* ---- Tables ---- */
 
-static bool name_valid(const char *name)
-{
-    size_t len = name == NULL ? 0 : strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
-
-    return len > 0 && len <= TABLE_NAME_MAX && name[len] == '\0' && strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
 bool table_options_valid(const struct bailey_table_options *options, struct bailey_error *err)
 {
-    bool aging = options->kind == BAILEY_TABLE_AGING;
-
-    if (!name_valid(options->name))
-        return bailey_fail(err, BAILEY_ERR_CONFIG, "not a name of a table: %.*s", TABLE_NAME_MAX,
-                           options->name == NULL ? "(none)" : options->name);
-    if (!aging && options->kind != BAILEY_TABLE_LIVE) {
-        bailey_fail(err, BAILEY_ERR_CONFIG, "table %s: slices keeps aging and live tables only", options->name);
-        return bailey_hint(err, "use a store that keeps tables in order, such as rocksdb");
-    }
-    if (options->key_size == 0 || options->key_size > BAILEY_STORE_KEY_MAX)
-        return bailey_fail(err, BAILEY_ERR_CONFIG, "table %s: keys have 1 to %d bytes, not %u", options->name,
-                           BAILEY_STORE_KEY_MAX, options->key_size);
-    if (options->value_size < (aging ? 8 : 0) || options->value_size > 64)
-        return bailey_fail(err, BAILEY_ERR_CONFIG, "table %s: values have %d to 64 bytes, not %u", options->name,
-                           aging ? 8 : 0, options->value_size);
-    if (aging && (options->slice_ms < 1 || options->slice_records < 0))
-        return bailey_fail(err, BAILEY_ERR_CONFIG, "table %s: a slice has at least 1 ms, not %lld", options->name,
-                           (long long)options->slice_ms);
-    return true;
+    if (options->kind != BAILEY_TABLE_ORDERED)
+        return bailey_table_options_check(options, err);
+    bailey_fail(err, BAILEY_ERR_CONFIG, "table %.128s: slices keeps aging and live tables only", options->name);
+    return bailey_hint(err, "use a store that keeps tables in order, such as rocksdb");
 }
 
 static struct view *view_new(uint32_t runs, uint32_t parts)
@@ -213,7 +191,7 @@ static struct part *aging_part(struct table *table, int64_t time_ms)
 
 struct part *table_part(struct table *table, const uint8_t *value)
 {
-    struct part *part = table->kind == BAILEY_TABLE_LIVE ? &table->live : aging_part(table, time_of(value));
+    struct part *part = table->kind == BAILEY_TABLE_LIVE ? &table->live : aging_part(table, bailey_aging_time(value));
 
     return part != NULL && (value == NULL || map_promise(&part->map)) ? part : NULL;
 }
@@ -230,7 +208,7 @@ void table_change(struct table *table, struct part *part, const uint8_t *key, co
     map_put(&part->map, key, value);
     if (table->kind == BAILEY_TABLE_LIVE)
         return;
-    time = time_of(value);
+    time = bailey_aging_time(value);
     part->min_ms = time < part->min_ms ? time : part->min_ms;
     part->max_ms = time > part->max_ms ? time : part->max_ms;
     table->store->active_bytes += (size_t)(part->map.count - before) * part->map.record_size;
@@ -370,8 +348,7 @@ static bool scan_run(const struct visitor *visitor, const struct run *run, bool 
 
     while (ok && *going && (ok = run_reader_next(&reader, &record, err)) && record != NULL)
         *going = visit_record(visitor, record);
-    if (ok)
-        run_reader_fini(&reader);
+    run_reader_fini(&reader);
     return ok;
 }
 

@@ -1,6 +1,8 @@
 /* stores/slices: what is put is found again, from memory, from runs, from merged runs, after an opening; and it expires. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -183,6 +185,99 @@ static void a_write_larger_than_all_limits_is_taken(void **state)
     assert_int_equal(slices_rig_scan(rig.intents), 20000);
 }
 
+/* ---- Threads ---- */
+
+enum { WRITES = 400, PER_WRITE = 25 };
+
+static _Atomic uint64_t written;
+static _Atomic bool writing;
+
+static size_t count_of(uint64_t first, size_t count)
+{
+    uint8_t keys[PER_WRITE * RIG_KEY_BYTES], values[PER_WRITE * RIG_VALUE_BYTES];
+    bool found[PER_WRITE];
+    size_t sum = 0;
+
+    for (size_t i = 0; i < count; i++)
+        slices_rig_key(keys + i * RIG_KEY_BYTES, first + i);
+    if (!slices()->get_many(rig.seen, keys, values, found, count, NULL))
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        sum += found[i];
+    return sum;
+}
+
+/* What was written before the look is found by it, wherever it is by now. Counts what is missing. */
+static void *get_all_the_time(void *missing)
+{
+    for (uint64_t turn = 1; atomic_load(&writing); turn++) {
+        uint64_t there = atomic_load(&written);
+
+        if (there > 0)
+            *(size_t *)missing += PER_WRITE - count_of(turn * 2654435761 % there * PER_WRITE, PER_WRITE);
+    }
+    return NULL;
+}
+
+static bool count_one(void *ctx, struct bailey_bytes key, struct bailey_bytes value)
+{
+    (void)key, (void)value;
+    ++*(size_t *)ctx;
+    return true;
+}
+
+static void *scan_all_the_time(void *missing)
+{
+    struct bailey_store_stats stats;
+
+    while (atomic_load(&writing)) {
+        size_t there = atomic_load(&written) * PER_WRITE, seen = 0;
+
+        if (!slices()->scan(rig.seen, BAILEY_NULL_BYTES, count_one, &seen, NULL) || seen < there)
+            ++*(size_t *)missing;
+        slices()->stats(rig.store, &stats);
+    }
+    return NULL;
+}
+
+static void *copy_all_the_time(void *failed)
+{
+    while (atomic_load(&writing)) {
+        char path[96];
+
+        snprintf(path, sizeof path, "%s/copy", rig.folder);
+        if (!slices()->snapshot(rig.store, path, NULL))
+            ++*(size_t *)failed;
+        disk_rig_remove(path);
+    }
+    return NULL;
+}
+
+static void readers_see_all_while_runs_come_and_go(void **state)
+{
+    void *(*const tasks[])(void *) = {get_all_the_time, scan_all_the_time, copy_all_the_time};
+    size_t missing[3] = {0};
+    pthread_t threads[3];
+
+    (void)state;
+    atomic_store(&written, 0);
+    atomic_store(&writing, true);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, tasks[i], &missing[i]), 0);
+    for (uint64_t n = 0; n < WRITES; n++) {
+        slices_rig_put(&rig, rig.seen, n * PER_WRITE, PER_WRITE, (int64_t)n * 40, 'a');
+        slices_rig_put(&rig, rig.intents, n, 1, 1, 'i');
+        if (n % 16 == 0)
+            slices_rig_sync(&rig);
+        atomic_store(&written, n + 1);
+    }
+    atomic_store(&writing, false);
+    for (int i = 0; i < 3; i++) {
+        pthread_join(threads[i], NULL);
+        assert_int_equal(missing[i], 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -195,6 +290,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_slice_has_no_more_records_than_wanted, setup, teardown),
         cmocka_unit_test_setup_teardown(a_clock_that_steps_back_loses_nothing, setup, teardown),
         cmocka_unit_test_setup_teardown(a_write_larger_than_all_limits_is_taken, setup, teardown),
+        cmocka_unit_test_setup_teardown(readers_see_all_while_runs_come_and_go, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

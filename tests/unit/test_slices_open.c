@@ -276,6 +276,23 @@ static void damage_in_the_middle_of_a_log_is_refused(void **state)
     free(log);
 }
 
+/* Nothing was synced but by the opening. */
+static void what_an_opening_found_counts_as_synced(void **state)
+{
+    char *log;
+
+    (void)state;
+    for (uint64_t i = 0; i < 2; i++) {
+        slices_rig_open(&rig);
+        slices_rig_put(&rig, rig.seen, i, 1, 5, 'a');
+        slices_rig_close(&rig);
+    }
+    log = newest_log();
+    change_byte(log, LOG_HEADER_BYTES + 40); /* the first frame */
+    refused(log, "copy");
+    free(log);
+}
+
 static void a_missing_log_is_refused(void **state)
 {
     char *log;
@@ -419,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_newer_version_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(a_torn_tail_is_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_in_the_middle_of_a_log_is_refused, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_an_opening_found_counts_as_synced, setup, teardown),
         cmocka_unit_test_setup_teardown(a_missing_log_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_in_a_run_is_found, setup, teardown),
         cmocka_unit_test_setup_teardown(damage_in_a_record_is_found_by_a_scan, setup, teardown),
