@@ -61,6 +61,10 @@ $(BUILD)/bench/bare: $(BARE) bench/bare_stomp.h
 	$(call say,CC  )$(CC) -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-ignored-qualifiers $(shell $(PKG_CONFIG) --cflags rdkafka) \
 	  -o $@ $(BARE) $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka librabbitmq)
 
+# The measure of make bench-store: a store, and nothing else of the gateway but its errors.
+$(BUILD)/bench/store: $(call obj,bench/store.c gateway/base/error.c $(wildcard gateway/state/table_options.c))
+	$(call say,CC  )$(CC) $(ALL_CFLAGS) -rdynamic -o $@ $^ -ldl -lpthread
+
 $(BUILD)/gateway/%.o: INCLUDES = -Igateway
 # Hidden: nothing of a module but its entry point meets the gateway's or another module's names.
 $(BUILD)/connectors/%.o $(BUILD)/stores/%.o: INCLUDES = -fvisibility=hidden $(call module_cflags,$(@:$(BUILD)/%=%))

@@ -107,7 +107,7 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60); crashes become regression 
 fuzzers: $(FUZZERS)
 
 # ---- Seeing it work
-.PHONY: demo bench
+.PHONY: demo bench bench-store
 demo:  ## 20,000 messages around real brokers, with kills on the way (calls setup)
 	@tools/setup demo
 	@$(MAKE) --no-print-directory all $(JUDGE)
@@ -116,6 +116,10 @@ bench:  ## CPU, memory and rate against the bare client libraries
 	@tools/setup test
 	@$(MAKE) --no-print-directory all $(JUDGE) $(BUILD)/bench/bare
 	@$(PYTHON) bench/run --build $(BUILD)
+STORE_IDS ?= 10000,1000000,10000000
+STORE_DIR ?= $(BUILD)
+bench-store: $(BUILD)/bench/store $(filter $(BUILD)/stores/%,$(PLUGS))  ## each state store with ids of deduplication (STORE_IDS=n,n STORE_DIR=dir)
+	@$(BUILD)/bench/store $(STORE_DIR) $(STORE_IDS) $(abspath $(filter %.so,$^))
 
 # ---- Documentation and installation
 .PHONY: docs install clean help
