@@ -30,6 +30,7 @@ static struct {
     int (*open)(const char *path, int flags, ...);
     int (*openat)(int at, const char *path, int flags, ...);
     int (*close)(int fd);
+    int (*fclose)(FILE *file);
     ssize_t (*read)(int fd, void *data, size_t len);
     ssize_t (*pread)(int fd, void *data, size_t len, off_t at);
     ssize_t (*write)(int fd, const void *data, size_t len);
@@ -63,7 +64,7 @@ __attribute__((constructor)) static void find_real(void)
         {"truncate", &real.truncate},   {"fallocate", &real.fallocate},
         {"renameat", &real.renameat},   {"posix_fallocate", &real.posix_fallocate},
         {"unlinkat", &real.unlinkat},   {"linkat", &real.linkat},
-        {"mkdirat", &real.mkdirat},
+        {"fclose", &real.fclose},       {"mkdirat", &real.mkdirat},
     };
 
     for (size_t i = 0; i < sizeof calls / sizeof *calls; i++) {
@@ -285,6 +286,17 @@ static void opened(const char *path, int flags, int fd)
         atomic_store(&files[fd], disk_hold(node));
 }
 
+/* Before the descriptor can be another's. */
+static void forget(int fd)
+{
+    struct entered entered;
+
+    if (!enter_file(fd, &entered))
+        return;
+    disk_release(atomic_exchange(&files[fd], NULL));
+    leave(&entered);
+}
+
 static int open_below(int at, const char *path, int flags, mode_t mode)
 {
     char absolute[PATH_MAX];
@@ -336,14 +348,14 @@ int creat(const char *path, mode_t mode)
 
 int close(int fd)
 {
-    struct entered entered;
+    forget(fd);
+    return REAL(close)(fd);
+}
 
-    if (!enter_file(fd, &entered))
-        return REAL(close)(fd);
-    disk_release(atomic_exchange(&files[fd], NULL));
-    int result = REAL(close)(fd);
-    leave(&entered);
-    return result;
+int fclose(FILE *file) /* of a descriptor that open() gave to fdopen() */
+{
+    forget(fileno(file));
+    return REAL(fclose)(file);
 }
 #pragma GCC visibility pop
 

@@ -1,7 +1,7 @@
 /* disk_rig.h: a disk that fails, and loses what was not synced, when a test wants it to.
  *
  * The calls of the whole test program, and of the shared objects that it loads, go through disk_rig.c: open, openat, creat, read,
- * pread, write, pwrite, writev, pwritev, fsync, fdatasync, rename, unlink, rmdir, ftruncate, truncate, fallocate, link, mkdir and close.
+ * pread, write, pwrite, writev, pwritev, fsync, fdatasync, rename, unlink, rmdir, ftruncate, truncate, fallocate, link, mkdir, close and fclose.
  * Those that concern the watched folder are counted, fail when they are told to, and are remembered; all others pass. Any thread.
  *
  * Not seen: FILE (what fopen() made is missing in an image), renameat2, mmap for writing, duplicated file descriptors, symbolic links.

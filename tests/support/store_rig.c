@@ -116,14 +116,15 @@ static const char *differs(const struct store_rig *rig, unsigned table, const st
     return !got->present ? "is missing" : expected->present ? "is another" : "should not be there";
 }
 
-static bool equals(const struct store_rig *rig, const struct rig_state *got, const struct rig_state *expected)
+static unsigned differences(const struct store_rig *rig, const struct rig_state *got, const struct rig_state *expected)
 {
+    unsigned count = 0;
+
     for (unsigned table = 0; table < RIG_TABLES; table++)
         for (unsigned key = 0; key < RIG_KEYS; key++)
-            if (rig->tables[table] != NULL &&
-                differs(rig, table, &got->of[table][key], &expected->of[table][key]) != NULL)
-                return false;
-    return true;
+            count += rig->tables[table] != NULL &&
+                     differs(rig, table, &got->of[table][key], &expected->of[table][key]) != NULL;
+    return count;
 }
 
 static void must_equal(const struct store_rig *rig, unsigned table, unsigned key, const struct rig_record *got,
@@ -372,14 +373,22 @@ bool rig_check_scan(struct store_rig *rig, struct bailey_error *err)
 /* What was synced, and the first of the writes since: how many of these? Fails the test if it is no such state. */
 static size_t must_be_prefix(struct store_rig *rig, const struct rig_state *got, const char *after)
 {
-    for (size_t count = rig->since_count + 1; count-- > 0;)
-        if (equals(rig, got, count == 0 ? &rig->synced : &rig->since[count - 1]))
+    unsigned least = UINT_MAX;
+    size_t nearest = 0;
+
+    for (size_t count = rig->since_count + 1; count-- > 0;) {
+        unsigned differ = differences(rig, got, count == 0 ? &rig->synced : &rig->since[count - 1]);
+        if (differ == 0)
             return count;
+        nearest = differ < least ? count : nearest;
+        least = differ < least ? differ : least;
+    }
+    print_error("nearest to write %zu of %zu since the last sync\n", nearest, rig->since_count);
+    const struct rig_state *expected = nearest == 0 ? &rig->synced : &rig->since[nearest - 1];
     for (unsigned table = 0; table < RIG_TABLES; table++)
         for (unsigned key = 0; key < RIG_KEYS; key++)
             if (rig->tables[table] != NULL)
-                must_equal(rig, table, key, &got->of[table][key], &rig->synced.of[table][key], after);
-    fail_msg("%s: the store holds no prefix of the %zu writes since the last sync", after, rig->since_count);
+                must_equal(rig, table, key, &got->of[table][key], &expected->of[table][key], after);
     return 0;
 }
 

@@ -1,0 +1,222 @@
+/* db.c: RocksDB's options, with their reasons, and its errors.
+ *
+ * After an error of the disk RocksDB only reads, and its C interface has no way to resume. So it is closed and opened anew, at the next
+ * change: what was written is in its log (in the page cache, if a sync failed), is read from there and written to a new file, which is
+ * synced: so nothing is believed that a failed sync may have lost. First the disk is tried, so that reading goes on while it is full.
+ */
+#include "db.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "folder.h"
+
+/* Index and filters are held outside of the cache: a small cache would read them for each id. The log is cut at its first torn record,
+ * as the promise is "write, sync, then believe". Ids do not compress. */
+static const char options_text[] =
+    "max_open_files=-1;max_background_jobs=2;write_buffer_size=16777216;max_write_buffer_number=3;"
+    "memtable_whole_key_filtering=true;memtable_prefix_bloom_size_ratio=0.1;"
+    "target_file_size_base=16777216;max_bytes_for_level_base=67108864;compression=kNoCompression;"
+    "wal_recovery_mode=kPointInTimeRecovery;info_log_level=WARN_LEVEL;keep_log_file_num=2;max_log_file_size=1048576;"
+    "stats_dump_period_sec=0;stats_persist_period_sec=0;max_manifest_file_size=4194304;"
+    "block_based_table_factory={filter_policy=bloomfilter:10:false;block_cache=8388608;cache_index_and_filter_blocks="
+    "false;"
+    "format_version=5}";
+
+void put_big_endian(uint8_t *out, uint64_t value, int size)
+{
+    for (int i = size - 1; i >= 0; i--, value >>= 8)
+        out[i] = (uint8_t)value;
+}
+
+uint64_t get_big_endian(const uint8_t *in, int size)
+{
+    uint64_t value = 0;
+
+    for (int i = 0; i < size; i++)
+        value = value << 8 | in[i];
+    return value;
+}
+
+void put_slice(uint8_t *out, int64_t end_ms)
+{
+    put_big_endian(out, (uint64_t)end_ms ^ UINT64_C(1) << 63, SLICE_SIZE);
+}
+
+int64_t get_slice(const uint8_t *in)
+{
+    return (int64_t)(get_big_endian(in, SLICE_SIZE) ^ UINT64_C(1) << 63);
+}
+
+/* ---- Errors ---- */
+
+bool db_fail(const struct db *db, char *message, struct bailey_error *err)
+{
+    bool config = strncmp(message, "Corruption", 10) == 0 || strncmp(message, "Invalid", 7) == 0 ||
+                  strncmp(message, "Not implemented", 15) == 0;
+
+    bailey_fail(err, config ? BAILEY_ERR_CONFIG : BAILEY_ERR_TRANSIENT, "store %.80s: %s", db->path, message);
+    if (strstr(message, "No space left") != NULL)
+        bailey_hint(err, "free space on its disk");
+    else if (config)
+        bailey_hint(err, "restore a snapshot, or give another folder; its file LOG says more");
+    else
+        bailey_hint(err, "look at the disk, and at the file LOG in the folder");
+    rocksdb_free(message);
+    return false;
+}
+
+bool db_change_failed(struct db *db, char *message, struct bailey_error *err)
+{
+    db->failed = true;
+    return db_fail(db, message, err);
+}
+
+/* ---- Options ---- */
+
+static unsigned char has_expired(void *ctx, int level, const char *key, size_t key_len, const char *value,
+                                 size_t value_len, char **new_value, size_t *new_value_len,
+                                 unsigned char *value_changed)
+{
+    const struct db *db = ctx;
+    const uint8_t *bytes = (const uint8_t *)key;
+
+    (void)level;
+    (void)value;
+    (void)value_len;
+    (void)new_value;
+    (void)new_value_len;
+    (void)value_changed;
+    if (key_len < PREFIX_MAX)
+        return 0;
+    uint64_t number = get_big_endian(bytes, NUMBER_SIZE);
+    if (number > BAILEY_STORE_TABLES_MAX)
+        return 0;
+    int64_t expired_ms = atomic_load_explicit(&db->expired_ms[number], memory_order_relaxed);
+    return expired_ms != NOTHING_EXPIRED && get_slice(bytes + NUMBER_SIZE) <= expired_ms;
+}
+
+static void keep_state(void *ctx)
+{
+    (void)ctx;
+}
+
+static const char *filter_name(void *ctx)
+{
+    (void)ctx;
+    return "bailey.expired";
+}
+
+static bool set_options(struct db *db, struct bailey_error *err)
+{
+    rocksdb_options_t *base = rocksdb_options_create();
+    char *message = NULL;
+
+    db->options = rocksdb_options_create();
+    db->read = rocksdb_readoptions_create();
+    db->scan = rocksdb_readoptions_create();
+    db->written = rocksdb_writeoptions_create();
+    rocksdb_get_options_from_string(base, options_text, db->options, &message);
+    rocksdb_options_destroy(base);
+    rocksdb_readoptions_set_fill_cache(db->scan, 0);
+    for (size_t i = 0; i <= BAILEY_STORE_TABLES_MAX; i++)
+        atomic_init(&db->expired_ms[i], NOTHING_EXPIRED);
+    db->filter = rocksdb_compactionfilter_create(db, keep_state, has_expired, filter_name);
+    rocksdb_options_set_compaction_filter(db->options, db->filter);
+    return message == NULL || db_fail(db, message, err);
+}
+
+/* ---- Opening and closing ---- */
+
+static bool open_rocks(struct db *db, struct bailey_error *err)
+{
+    const char *name = "default";
+    const rocksdb_options_t *options = db->options;
+    char *message = NULL;
+
+    db->rocks = rocksdb_open_column_families(db->options, db->path, 1, &name, &options, &db->family, &message);
+    return message == NULL || db_fail(db, message, err);
+}
+
+static void close_rocks(struct db *db)
+{
+    if (db->rocks == NULL)
+        return;
+    rocksdb_column_family_handle_destroy(db->family);
+    rocksdb_close(db->rocks);
+    db->rocks = NULL;
+}
+
+struct db *db_open(const char *path, struct bailey_error *err)
+{
+    struct db *db = calloc(1, sizeof *db);
+    bool fresh = false;
+
+    if (db == NULL || (db->path = strdup(path)) == NULL) {
+        free(db);
+        bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
+        return NULL;
+    }
+    db->mark = -1;
+    pthread_rwlockattr_t writers_first;
+    pthread_rwlockattr_init(&writers_first);
+    pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&db->lock, &writers_first);
+    pthread_rwlockattr_destroy(&writers_first);
+    if ((db->mark = folder_take(path, &fresh, err)) >= 0 && set_options(db, err)) {
+        rocksdb_options_set_create_if_missing(db->options, fresh);
+        if (open_rocks(db, err)) {
+            rocksdb_options_set_create_if_missing(db->options, 0);
+            return db;
+        }
+    }
+    db_close(db);
+    return NULL;
+}
+
+void db_close(struct db *db)
+{
+    close_rocks(db);
+    if (db->options != NULL) {
+        rocksdb_writeoptions_destroy(db->written);
+        rocksdb_readoptions_destroy(db->scan);
+        rocksdb_readoptions_destroy(db->read);
+        rocksdb_options_set_compaction_filter(db->options, NULL);
+        rocksdb_options_destroy(db->options);
+        rocksdb_compactionfilter_destroy(db->filter);
+    }
+    if (db->mark >= 0)
+        close(db->mark);
+    pthread_rwlock_destroy(&db->lock);
+    free(db->path);
+    free(db);
+}
+
+bool db_usable(struct db *db, struct bailey_error *err)
+{
+    if (!db->failed)
+        return true;
+    if (!folder_try(db->path, 2 * WRITE_BUFFER, err))
+        return false;
+    pthread_rwlock_wrlock(&db->lock);
+    close_rocks(db);
+    db->failed = !open_rocks(db, err);
+    pthread_rwlock_unlock(&db->lock);
+    return !db->failed;
+}
+
+bool db_enter(struct db *db, struct bailey_error *err)
+{
+    pthread_rwlock_rdlock(&db->lock);
+    if (db->rocks != NULL)
+        return true;
+    pthread_rwlock_unlock(&db->lock);
+    bailey_fail(err, BAILEY_ERR_TRANSIENT, "store %.80s is closed after a failure of its disk", db->path);
+    return bailey_hint(err, "look at the disk, and at the file LOG in the folder");
+}
+
+void db_leave(struct db *db)
+{
+    pthread_rwlock_unlock(&db->lock);
+}
