@@ -22,7 +22,7 @@
 
 #define DEDUP(options, state)                                                                                   \
     BROKERS "routes:\n  - { name: r, dedup: { " options " }, from: { broker: a, topic: t }, to: { broker: a } " \
-                                                        "}\n" state
+            "}\n" state
 #define MEMORY "state: { store: memory, processes: one }\n"
 #define SHARED(first, second)                                                                                \
     BROKERS "routes:\n  - { name: r, dedup: { id: \"${key}\", " first                                        \
