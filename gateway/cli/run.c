@@ -4,12 +4,24 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "admin/http.h"
 #include "base/log.h"
 #include "base/version.h"
 #include "host/gateway.h"
+
+/* Lanes, connections and the files of a state store need more descriptors than a shell gives by default: as many as we may have. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &limit); /* if it fails, the limit stays as it was */
+}
 
 static void announce(const struct config *config)
 {
@@ -91,6 +103,7 @@ static int run(const struct command *command, int argc, char **argv)
         return CLI_USAGE;
     log_set_level(config->log_level);
     log_set_json(config->log_format == CONFIG_LOG_JSON);
+    raise_descriptor_limit();
 
     int signals = cli_signals_open();
     struct gateway *gateway = NULL;

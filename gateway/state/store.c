@@ -13,7 +13,7 @@
 #include "state/store_impl.h"
 
 enum {
-    SLICES_A_WINDOW = 8, /* records leave by slices of that part of the window */
+    SLICES_A_WINDOW = 4, /* records leave by slices of that part of the window */
     PATH_LEN_MAX = 4096,
 };
 
