@@ -20,7 +20,7 @@ ALL_CFLAGS = -std=c17 -D_GNU_SOURCE -O2 -g -fPIC -Wall -Wextra -Wshadow -Wvla -W
 GATEWAY_PKGS := yaml-0.1 libwebsockets openssl libsodium
 LIBS       = $(shell pkg-config --libs $(GATEWAY_PKGS)) -lpthread -ldl -lm
 
-obj     = $(patsubst %.c,$(BUILD)/%.o,$(1))
+obj     = $(patsubst %,$(BUILD)/%.o,$(basename $(1)))
 CORE   := $(wildcard gateway/*/*.c)
 # A module is a folder with its `pkgs`: connectors/NAME or stores/NAME.
 MODULES := $(patsubst %/pkgs,%,$(wildcard connectors/*/pkgs stores/*/pkgs))
@@ -45,8 +45,8 @@ $(BUILD)/bailey: $(call obj,gateway/main.c) $(BUILD)/libgateway.a
 
 .SECONDARY:
 .SECONDEXPANSION:
-$(PLUGS): $(BUILD)/%.so: $$(call obj,$$(wildcard $$*/*.c)) %/pkgs
-	$(call say,CC  )$(CC) $(ALL_CFLAGS) -shared -o $@ $(filter %.o,$^) -Wl,--exclude-libs,ALL $(call module_libs,$*) -lpthread
+$(PLUGS): $(BUILD)/%.so: $$(call obj,$$(wildcard $$*/*.c $$*/*.cc)) %/pkgs
+	$(call say,CC  )$(CC) $(ALL_CFLAGS) -shared -o $@ $(filter %.o,$^) -Wl,--exclude-libs,ALL $(call module_libs,$*) $(if $(wildcard $*/*.cc),-lstdc++) -lpthread
 $(PLUGS:.so=.a): $(BUILD)/%.a: $$(call obj,$$(wildcard $$*/*.c))
 	$(call say,AR  )rm -f $@; ar rcs $@ $^
 
@@ -79,5 +79,10 @@ $(BUILD)/tests/simulation/%.o: INCLUDES = -Igateway -Itests/simulation -I.
 $(BUILD)/%.o: %.c Makefile
 	@mkdir -p $(@D)
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -c -o $@ $<
+# Where a library's C interface does not reach.
+$(BUILD)/%.o: %.cc Makefile
+	@mkdir -p $(@D)
+	$(call say,CXX )$(CXX) -std=c++17 -fno-rtti -O2 -g -fPIC -Wall -Wextra -MMD -MP $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer) \
+	  $(if $(DEV),-Werror) $(INCLUDES) -c -o $@ $<
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

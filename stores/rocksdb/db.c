@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "folder.h"
+#include "silence.h"
 
 /* Index and filters are held outside of the cache: a small cache would read them for each id. The log is cut at its first torn record,
  * as the promise is "write, sync, then believe". Ids do not compress. */
@@ -18,7 +19,7 @@ static const char options_text[] =
     "max_open_files=-1;max_background_jobs=2;write_buffer_size=16777216;max_write_buffer_number=3;"
     "memtable_whole_key_filtering=true;memtable_prefix_bloom_size_ratio=0.1;"
     "target_file_size_base=16777216;max_bytes_for_level_base=67108864;compression=kNoCompression;"
-    "wal_recovery_mode=kPointInTimeRecovery;info_log_level=WARN_LEVEL;keep_log_file_num=2;max_log_file_size=1048576;"
+    "wal_recovery_mode=kPointInTimeRecovery;"
     "stats_dump_period_sec=0;stats_persist_period_sec=0;max_manifest_file_size=4194304;"
     "block_based_table_factory={filter_policy=bloomfilter:10:false;block_cache=8388608;cache_index_and_filter_blocks="
     "false;"
@@ -60,17 +61,11 @@ bool db_fail(const struct db *db, char *message, struct bailey_error *err)
     if (strstr(message, "No space left") != NULL)
         bailey_hint(err, "free space on its disk");
     else if (config)
-        bailey_hint(err, "restore a snapshot, or give another folder; its file LOG says more");
+        bailey_hint(err, "restore a snapshot, or give another folder");
     else
-        bailey_hint(err, "look at the disk, and at the file LOG in the folder");
+        bailey_hint(err, "look at the disk, and at the system's log");
     rocksdb_free(message);
     return false;
-}
-
-bool db_change_failed(struct db *db, char *message, struct bailey_error *err)
-{
-    db->failed = true;
-    return db_fail(db, message, err);
 }
 
 /* ---- Options ---- */
@@ -124,6 +119,7 @@ static bool set_options(struct db *db, struct bailey_error *err)
         atomic_init(&db->expired_ms[i], NOTHING_EXPIRED);
     db->filter = rocksdb_compactionfilter_create(db, keep_state, has_expired, filter_name);
     rocksdb_options_set_compaction_filter(db->options, db->filter);
+    options_silence(db->options);
     return message == NULL || db_fail(db, message, err);
 }
 
@@ -193,15 +189,16 @@ void db_close(struct db *db)
     free(db);
 }
 
-bool db_usable(struct db *db, struct bailey_error *err)
+/* Reading goes on while the disk is tried. */
+static bool open_anew(struct db *db, struct bailey_error *err)
 {
-    if (!db->failed)
-        return true;
     if (!folder_try(db->path, 2 * WRITE_BUFFER, err))
         return false;
     pthread_rwlock_wrlock(&db->lock);
-    close_rocks(db);
-    db->failed = !open_rocks(db, err);
+    if (db->failed) {
+        close_rocks(db);
+        db->failed = !open_rocks(db, err);
+    }
     pthread_rwlock_unlock(&db->lock);
     return !db->failed;
 }
@@ -213,10 +210,23 @@ bool db_enter(struct db *db, struct bailey_error *err)
         return true;
     pthread_rwlock_unlock(&db->lock);
     bailey_fail(err, BAILEY_ERR_TRANSIENT, "store %.80s is closed after a failure of its disk", db->path);
-    return bailey_hint(err, "look at the disk, and at the file LOG in the folder");
+    return bailey_hint(err, "look at the disk, and at the system's log");
 }
 
 void db_leave(struct db *db)
 {
     pthread_rwlock_unlock(&db->lock);
+}
+
+bool db_enter_change(struct db *db, struct bailey_error *err)
+{
+    return (!db->failed || open_anew(db, err)) && db_enter(db, err);
+}
+
+bool db_leave_change(struct db *db, char *message, struct bailey_error *err)
+{
+    if (message != NULL)
+        db->failed = true;
+    db_leave(db);
+    return message == NULL || db_fail(db, message, err);
 }

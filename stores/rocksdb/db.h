@@ -21,7 +21,7 @@ struct db {
     pthread_rwlock_t lock;
     rocksdb_t *rocks; /* NULL: it could not be opened again */
     rocksdb_column_family_handle_t *family;
-    bool failed; /* the committer's: open it anew before the next change */
+    atomic_bool failed; /* open it anew before the next change */
 
     char *path;
     int mark; /* the locked file */
@@ -37,16 +37,15 @@ struct db {
 struct db *db_open(const char *path, struct bailey_error *err);
 void db_close(struct db *db);
 
-/* The committer's calls begin with it: after a failure, open RocksDB anew if the disk is well. */
-bool db_usable(struct db *db, struct bailey_error *err);
-/* Of a change: RocksDB's message, which it frees; and it must be opened anew. Returns false. */
-bool db_change_failed(struct db *db, char *message, struct bailey_error *err);
-/* Of what changes nothing. */
-bool db_fail(const struct db *db, char *message, struct bailey_error *err);
-
 /* Begin to read: locked, and open, or false with `err`. */
 bool db_enter(struct db *db, struct bailey_error *err);
+/* Begin a change: the same, after RocksDB was opened anew if the last one failed and the disk is well. */
+bool db_enter_change(struct db *db, struct bailey_error *err);
 void db_leave(struct db *db);
+/* Ends a change: `message`, which it frees, is RocksDB's, or NULL. Returns whether all is well. */
+bool db_leave_change(struct db *db, char *message, struct bailey_error *err);
+/* Of what changes nothing: false, with RocksDB's message. */
+bool db_fail(const struct db *db, char *message, struct bailey_error *err);
 
 void put_big_endian(uint8_t *out, uint64_t value, int size);
 uint64_t get_big_endian(const uint8_t *in, int size);

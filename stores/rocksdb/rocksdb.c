@@ -44,7 +44,7 @@ static bool rocksdb_table_open(void *store, void **out, const struct bailey_tabl
     struct table *table = rocksdb->tables;
     uint32_t last = 0;
 
-    if (!bailey_table_options_check(options, err) || !db_usable(rocksdb->db, err))
+    if (!bailey_table_options_check(options, err))
         return false;
     for (const struct table *each = rocksdb->tables; each != NULL; each = each->next)
         last = each->number > last ? each->number : last;
@@ -70,10 +70,8 @@ static bool rocksdb_store_write(void *store, const struct bailey_store_change *c
 {
     struct db *db = ((struct rocksdb *)store)->db;
     char *message = NULL;
-    bool enough = true;
+    bool enough = true, written = false;
 
-    if (!db_usable(db, err))
-        return false;
     rocksdb_writebatch_t *batch = rocksdb_writebatch_create();
     for (size_t i = 0; i < count && enough; i++) {
         const struct bailey_store_change *change = &changes[i];
@@ -85,12 +83,14 @@ static bool rocksdb_store_write(void *store, const struct bailey_store_change *c
         else if (enough)
             rocksdb_writebatch_put(batch, (const char *)key, len, (const char *)change->value.data, change->value.len);
     }
-    if (enough)
+    if (!enough) {
+        bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
+    } else if (db_enter_change(db, err)) {
         rocksdb_write(db->rocks, db->written, batch, &message);
+        written = db_leave_change(db, message, err);
+    }
     rocksdb_writebatch_destroy(batch);
-    if (message != NULL)
-        return db_change_failed(db, message, err);
-    return enough || bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
+    return written;
 }
 
 static bool rocksdb_store_sync(void *store, struct bailey_error *err)
@@ -98,10 +98,10 @@ static bool rocksdb_store_sync(void *store, struct bailey_error *err)
     struct db *db = ((struct rocksdb *)store)->db;
     char *message = NULL;
 
-    if (!db_usable(db, err))
+    if (!db_enter_change(db, err))
         return false;
     rocksdb_flush_wal(db->rocks, 1, &message);
-    return message == NULL || db_change_failed(db, message, err);
+    return db_leave_change(db, message, err);
 }
 
 static bool rocksdb_store_snapshot(void *store, const char *path, struct bailey_error *err)
@@ -109,21 +109,20 @@ static bool rocksdb_store_snapshot(void *store, const char *path, struct bailey_
     struct db *db = ((struct rocksdb *)store)->db;
     char *message = NULL;
 
-    if (!db_enter(db, err))
+    if (!db_enter_change(db, err))
         return false;
     rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(db->rocks, &message);
     if (checkpoint != NULL) {
         rocksdb_checkpoint_create(checkpoint, path, 0, &message); /* 0: what is in memory goes to a file first */
         rocksdb_checkpoint_object_destroy(checkpoint);
     }
-    bool made = message == NULL ? folder_mark(path, err) : db_fail(db, message, err);
-    if (message == NULL && !made) {
-        char *ignored = NULL;
-        rocksdb_destroy_db(db->options, path, &ignored);
-        rocksdb_free(ignored);
-    }
-    db_leave(db);
-    return made;
+    if (!db_leave_change(db, message, err))
+        return false;
+    if (folder_mark(path, err))
+        return true;
+    rocksdb_destroy_db(db->options, path, &message);
+    rocksdb_free(message);
+    return false;
 }
 
 static void rocksdb_store_stats(void *store, struct bailey_store_stats *stats)

@@ -181,6 +181,10 @@ struct table *table_create(struct db *db, uint32_t number, const struct bailey_t
         bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
         return NULL;
     }
+    if (!db_enter_change(db, err)) {
+        free(table);
+        return NULL;
+    }
     memcpy(key + NUMBER_SIZE, options->name, name_len);
     put_big_endian(value, number, 4);
     value[4] = (uint8_t)options->kind;
@@ -188,10 +192,9 @@ struct table *table_create(struct db *db, uint32_t number, const struct bailey_t
     put_big_endian(value + 9, options->value_size, 4);
     rocksdb_put(db->rocks, db->written, (const char *)key, NUMBER_SIZE + name_len, (const char *)value, sizeof value,
                 &message);
-    if (message == NULL)
+    if (db_leave_change(db, message, err))
         return table;
     free(table);
-    db_change_failed(db, message, err);
     return NULL;
 }
 
@@ -226,6 +229,8 @@ static bool drop_files(struct table *table, int64_t last_ms, struct bailey_error
     uint8_t from[PREFIX_MAX], to[PREFIX_MAX + 1];
     char *message = NULL;
 
+    if (!db_enter_change(table->db, err))
+        return false;
     put_big_endian(from, table->number, NUMBER_SIZE);
     put_slice(from + NUMBER_SIZE, INT64_MIN);
     put_big_endian(to, table->number, NUMBER_SIZE);
@@ -236,7 +241,7 @@ static bool drop_files(struct table *table, int64_t last_ms, struct bailey_error
     if (message == NULL)
         rocksdb_suggest_compact_range(table->db->rocks, (const char *)from, sizeof from, (const char *)to, sizeof to,
                                       &message);
-    return message == NULL || db_change_failed(table->db, message, err);
+    return db_leave_change(table->db, message, err);
 }
 
 /* Whole files go at once; what lies in a file with others, as it is compacted. The time in `before_ms` hides both. */
@@ -247,8 +252,6 @@ bool table_expire(void *self, int64_t before_ms, struct bailey_error *err)
     size_t kept = 0;
 
     assert(table->options.kind == BAILEY_TABLE_AGING);
-    if (!db_usable(table->db, err))
-        return false;
     if (before_ms > atomic_load(&table->before_ms))
         atomic_store(&table->before_ms, before_ms);
     for (size_t i = 0; i < table->slice_count; i++)

@@ -547,11 +547,25 @@ static bool cut_tail(struct store *store, struct bailey_error *err)
     return true;
 }
 
+/* A sync that failed before the store was opened has dropped what it could not write, which is still read from memory, and the next sync knows
+ * nothing of it: so only bytes that are written anew are sure to come to the disk. */
+static bool write_anew(const struct log *log, struct bailey_error *err)
+{
+    uint8_t bytes[16384];
+    bool ok = true;
+
+    for (uint64_t at = 0; ok && at < log->size; at += sizeof bytes) {
+        size_t len = log->size - at < sizeof bytes ? (size_t)(log->size - at) : sizeof bytes;
+        ok = disk_read(log->fd, log->path, bytes, len, at, err) && disk_write(log->fd, log->path, bytes, len, at, err);
+    }
+    return ok;
+}
+
 /* What was written before the process ended is believed from now on: so it must be on the disk. */
 static bool sync_all(struct store *store, struct bailey_error *err)
 {
     for (struct log *log = store->logs; log != NULL; log = log->next) {
-        if (!disk_sync(log->fd, log->path, err))
+        if (!write_anew(log, err) || !disk_sync(log->fd, log->path, err))
             return false;
         log->synced = log->head = log->size;
     }

@@ -497,19 +497,20 @@ static off_t size_of(int fd)
     return fstat(fd, &st) == 0 ? st.st_size : -1;
 }
 
-/* KEEP_SIZE does not change what is read; holes are known only behind the end. */
+/* Room is not really taken, which would cost time in memory: only the size changes, without KEEP_SIZE. Holes are known only behind the end. */
 static int allocate(int fd, int mode, off_t at, off_t len)
 {
     struct entered entered;
+    int result = 0;
 
     if (!enter_file(fd, &entered))
         return REAL(fallocate)(fd, mode, at, len);
-    off_t before = size_of(fd);
     assert(mode == 0 || (mode & FALLOC_FL_KEEP_SIZE) != 0);
-    assert((mode & ~FALLOC_FL_KEEP_SIZE) == 0 || at >= before);
-    int result = fails(DISK_ALLOCATE, NULL) ? -1 : REAL(fallocate)(fd, mode, at, len);
-    if (result == 0 && size_of(fd) != before)
-        disk_resized(node_of(fd), size_of(fd));
+    assert((mode & ~FALLOC_FL_KEEP_SIZE) == 0 || at >= size_of(fd));
+    if (fails(DISK_ALLOCATE, NULL))
+        result = -1;
+    else if (mode == 0 && at + len > size_of(fd) && (result = REAL(ftruncate)(fd, at + len)) == 0)
+        disk_resized(node_of(fd), at + len);
     leave(&entered);
     return result;
 }

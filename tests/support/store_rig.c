@@ -54,7 +54,7 @@ static struct bailey_bytes key_of(unsigned table, unsigned number, uint8_t buffe
     memset(buffer, number % 3 == 0 ? 0 : 'k', BAILEY_STORE_KEY_MAX);
     if (table == RIG_ORDERED && number == RIG_KEYS - 1)
         len = BAILEY_STORE_KEY_MAX;
-    buffer[len - 1] = (uint8_t)(number * 6 + 1); /* odd words keep the keys apart */
+    buffer[len - 1] = (uint8_t)(number * 6 + 1);
     return (struct bailey_bytes){buffer, len};
 }
 
@@ -392,30 +392,35 @@ static size_t must_be_prefix(struct store_rig *rig, const struct rig_state *got,
     return 0;
 }
 
+/* Open the copy, and read it. */
+static bool dump_copy(struct store_rig *rig, const char *path, struct rig_state *got, struct bailey_error *err)
+{
+    void *store, *tables[RIG_TABLES] = {0};
+
+    if (!rig->module->open(&store, path, err))
+        return false;
+    bool dumped = open_tables(rig, store, tables, err) && dump(rig, tables, got, err);
+    rig->module->close(store);
+    return dumped;
+}
+
 bool rig_snapshot(struct store_rig *rig, struct bailey_error *err)
 {
     char path[80];
-    void *store, *tables[RIG_TABLES] = {0};
     struct rig_state got;
-    struct bailey_error why = {0};
     int64_t session = rig->session_before_ms;
 
     if (!is_durable(rig))
         return true;
     snprintf(path, sizeof path, "%s/snapshot%u", rig->folder, rig->image_count++);
-    if (!rig->module->snapshot(rig->store, path, err)) {
-        disk_rig_remove(path);
-        return false;
+    bool made = rig->module->snapshot(rig->store, path, err) && dump_copy(rig, path, &got, err);
+    if (made) {
+        rig->session_before_ms = 0;
+        must_be_prefix(rig, &got, "snapshot");
+        rig->session_before_ms = session;
     }
-    rig->session_before_ms = 0;
-    if (!rig->module->open(&store, path, &why) || !open_tables(rig, store, tables, &why) ||
-        !dump(rig, tables, &got, &why))
-        fail_msg("a snapshot cannot be opened: %s", why.text);
-    must_be_prefix(rig, &got, "snapshot");
-    rig->module->close(store);
-    rig->session_before_ms = session;
     disk_rig_remove(path);
-    return true;
+    return made;
 }
 
 /* The store goes on in `image`. */

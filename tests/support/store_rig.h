@@ -50,7 +50,8 @@ bool rig_open(struct store_rig *rig, struct bailey_error *err); /* with its tabl
 bool rig_write(struct store_rig *rig, struct bailey_error *err);
 bool rig_sync(struct store_rig *rig, struct bailey_error *err);
 bool rig_expire(struct store_rig *rig, struct bailey_error *err);
-bool rig_snapshot(struct store_rig *rig, struct bailey_error *err); /* and compares it */
+bool rig_snapshot(struct store_rig *rig,
+                  struct bailey_error *err); /* and compares it; false, too, if the copy cannot be read */
 void rig_close(struct store_rig *rig);
 
 /* Leave the store as a power cut (or the death of the process) does, and go on with what is left of it, which is compared. */
