@@ -6,6 +6,7 @@
 
 #include <assert.h>
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
@@ -343,11 +344,14 @@ static void read_file(const char *path, struct disk_node *file)
     close(fd);
 }
 
+/* NULL if there is nothing of that name (any more: a store may be at work). */
 static struct disk_node *load(const char *path)
 {
     struct stat st;
 
-    assert(lstat(path, &st) == 0 && (S_ISDIR(st.st_mode) || S_ISREG(st.st_mode)));
+    if (lstat(path, &st) != 0 && errno == ENOENT)
+        return NULL;
+    assert(S_ISDIR(st.st_mode) || S_ISREG(st.st_mode));
     struct disk_node *node = node_new(S_ISDIR(st.st_mode));
     if (!node->is_folder) {
         read_file(path, node);
@@ -360,6 +364,8 @@ static struct disk_node *load(const char *path)
             continue;
         assert(snprintf(below, sizeof below, "%s/%s", path, entry->d_name) < (int)sizeof below);
         struct disk_node *child = load(below);
+        if (child == NULL)
+            continue;
         names_set(&node->now, entry->d_name, child);
         names_set(&node->synced, entry->d_name, child);
     }
@@ -369,7 +375,10 @@ static struct disk_node *load(const char *path)
 
 struct disk_node *disk_state_load(const char *path)
 {
-    return disk_hold(load(path));
+    struct disk_node *root = load(path);
+
+    assert(root != NULL);
+    return disk_hold(root);
 }
 
 void disk_state_free(struct disk_node *root)

