@@ -6,7 +6,7 @@ RUN tools/setup build && make && make install PREFIX=/usr DESTDIR=/out
 
 FROM debian:bookworm-slim
 RUN apt-get update \
-    && apt-get install -y --no-install-recommends ca-certificates libyaml-0-2 libwebsockets17 librabbitmq4 libssl3 zlib1g libzstd1 liblz4-1 \
+    && apt-get install -y --no-install-recommends ca-certificates libyaml-0-2 libwebsockets17 librabbitmq4 libssl3 zlib1g libzstd1 liblz4-1 librocksdb7.8 \
     && rm -rf /var/lib/apt/lists/* \
     && useradd --system --home-dir /var/lib/bailey --create-home bailey
 COPY --from=build /out/ /
