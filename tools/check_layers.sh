@@ -2,7 +2,7 @@
 # check_layers.sh: may each file include what it includes? The order of the layers (docs/architecture.md):
 #
 #     include/bailey ← base ← loop ← message ← config ← core ← state ← host ← admin ← cli ← main
-#     include/bailey ← connectors/*        (and their own folder; never each other, never the gateway)
+#     include/bailey ← connectors/*        (and stores/*; and their own folder; never each other, never the gateway)
 #
 # A file includes its own layer and those to its left, and no header includes itself by a detour. A library is seen by the one
 # place that is there for it. Prints what breaks a rule; 0 if nothing does.
@@ -67,7 +67,7 @@ find gateway connectors stores include/bailey -name '*.[ch]' 2>/dev/null | sort 
                 complain("include/bailey includes only itself and libc, not " target)
         } else if (part[1] == "connectors" || part[1] == "stores") {
             if (quoted && target ~ /\//)
-                complain("a connector includes bailey/ and its own folder only, not " target)
+                complain("a module includes bailey/ and its own folder only, not " target)
             else if (quoted && !exists(part[1] "/" part[2] "/" target))
                 complain("no such file in " part[1] "/" part[2] ": " target)
         } else if (quoted) {
@@ -86,7 +86,7 @@ cycles=$(
     {
         grep -o '^# *include *"[^"]*\.h"' gateway/*/*.h | sed 's/:# *include *"/ gateway\//; s/"$//'
         grep -o '^# *include *<bailey/[^>]*>' include/bailey/*.h gateway/*/*.h | sed 's/:# *include *</ include\//; s/>$//'
-        for header in connectors/*/*.h; do
+        for header in connectors/*/*.h stores/*/*.h; do
             sed -n "s|^# *include *\"\(.*\.h\)\"|$header $(dirname "$header")/\1|p" "$header"
         done
     } | tsort 2>&1 >/dev/null | grep -v 'input contains a loop' || true

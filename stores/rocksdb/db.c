@@ -6,6 +6,7 @@
  */
 #include "db.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -54,6 +55,7 @@ int64_t get_slice(const uint8_t *in)
 
 bool db_fail(const struct db *db, char *message, struct bailey_error *err)
 {
+    assert(message != NULL);
     bool config = strncmp(message, "Corruption", 10) == 0 || strncmp(message, "Invalid", 7) == 0 ||
                   strncmp(message, "Not implemented", 15) == 0;
 

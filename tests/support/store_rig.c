@@ -334,7 +334,7 @@ static bool visit(void *ctx, struct bailey_bytes key, struct bailey_bytes value)
 }
 
 /* All that a store holds. */
-static bool dump(struct store_rig *rig, void *const tables[RIG_TABLES], struct rig_state *state,
+static bool dump(const struct store_rig *rig, void *const tables[RIG_TABLES], struct rig_state *state,
                  struct bailey_error *err)
 {
     *state = (struct rig_state){0};
@@ -368,6 +368,24 @@ bool rig_check_scan(struct store_rig *rig, struct bailey_error *err)
                 must_equal(rig, table, key, &part.of[table][key], &now(rig)->of[table][key], "scan from a key");
     }
     return true;
+}
+
+bool rig_read(const struct store_rig *rig, struct bailey_error *err)
+{
+    struct rig_state state;
+
+    for (unsigned table = 0; table < RIG_ORDERED; table++) {
+        uint8_t keys[RIG_KEYS * BAILEY_STORE_KEY_MAX], values[RIG_KEYS * SMALL], key[BAILEY_STORE_KEY_MAX];
+        bool found[RIG_KEYS];
+        for (unsigned i = 0; i < RIG_KEYS; i++)
+            memcpy(keys + i * key_sizes[table], key_of(table, i, key).data, key_sizes[table]);
+        if (!rig->module->get_many(rig->tables[table], keys, values, found, RIG_KEYS, err))
+            return false;
+        for (unsigned i = 0; i < RIG_KEYS; i++)
+            if (found[i])
+                record_of(table, (struct bailey_bytes){values + i * SMALL, SMALL});
+    }
+    return dump(rig, rig->tables, &state, err);
 }
 
 /* What was synced, and the first of the writes since: how many of these? Fails the test if it is no such state. */

@@ -62,4 +62,7 @@ void rig_kill(struct store_rig *rig);
 bool rig_check_get(struct store_rig *rig, struct bailey_error *err);
 bool rig_check_scan(struct store_rig *rig, struct bailey_error *err);
 
+/* For threads beside the one that writes: get_many() and scan() of all. What is found must be whole; that is all that can be said. */
+bool rig_read(const struct store_rig *rig, struct bailey_error *err);
+
 #endif
