@@ -15,12 +15,13 @@
 #include "silence.h"
 
 /* Index and filters are held outside of the cache: a small cache would read them for each id. The log is cut at its first torn record,
- * as the promise is "write, sync, then believe". Ids do not compress. */
+ * as the promise is "write, sync, then believe". Ids do not compress. It is we who resume after an error, and not
+ * RocksDB in its background. */
 static const char options_text[] =
     "max_open_files=-1;max_background_jobs=2;write_buffer_size=16777216;max_write_buffer_number=3;"
     "memtable_whole_key_filtering=true;memtable_prefix_bloom_size_ratio=0.1;"
     "target_file_size_base=16777216;max_bytes_for_level_base=67108864;compression=kNoCompression;"
-    "wal_recovery_mode=kPointInTimeRecovery;"
+    "wal_recovery_mode=kPointInTimeRecovery;max_bgerror_resume_count=0;"
     "stats_dump_period_sec=0;stats_persist_period_sec=0;max_manifest_file_size=4194304;"
     "block_based_table_factory={filter_policy=bloomfilter:10:false;block_cache=8388608;cache_index_and_filter_blocks="
     "false;"
