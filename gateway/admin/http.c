@@ -19,7 +19,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +29,7 @@
 #include "admin/listen.h"
 #include "admin/reply.h"
 #include "base/log.h"
+#include "loop/thread.h"
 
 enum { PIECE = 64 << 10, DISCARD_MAX = 1 << 20, ACCEPT_PAUSE_US = 100000 };
 
@@ -377,13 +377,8 @@ static bool open_context(struct admin *admin, struct bailey_error *err)
 
 static bool start_thread(struct admin *admin, struct bailey_error *err)
 {
-    sigset_t all, old;
-    int failed;
+    int failed = thread_start_joinable(&admin->thread, serve, admin);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
-    failed = pthread_create(&admin->thread, NULL, serve, admin);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     return failed == 0 || bailey_fail_native(err, BAILEY_ERR_TRANSIENT, "errno", failed,
                                              "cannot make the thread of the admin server: %s", strerror(failed));
 }

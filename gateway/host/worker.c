@@ -4,12 +4,12 @@
 
 #include <assert.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/dedup.h"
 #include "loop/loop.h"
+#include "loop/thread.h"
 
 enum { JOBS_END_MS = 6000 }; /* for jobs of connectors that close in the background */
 
@@ -231,13 +231,8 @@ struct worker *worker_new(const struct worker_options *options, struct bailey_er
 
 bool worker_start(struct worker *worker, struct bailey_error *err)
 {
-    sigset_t all, old;
-    int failed;
+    int failed = thread_start_joinable(&worker->thread, run, worker);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
-    failed = pthread_create(&worker->thread, NULL, run, worker);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (failed)
         return bailey_fail_native(err, BAILEY_ERR_TRANSIENT, "errno", failed, "cannot start a thread: %s",
                                   strerror(failed));

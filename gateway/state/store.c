@@ -3,13 +3,13 @@
 
 #include <endian.h>
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "loop/thread.h"
 #include "state/store_impl.h"
 
 enum {
@@ -269,12 +269,8 @@ struct state *state_store_scope(struct state_store *store, size_t scope)
 
 static bool start_thread(pthread_t *thread, void *(*run)(void *), struct state_store *store, struct bailey_error *err)
 {
-    sigset_t all, old;
+    int failed = thread_start_joinable(thread, run, store);
 
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* signals are the main thread's */
-    int failed = pthread_create(thread, NULL, run, store);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (failed)
         return bailey_fail_native(err, BAILEY_ERR_TRANSIENT, "errno", failed, "cannot start a thread: %s",
                                   strerror(failed));
