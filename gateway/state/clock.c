@@ -4,7 +4,7 @@
  * monotonic time, the state's time. After a restart in the same boot the monotonic clock says how long that took, whatever
  * was done to the wall clock meanwhile; after another boot only the wall clock can, and then time stands still at worst.
  */
-#include <endian.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +27,23 @@ static int64_t read_clock(clockid_t clock)
     return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
 }
 
+int64_t state_monotonic_ms(void)
+{
+    return read_clock(CLOCK_MONOTONIC);
+}
+
+bool state_wait(sem_t *sem, int64_t wait_ms)
+{
+    int64_t until_ms = state_monotonic_ms() + wait_ms;
+    struct timespec until = {.tv_sec = until_ms / 1000, .tv_nsec = until_ms % 1000 * 1000000};
+    int result;
+
+    do
+        result = sem_clockwait(sem, CLOCK_MONOTONIC, &until);
+    while (result != 0 && errno == EINTR);
+    return result == 0;
+}
+
 /* Zeros if the system does not say: then each restart counts as another boot. */
 static void read_boot(uint8_t boot[static BOOT_ID])
 {
@@ -47,31 +64,16 @@ static void read_boot(uint8_t boot[static BOOT_ID])
         fclose(file);
 }
 
-static void put_ms(uint8_t *at, int64_t ms)
-{
-    uint64_t big = htobe64((uint64_t)ms);
-
-    memcpy(at, &big, sizeof big);
-}
-
-static int64_t get_ms(const uint8_t *at)
-{
-    uint64_t big;
-
-    memcpy(&big, at, sizeof big);
-    return (int64_t)be64toh(big);
-}
-
 bool state_clock_keep(struct state_store *store, struct bailey_error *err)
 {
-    int64_t monotonic_ms = read_clock(CLOCK_MONOTONIC);
+    int64_t monotonic_ms = state_monotonic_ms();
     uint8_t value[META_VALUE] = {ANCHOR_VERSION};
 
     if (store->meta == NULL)
         return true;
     read_boot(value + 1);
-    put_ms(value + 1 + BOOT_ID, monotonic_ms);
-    put_ms(value + 1 + BOOT_ID + 8, monotonic_ms + store->clock_ms);
+    state_put_time(value + 1 + BOOT_ID, monotonic_ms);
+    state_put_time(value + 1 + BOOT_ID + 8, monotonic_ms + store->clock_ms);
     return meta_put(store, "clock", value, err);
 }
 
@@ -89,7 +91,7 @@ static int64_t resume(const struct anchor *anchor, const uint8_t boot[static BOO
 
 bool state_clock_open(struct state_store *store, struct bailey_error *err)
 {
-    int64_t monotonic_ms = read_clock(CLOCK_MONOTONIC), wall_ms = read_clock(CLOCK_REALTIME), now_ms = wall_ms;
+    int64_t monotonic_ms = state_monotonic_ms(), wall_ms = read_clock(CLOCK_REALTIME), now_ms = wall_ms;
     uint8_t value[META_VALUE], boot[BOOT_ID];
     struct anchor anchor;
     bool found = false;
@@ -98,8 +100,8 @@ bool state_clock_open(struct state_store *store, struct bailey_error *err)
         return false;
     if (found) {
         memcpy(anchor.boot, value + 1, BOOT_ID);
-        anchor.monotonic_ms = get_ms(value + 1 + BOOT_ID);
-        anchor.state_ms = get_ms(value + 1 + BOOT_ID + 8);
+        anchor.monotonic_ms = bailey_aging_time(value + 1 + BOOT_ID);
+        anchor.state_ms = bailey_aging_time(value + 1 + BOOT_ID + 8);
         read_boot(boot);
         now_ms = resume(&anchor, boot, monotonic_ms, wall_ms);
     }

@@ -4,9 +4,7 @@
  * failed: the shards make it again. A store in memory blocks nobody: there the asking thread writes by itself, and two changes of
  * threads are saved.
  */
-#include <errno.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include <bailey/log.h>
 
@@ -27,14 +25,6 @@ struct committer {
     int64_t sync_due_ms, expire_due_ms, clock_due_ms;
     bool expire_failed;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
 
 /* ---- Answers ---- */
 
@@ -117,7 +107,7 @@ static bool make_durable(struct committer *committer, struct bailey_error *err)
 {
     int64_t sync_ms = committer->store->config->state.sync_ms;
 
-    if (sync_ms == CONFIG_SYNC_NONE || (sync_ms != CONFIG_SYNC_BATCH && now_ms() < committer->sync_due_ms))
+    if (sync_ms == CONFIG_SYNC_NONE || (sync_ms != CONFIG_SYNC_BATCH && state_monotonic_ms() < committer->sync_due_ms))
         return true;
     return sync_now(committer, err);
 }
@@ -137,7 +127,7 @@ static bool write_all(struct committer *committer, struct bailey_task *tasks, st
         if (!store->module->write(store->self, committer->changes, count, err))
             return false;
         if (!committer->is_dirty && store->config->state.sync_ms > 0)
-            committer->sync_due_ms = now_ms() + store->config->state.sync_ms;
+            committer->sync_due_ms = state_monotonic_ms() + store->config->state.sync_ms;
         committer->is_dirty = true;
     }
     return make_durable(committer, err);
@@ -189,7 +179,7 @@ static void expire(struct committer *committer)
 
 static void do_periodic(struct committer *committer)
 {
-    int64_t now = now_ms();
+    int64_t now = state_monotonic_ms();
     struct bailey_error err;
 
     if (committer->store->config->state.sync_ms > 0 && committer->is_dirty && now >= committer->sync_due_ms)
@@ -239,27 +229,11 @@ static int64_t patience_ms(const struct committer *committer)
 
     if (committer->store->meta != NULL && committer->is_dirty &&
         sync_ms > 0) { /* durable: then it is this thread's alone */
-        wait_ms = committer->sync_due_ms - now_ms();
+        wait_ms = committer->sync_due_ms - state_monotonic_ms();
         if (wait_ms < 1)
             wait_ms = sync_ms; /* it fails: no hurry */
     }
     return wait_ms < EXPIRE_MS ? wait_ms : EXPIRE_MS;
-}
-
-static void wait_for_work(struct committer *committer)
-{
-    int64_t wait_ms = patience_ms(committer);
-    struct timespec until;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += wait_ms / 1000;
-    until.tv_nsec += wait_ms % 1000 * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
-    while (sem_clockwait(&committer->store->commits_wait, CLOCK_MONOTONIC, &until) != 0 && errno == EINTR)
-        ;
 }
 
 static void commit_waiting(struct committer *committer)
@@ -282,7 +256,7 @@ void *committer_run(void *ctx)
 
     pthread_setname_np(pthread_self(), "bailey-state");
     while (!atomic_load(&store->stopping)) {
-        wait_for_work(committer);
+        state_wait(&store->commits_wait, patience_ms(committer));
         pthread_mutex_lock(&committer->lock);
         commit_waiting(committer);
         do_periodic(committer);
@@ -298,7 +272,7 @@ struct committer *committer_new(struct state_store *store)
     if (committer == NULL)
         abort(); /* at the start */
     committer->store = store;
-    committer->clock_due_ms = now_ms() + KEEP_CLOCK_MS;
+    committer->clock_due_ms = state_monotonic_ms() + KEEP_CLOCK_MS;
     pthread_mutex_init(&committer->lock, NULL);
     return committer;
 }

@@ -1,17 +1,15 @@
 /* The loader: a thread that reads, at the start, what an earlier run left: ids for the filters of the shards, and intents. It
  * ends when all is read. Each scope is scanned for all of its shards at once: first to count, then to fill. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include <bailey/log.h>
 
 #include "core/filter.h"
 #include "state/store_impl.h"
 
-enum { RETRY_S = 1, STOP_CHECK_MASK = 0xffff };
+enum { RETRY_MS = 1000, STOP_CHECK_MASK = 0xffff };
 
 struct scan {
     struct scope *scope;
@@ -126,28 +124,6 @@ static void forget(struct state_load *load)
 
 /* ---- The thread ---- */
 
-static int64_t monotonic_ms(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (int64_t)ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
-}
-
-/* False: the gateway stops. */
-static bool wait_to_retry(struct state_store *store)
-{
-    struct timespec until;
-    int result;
-
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += RETRY_S;
-    do
-        result = sem_clockwait(&store->loader_stop, CLOCK_MONOTONIC, &until);
-    while (result != 0 && errno == EINTR);
-    return result != 0;
-}
-
 static void tell_of_failure(struct scope *scope, const struct bailey_error *err)
 {
     bailey_log(BAILEY_LOG_ERROR, "state.load_failed", kv_str("scope", scope->config->name), kv_error(err));
@@ -176,13 +152,13 @@ static void tell_of_success(struct scope *scope, const struct scan *scan, int64_
 static bool load_scope(struct scope *scope)
 {
     for (bool told = false;; told = true) {
-        int64_t began_ms = monotonic_ms();
+        int64_t began_ms = state_monotonic_ms();
         struct scan scan = {.scope = scope, .now_ms = began_ms + scope->store->clock_ms};
         struct bailey_error err;
         bool ok = scan_scope(&scan, &err);
 
         if (ok && !scan.is_stopped) {
-            tell_of_success(scope, &scan, monotonic_ms() - began_ms);
+            tell_of_success(scope, &scan, state_monotonic_ms() - began_ms);
             return true;
         }
         for (unsigned i = 0; i < scope->config->lanes; i++)
@@ -191,8 +167,8 @@ static bool load_scope(struct scope *scope)
             return false;
         if (!told)
             tell_of_failure(scope, &err);
-        if (!wait_to_retry(scope->store))
-            return false;
+        if (state_wait(&scope->store->loader_stop, RETRY_MS))
+            return false; /* the gateway stops */
     }
 }
 

@@ -26,20 +26,22 @@ static void *must(void *memory)
 
 /* ---- Records ---- */
 
-void record_encode(uint8_t record[static RECORD_SIZE], int64_t time_ms, uint8_t outcome)
+void state_put_time(uint8_t *at, int64_t time_ms)
 {
     uint64_t big = htobe64((uint64_t)time_ms);
 
-    memcpy(record, &big, sizeof big);
+    memcpy(at, &big, sizeof big);
+}
+
+void record_encode(uint8_t record[static RECORD_SIZE], int64_t time_ms, uint8_t outcome)
+{
+    state_put_time(record, time_ms);
     record[8] = outcome;
 }
 
 struct state_found record_decode(const uint8_t record[static RECORD_SIZE])
 {
-    uint64_t big;
-
-    memcpy(&big, record, sizeof big);
-    return (struct state_found){.time_ms = (int64_t)be64toh(big), .outcome = record[8]};
+    return (struct state_found){.time_ms = bailey_aging_time(record), .outcome = record[8]};
 }
 
 /* ---- Look-ups: on a helper thread ---- */

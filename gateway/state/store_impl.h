@@ -46,6 +46,9 @@ struct state_store {
     sem_t loader_stop;
 };
 
+/* The inverse of bailey_aging_time(). */
+void state_put_time(uint8_t *at, int64_t time_ms);
+
 void record_encode(uint8_t record[static RECORD_SIZE], int64_t time_ms, uint8_t outcome);
 struct state_found record_decode(const uint8_t record[static RECORD_SIZE]);
 
@@ -56,7 +59,11 @@ bool meta_get(struct state_store *store, const char *name, uint8_t value[static 
 bool meta_put(struct state_store *store, const char *name, const uint8_t value[static META_VALUE],
               struct bailey_error *err);
 
-/* clock.c: the state's clock goes on where it was. */
+/* clock.c: the monotonic clock, */
+int64_t state_monotonic_ms(void);
+/* waiting for a post, for `wait_ms` at most (false: none came), */
+bool state_wait(sem_t *sem, int64_t wait_ms);
+/* and the state's clock, which goes on where it was. */
 bool state_clock_open(struct state_store *store, struct bailey_error *err);
 /* Committer: remember where it is. */
 bool state_clock_keep(struct state_store *store, struct bailey_error *err);
