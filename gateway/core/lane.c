@@ -410,7 +410,7 @@ void bailey_receive(struct bailey_port *source, struct bailey_message *const bat
     if (count > 0) {
         lane_dedup_flush(lane);
         dispatch(lane);
-        if (lane->slots > 0)
+        if (lane_slots(lane) > 0)
             start_tick(lane);
         lane_show_gauges(lane);
     }
@@ -713,9 +713,9 @@ static void tick_due(struct bailey_timer *timer)
     }
     if (lane->ready_len > 0)
         detach_old(lane);
-    if (lane->slots > 0)
+    if (lane_slots(lane) > 0)
         detach_asking(lane);
-    if (lane->out > 0 || lane->ready_len > 0 || lane->slots > 0) {
+    if (lane->out > 0 || lane->ready_len > 0 || lane_slots(lane) > 0) {
         lane->tick_runs = true;
         bailey_timer_start(lane->host, &lane->tick, TICK_MS);
     }
@@ -754,7 +754,7 @@ void lane_check_ended(struct lane *lane)
 {
     if (lane->is_ended || lane->from.state != END_CLOSED || lane->to.state != END_CLOSED)
         return;
-    if (lane->slots > 0) {
+    if (lane_slots(lane) > 0) {
         lane_dedup_leave_all(lane); /* answered by lane_check_ended() */
         return;
     }

@@ -4,6 +4,7 @@
  */
 #include <assert.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 #include "core/lane_impl.h"
 
@@ -16,9 +17,9 @@ static struct delivery *delivery_of(struct dedup_slot *slot)
 
 static void asked_push(struct lane *lane, struct delivery *dlv)
 {
-    dlv->asked_prev = lane->asked.asked_prev;
-    dlv->asked_next = &lane->asked;
-    dlv->asked_prev->asked_next = lane->asked.asked_prev = dlv;
+    dlv->asked_prev = lane->ids->asked.asked_prev;
+    dlv->asked_next = &lane->ids->asked;
+    dlv->asked_prev->asked_next = lane->ids->asked.asked_prev = dlv;
 }
 
 static void asked_remove(struct delivery *dlv)
@@ -45,9 +46,9 @@ void lane_ask(struct batch *batch)
         }
         dlv->state = DELIVERY_ASKING;
         dlv->holds_slot = true;
-        dlv->lane->slots++;
+        dlv->lane->ids->slots++;
         asked_push(dlv->lane, dlv);
-        dedup_ask(dlv->lane->ids, &dlv->slot);
+        dedup_ask(dlv->lane->ids->client, &dlv->slot);
     }
     batch->count = kept;
 }
@@ -63,7 +64,7 @@ void lane_dedup_record(struct lane *lane, struct delivery *dlv)
 {
     dlv->state = DELIVERY_RECORDING;
     drop_message(dlv);
-    dedup_finish(lane->ids, &dlv->slot, ID_CONFIRMED);
+    dedup_finish(lane->ids->client, &dlv->slot, ID_CONFIRMED);
 }
 
 void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
@@ -75,7 +76,7 @@ void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
     asked_remove(dlv);
     dlv->state = DELIVERY_LEAVING;
     drop_message(dlv);
-    dedup_withdraw(lane->ids, &dlv->slot, dlv->is_in_doubt);
+    dedup_withdraw(lane->ids->client, &dlv->slot, dlv->is_in_doubt);
 }
 
 void lane_dedup_leave_all(struct lane *lane)
@@ -83,34 +84,34 @@ void lane_dedup_leave_all(struct lane *lane)
     for (struct delivery *dlv = lane->all.next; dlv != &lane->all; dlv = dlv->next)
         if (dlv->holds_slot && dlv->state != DELIVERY_LEAVING)
             lane_dedup_leave(lane, dlv);
-    dedup_flush(lane->ids);
+    dedup_flush(lane->ids->client);
 }
 
 /* ---- Answers ---- */
 
 static void go_on(struct lane *lane)
 {
-    struct batch batch = lane->going;
+    struct batch batch = lane->ids->going;
     bool is_detached = false; /* one of them: the text of its id was part of the message that it had then */
 
     for (size_t i = 0; i < batch.count; i++)
         is_detached |= batch.items[i]->is_detached;
-    lane->going.count = 0;
-    lane_run_steps(lane, &batch, is_detached ? lane->asks_at : lane->asks_at + 1);
+    lane->ids->going.count = 0;
+    lane_run_steps(lane, &batch, is_detached ? lane->ids->asks_at : lane->ids->asks_at + 1);
 }
 
 static void settle_ended(struct lane *lane)
 {
-    size_t count = lane->ended_count;
+    size_t count = lane->ids->ended_count;
 
-    lane->ended_count = 0;
-    lane_settle(lane, lane->ended, count);
+    lane->ids->ended_count = 0;
+    lane_settle(lane, lane->ids->ended, count);
 }
 
 static void slot_is_free(struct delivery *dlv)
 {
     dlv->holds_slot = false;
-    dlv->lane->slots--;
+    dlv->lane->ids->slots--;
 }
 
 static void go(struct delivery *dlv)
@@ -118,8 +119,8 @@ static void go(struct delivery *dlv)
     struct lane *lane = dlv->lane;
 
     dlv->state = DELIVERY_READY;
-    lane->going.items[lane->going.count++] = dlv;
-    if (lane->going.count == BATCH_MAX)
+    lane->ids->going.items[lane->ids->going.count++] = dlv;
+    if (lane->ids->going.count == BATCH_MAX)
         go_on(lane);
 }
 
@@ -137,7 +138,7 @@ static void go_in_order(struct lane *lane)
 {
     struct delivery *dlv;
 
-    while ((dlv = lane->asked.asked_next) != &lane->asked && dlv->state == DELIVERY_GRANTED) {
+    while ((dlv = lane->ids->asked.asked_next) != &lane->ids->asked && dlv->state == DELIVERY_GRANTED) {
         asked_remove(dlv);
         go(dlv);
     }
@@ -156,8 +157,8 @@ static void accept(struct delivery *dlv)
     if (!is_known)
         return;
     ended.outcome = BAILEY_ACCEPTED;
-    lane->ended[lane->ended_count++] = ended;
-    if (lane->ended_count == BATCH_MAX)
+    lane->ids->ended[lane->ids->ended_count++] = ended;
+    if (lane->ids->ended_count == BATCH_MAX)
         settle_ended(lane);
 }
 
@@ -204,11 +205,11 @@ static void on_answers_end(void *ctx)
     if (lane->is_ended)
         return;
     go_in_order(lane);
-    if (lane->going.count > 0)
+    if (lane->ids->going.count > 0)
         go_on(lane);
-    if (lane->ended_count > 0)
+    if (lane->ids->ended_count > 0)
         settle_ended(lane);
-    dedup_flush(lane->ids); /* a step behind the ids may have refused some, and let them go */
+    dedup_flush(lane->ids->client); /* a step behind the ids may have refused some, and let them go */
     lane_work_soon(lane);
     lane_check_ended(lane);
 }
@@ -235,11 +236,15 @@ static void on_trouble(void *ctx)
 void lane_dedup_begin(struct lane *lane)
 {
     const struct lane_dedup_options *options = lane->options.dedup;
+    struct lane_ids *ids;
 
-    lane->asked.asked_next = lane->asked.asked_prev = &lane->asked;
     if (options == NULL)
         return;
-    lane->ids = dedup_client_new(&(struct dedup_client_options){
+    if ((ids = calloc(1, sizeof *ids)) == NULL)
+        abort(); /* at the start */
+    ids->asked.asked_next = ids->asked.asked_prev = &ids->asked;
+    ids->asks_at = lane->options.key != NULL; /* steps.c: behind the key */
+    ids->client = dedup_client_new(&(struct dedup_client_options){
         .host = lane->host,
         .group = options->group,
         .number = options->number,
@@ -247,7 +252,7 @@ void lane_dedup_begin(struct lane *lane)
         .on_answers_end = on_answers_end,
         .ctx = lane,
     });
-    lane->asks_at = lane->options.key != NULL; /* steps.c: behind the key */
+    lane->ids = ids;
     dedup_shard_watch(options->shard, on_trouble, lane);
 }
 
@@ -256,5 +261,6 @@ void lane_dedup_end(struct lane *lane)
     if (lane->ids == NULL)
         return;
     dedup_shard_watch(lane->options.dedup->shard, NULL, NULL);
-    dedup_client_free(lane->ids);
+    dedup_client_free(lane->ids->client);
+    free(lane->ids);
 }

@@ -14,13 +14,23 @@ struct slab {
     struct delivery items[DELIVERIES_A_SLAB];
 };
 
+/* What a lane that deduplicates has besides. */
+struct lane_ids {
+    struct dedup_client *client;
+    size_t asks_at;                            /* the step that asks for the ids; what goes on goes on behind it */
+    int64_t slots;                             /* in the hands of shards */
+    struct delivery asked;                     /* head of the ring of those that are to go on in the order of asking */
+    struct batch going;                        /* answered just now: these go on */
+    struct bailey_settlement ended[BATCH_MAX]; /* and these are to be settled */
+    size_t ended_count;
+};
+
 struct lane {
     struct lane_options options;
     struct bailey_host *host;
     struct end from, to;
     struct step steps[STEPS_MAX];
     size_t step_count;
-    size_t asks_at; /* the step that asks for the ids; what goes on goes on behind it */
     struct bailey_pool *messages;
 
     struct slab *slabs;
@@ -48,12 +58,7 @@ struct lane {
     struct bailey_timer tick;
     bool tick_runs;
 
-    struct dedup_client *ids;                  /* NULL: the route does not deduplicate */
-    int64_t slots;                             /* in the hands of shards */
-    struct delivery asked;                     /* head of the ring of those that are to go on in the order of asking */
-    struct batch going;                        /* answered just now: these go on */
-    struct bailey_settlement ended[BATCH_MAX]; /* and these are to be settled */
-    size_t ended_count;
+    struct lane_ids *ids; /* NULL: the route does not deduplicate */
 
     int64_t refusals_since_ms; /* of the current second of logging */
     unsigned refusals_logged, refusals_silent;
@@ -91,7 +96,13 @@ const char *lane_dedup_trouble(const struct lane *lane);
 static inline void lane_dedup_flush(struct lane *lane)
 {
     if (lane->ids != NULL)
-        dedup_flush(lane->ids);
+        dedup_flush(lane->ids->client);
+}
+
+/* How many ids shards hold for the lane. */
+static inline int64_t lane_slots(const struct lane *lane)
+{
+    return lane->ids == NULL ? 0 : lane->ids->slots;
 }
 
 #endif
