@@ -93,8 +93,7 @@ struct dedup_shard {
     struct request_watch commit_watch, lookup_watch;
     int64_t pass_until_ms; /* passing on failure: the store is not tried before */
 
-    struct dedup_outbox *clients; /* by number */
-    struct dedup_client **open_for;
+    struct dedup_post answers; /* to the clients */
     struct bailey_timer tick;
     int64_t tick_ms; /* when it is due; 0: it does not run */
     int64_t tidied_ms;
@@ -252,36 +251,17 @@ static void add_lookup(struct dedup_shard *shard, struct dedup_entry *entry)
     list->entries[list->count++] = entry;
 }
 
-static struct dedup_address address_of(const struct dedup_shard *shard, struct dedup_client *client)
-{
-    return (struct dedup_address){
-        .to = client,
-        .host = dedup_client_host(client),
-        .is_near = dedup_client_number(client) == shard->options.number,
-        .receive = dedup_client_receive,
-    };
-}
-
 static void answer(struct dedup_shard *shard, struct dedup_slot *slot, enum dedup_answer what)
 {
-    unsigned number = dedup_client_number(slot->client);
-    struct dedup_address address = address_of(shard, slot->client);
+    struct dedup_client *client = slot->client;
+    unsigned number = dedup_client_number(client);
 
     if (what == DEDUP_DUPLICATE || what == DEDUP_RECORDED || what == DEDUP_WITHDRAWN)
         slot->entry = NULL;
-    shard->open_for[number] = slot->client;
-    dedup_send(&shard->clients[number], &address, &(struct dedup_item){.slot = slot, .what = (uint8_t)what});
-}
-
-static void send_answers(struct dedup_shard *shard)
-{
-    for (unsigned i = 0; i < shard->options.group->count; i++) {
-        if (shard->clients[i].open == NULL)
-            continue;
-        struct dedup_address address = address_of(shard, shard->open_for[i]);
-
-        dedup_send_now(&shard->clients[i], &address);
-    }
+    if (!dedup_post_is_open(&shard->answers, number))
+        dedup_post_begin(&shard->answers, number, client, dedup_client_host(client), number == shard->options.number,
+                         dedup_client_receive);
+    dedup_post_add(&shard->answers, number, &(struct dedup_item){.slot = slot, .what = (uint8_t)what});
 }
 
 static void answer_followers(struct dedup_shard *shard, struct dedup_entry *entry)
@@ -500,8 +480,6 @@ static bool is_silent(const struct dedup_shard *shard, const struct request_watc
 
 /* ---- Look-ups ---- */
 
-static void looked_up(struct state_lookup *lookup);
-
 static void look_up(struct dedup_shard *shard)
 {
     shard->lookup.ids = shard->looked_up.ids;
@@ -665,7 +643,7 @@ static void submit(struct dedup_shard *shard)
         shard->gathered = swap;
         make_commit(shard);
     }
-    send_answers(shard);
+    dedup_post_send(&shard->answers);
     start_tick(shard);
 }
 
@@ -773,8 +751,7 @@ struct dedup_shard *dedup_shard_new(const struct dedup_shard_options *options)
     shard->bucket_count = BUCKETS_MIN;
     shard->buckets = must(calloc(shard->bucket_count, sizeof(struct dedup_entry *)));
     shard->doubts.prev = shard->doubts.next = &shard->doubts;
-    shard->clients = must(calloc(count, sizeof *shard->clients));
-    shard->open_for = must(calloc(count, sizeof(struct dedup_client *)));
+    dedup_post_init(&shard->answers, count);
     shard->commit =
         (struct state_commit){.shard = options->number, .host = options->host, .done = committed, .ctx = shard};
     shard->lookup = (struct state_lookup){.host = options->host, .done = looked_up, .ctx = shard};
@@ -800,8 +777,7 @@ void dedup_shard_free(struct dedup_shard *shard)
     if (shard == NULL)
         return;
     bailey_timer_stop(shard->options.host, &shard->tick);
-    for (unsigned i = 0; i < shard->options.group->count; i++)
-        free(shard->clients[i].open);
+    dedup_post_fini(&shard->answers);
     while (shard->early != NULL) {
         struct dedup_mail *mail = shard->early;
 
@@ -825,8 +801,6 @@ void dedup_shard_free(struct dedup_shard *shard)
     free(shard->looked_up.found);
     free(shard->looked_up.entries);
     filter_free(shard->filter);
-    free(shard->clients);
-    free(shard->open_for);
     free(shard->buckets);
     shard->options.group->shards[shard->options.number] = NULL;
     free(shard);
