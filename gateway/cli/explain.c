@@ -187,8 +187,7 @@ static void say_store_failure(struct explanation *ex)
     text_add(say(ex, "store failure", "dedup.on_store_failure"),
              ex->route->dedup->pass_on_failure
                  ? "messages are delivered and marked as possible duplicates, and their ids are not remembered; a "
-                   "store that "
-                   "hangs without an error holds them all the same"
+                   "store that hangs without an error holds them all the same"
                  : "the source is held, with the reason, until the store works again; nothing is lost or repeated");
 }
 
