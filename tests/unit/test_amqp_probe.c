@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "amqp_peer.h"
+#include "probe_rig.h"
 
 static const struct peer_options rabbit = {.product = "RabbitMQ"}, other = {.product = "LavinMQ"};
 static const struct bailey_template key = {.constant = {(const uint8_t *)"k", 1}, .slot = -1};
@@ -24,50 +25,12 @@ static struct bridge bridge; /* its own sink takes the first channel for publish
 static struct peer idle, peer;
 static uint16_t number; /* of the channel that asks */
 
-static struct {
-    struct bailey_probe probe;
-    enum bailey_probe_result result;
-    char address[64], what[64], detail[300], hint[200], grant[300];
-    int rows;
-    bool done;
-} asked;
-
-static void on_found(struct bailey_probe *probe, const struct bailey_probe_row *row)
-{
-    (void)probe;
-    asked.rows++;
-    asked.result = row->result;
-    snprintf(asked.address, sizeof asked.address, "%s", row->address);
-    snprintf(asked.what, sizeof asked.what, "%s", row->what);
-    snprintf(asked.detail, sizeof asked.detail, "%s", row->detail);
-    snprintf(asked.hint, sizeof asked.hint, "%s", row->hint != NULL ? row->hint : "");
-}
-
-static void on_grant(struct bailey_probe *probe, const char *command)
-{
-    (void)probe;
-    snprintf(asked.grant, sizeof asked.grant, "%s", command);
-}
-
-static void on_done(struct bailey_probe *probe)
-{
-    (void)probe;
-    assert_false(asked.done);
-    asked.done = true;
-}
+static struct probe_rig asked;
 
 static void ask(enum bailey_role role, const void *settings, const struct peer_options *options, int64_t timeout_ms)
 {
-    memset(&asked, 0, sizeof asked);
-    asked.probe = (struct bailey_probe){.role = role,
-                                        .route = "r",
-                                        .lanes = 1,
-                                        .timeout_ms = timeout_ms,
-                                        .found = on_found,
-                                        .grant = on_grant,
-                                        .done = on_done};
     bridge_open_sink(&bridge, &nothing);
-    asked.probe.host = bridge.end.loop;
+    probe_rig_init(&asked, bridge.end.loop, role, timeout_ms);
     peer_open(&bridge, &idle, options);
     peer_open_publisher(&idle, 1);
     amq_probe(bridge.end.broker, settings, &asked.probe);

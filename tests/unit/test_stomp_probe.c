@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "connectors/stomp/options.h"
+#include "probe_rig.h"
 #include "stomp_peer.h"
 
 #define RABBIT "RabbitMQ/3.10.8"
@@ -26,45 +27,15 @@ static const struct stomp_source_settings from_queue = {.destination = "/queue/q
 static struct stomp_rig rig; /* its own sink is idle */
 static struct stomp_peer idle, peer;
 
-static struct {
-    struct bailey_probe probe;
-    enum bailey_probe_result result;
-    char address[64], what[64], detail[400], hint[200];
-    int rows;
-    bool done;
-} asked;
-
-static void on_found(struct bailey_probe *probe, const struct bailey_probe_row *row)
-{
-    (void)probe;
-    asked.rows++;
-    asked.result = row->result;
-    snprintf(asked.address, sizeof asked.address, "%s", row->address);
-    snprintf(asked.what, sizeof asked.what, "%s", row->what);
-    snprintf(asked.detail, sizeof asked.detail, "%s", row->detail);
-    snprintf(asked.hint, sizeof asked.hint, "%s", row->hint != NULL ? row->hint : "");
-}
-
-static void on_done(struct bailey_probe *probe)
-{
-    (void)probe;
-    assert_false(asked.done);
-    asked.done = true;
-}
+static struct probe_rig asked;
 
 static void begin(enum bailey_role role, const void *settings, int64_t timeout_ms)
 {
-    memset(&asked, 0, sizeof asked);
     stomp_rig_open_sink(&rig, &idle_settings);
     stomp_peer_open(&rig, &idle, "ActiveMQ/5");
     end_rig_state(&rig.end, LANE_RUNNING);
-    asked.probe = (struct bailey_probe){.host = rig.end.loop,
-                                        .role = role,
-                                        .route = "r",
-                                        .lanes = 1,
-                                        .timeout_ms = timeout_ms,
-                                        .found = on_found,
-                                        .done = on_done};
+    probe_rig_init(&asked, rig.end.loop, role, timeout_ms);
+    asked.probe.grant = NULL; /* a STOMP broker has no command that gives anything */
     stomp_probe(rig.end.broker, settings, &asked.probe);
 }
 
