@@ -140,11 +140,16 @@ static void ask(unsigned lane, int slot, uint64_t number)
     dedup_flush(rig.lanes[lane]);
 }
 
-static void finish(unsigned lane, int slot)
+static void finish_as(unsigned lane, int slot, enum id_outcome outcome)
 {
     rig.answers[slot] = NOTHING;
-    dedup_finish(rig.lanes[lane], &rig.slots[slot], ID_CONFIRMED);
+    dedup_finish(rig.lanes[lane], &rig.slots[slot], outcome);
     dedup_flush(rig.lanes[lane]);
+}
+
+static void finish(unsigned lane, int slot)
+{
+    finish_as(lane, slot, ID_CONFIRMED);
 }
 
 static void withdraw(unsigned lane, int slot, bool in_doubt)
@@ -197,6 +202,29 @@ static void a_recorded_id_is_a_duplicate(void **state)
     expect(2, DEDUP_GO);
     withdraw(0, 2, false);
     expect(2, DEDUP_WITHDRAWN);
+}
+
+/* In the dead letters, or in the schedule: a copy has nothing to add, now and after a restart. */
+static void whatever_an_id_came_to_a_copy_is_a_duplicate(void **state)
+{
+    static const enum id_outcome outcomes[] = {ID_CONFIRMED, ID_DEAD, ID_WAITING};
+
+    (void)state;
+    begin(1);
+    for (int i = 0; i < 3; i++) {
+        ask(0, i, (uint64_t)i);
+        expect(i, DEDUP_GO);
+        finish_as(0, i, outcomes[i]);
+        expect(i, DEDUP_RECORDED);
+        assert_int_equal(rig.fake.records[i].found.outcome, outcomes[i]);
+    }
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++) {
+            ask(0, 3 + i, (uint64_t)i);
+            expect(3 + i, DEDUP_DUPLICATE);
+        }
+        restart(1);
+    }
 }
 
 static void copies_of_one_in_flight_get_its_outcome(void **state)
@@ -630,6 +658,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
         TEST(a_new_id_goes_after_its_intent_and_settles_after_its_record),
         TEST(a_recorded_id_is_a_duplicate),
+        TEST(whatever_an_id_came_to_a_copy_is_a_duplicate),
         TEST(copies_of_one_in_flight_get_its_outcome),
         TEST(a_copy_goes_in_the_place_of_one_that_is_withdrawn),
         TEST(a_follower_can_be_withdrawn),
