@@ -67,6 +67,10 @@ const char *bailey_error_kind_name(enum bailey_error_kind kind)
         return "permanent";
     case BAILEY_ERR_CONFIG:
         return "configuration";
+    case BAILEY_ERR_UNROUTABLE:
+        return "unroutable";
+    case BAILEY_ERR_KINDS:
+        break;
     }
     return "none";
 }

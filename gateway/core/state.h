@@ -13,6 +13,7 @@
 
 struct filter;
 struct state;
+struct state_table;
 
 /* What is kept of an id. */
 enum id_outcome {
@@ -85,6 +86,58 @@ struct state_load {
     struct bailey_task task, waiting_task; /* private from here on */
     char reason[240];
     size_t intent_cap;
+};
+
+/* ---- Messages that are kept: an ordered table of one route (core/schedule.h) ---- */
+
+/* One change. `value.data == NULL` erases the key. */
+struct state_put {
+    struct bailey_bytes key, value; /* key: 1 to BAILEY_STORE_KEY_MAX bytes */
+};
+
+/* All changes, in their order, or none; synced before it is done, whatever `sync` says, if `is_synced`. If it failed, nothing of it
+ * is there, and it may be made again. Borrows what it points to until done(). */
+struct state_write {
+    const struct state_put *puts;
+    size_t count;
+    bool is_synced;
+    struct bailey_host *host;
+    void (*done)(struct state_write *write);
+    void *ctx;
+    bool failed;
+    struct bailey_error err;
+    struct bailey_task task; /* private from here on */
+    struct state_table *table;
+};
+
+struct state_row {
+    struct bailey_bytes key, value; /* in memory of the answer */
+};
+
+/* The rows from `from` on (inclusive) and before `until` (null: to the end), in the order of their keys: as many as `max` and
+ * `max_bytes` allow, but one at least if there is one. Sees every write that was done before it was asked. */
+struct state_read {
+    struct bailey_bytes from, until;
+    size_t max, max_bytes;
+    struct bailey_host *host;
+    void (*done)(struct state_read *read);
+    void *ctx;
+    struct state_row
+        *rows; /* answer: one block by malloc with all that the rows point to, the asker's to free; or NULL */
+    size_t count;
+    bool is_end; /* answer: there are no more before `until` */
+    bool failed;
+    struct bailey_error err;
+    struct bailey_job job; /* private from here on */
+    struct state_table *table;
+};
+
+/* An ordered table. Requests are as above: answered once, on the thread of their `host`, never within the call. */
+struct state_table {
+    void (*write)(struct state_table *table, struct state_write *write);
+    void (*read)(struct state_table *table, struct state_read *read);
+    bool is_durable;  /* false: it is gone with the process */
+    int64_t clock_ms; /* as in struct state */
 };
 
 /* The state of one scope. */

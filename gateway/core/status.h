@@ -33,7 +33,7 @@ struct lane_status {
 #define METRIC(name, type, label, help) _Atomic int64_t name;
 #include "core/metrics.def"
 #undef METRIC
-    _Atomic int64_t refused[4]; /* by enum bailey_error_kind */
+    _Atomic int64_t refused[BAILEY_ERR_KINDS]; /* by enum bailey_error_kind */
     _Atomic int64_t latency_count[LATENCY_BUCKETS];
     _Atomic int64_t latency_sum_ms;
 

@@ -226,7 +226,7 @@ static void add_lane_status(struct route_status *sum, struct lane_status *lane, 
 #define METRIC(name, type, label, help) sum->name += atomic_load_explicit(&lane->name, memory_order_relaxed);
 #include "core/metrics.def"
 #undef METRIC
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < BAILEY_ERR_KINDS; i++)
         sum->refused[i] += atomic_load_explicit(&lane->refused[i], memory_order_relaxed);
     for (int i = 0; i < LATENCY_BUCKETS; i++)
         sum->latency_count[i] += atomic_load_explicit(&lane->latency_count[i], memory_order_relaxed);

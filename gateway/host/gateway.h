@@ -30,7 +30,7 @@ struct route_status {
     enum lane_state state; /* the worst of its lanes */
     char reason[320];
     int64_t since_ms; /* how long it has been in this state */
-    int64_t refused[4];
+    int64_t refused[BAILEY_ERR_KINDS];
     int64_t latency_count[LATENCY_BUCKETS];
     int64_t latency_sum_ms;
 #define METRIC(name, type, label, help) int64_t name;

@@ -12,7 +12,9 @@
  * A sink takes deliveries (send) and gives one verdict for each (bailey_confirm, bailey_refuse, bailey_hand_back).
  *
  * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. 1.2 bailey_delivery.id,
- * bailey_port.dedup_scope, struct bailey_marks. Append only; a new field raises the minor number, a new meaning the major.
+ * bailey_port.dedup_scope, struct bailey_marks. 1.3 bailey_connector.shelf and .keeps_order, bailey_delivery.deliver_at_ms,
+ * bailey_port.order and .only_looks, BAILEY_ERR_UNROUTABLE, BAILEY_DELAYS; bailey_source.browse and .remove are gone (they were
+ * reserved). Append only; a new field raises the minor number, a new meaning the major.
  */
 #ifndef BAILEY_CONNECTOR_H
 #define BAILEY_CONNECTOR_H
@@ -24,17 +26,16 @@
 #include <bailey/message.h>
 #include <bailey/option.h>
 
-enum { BAILEY_ABI_MAJOR = 1, BAILEY_ABI_MINOR = 2 };
+enum { BAILEY_ABI_MAJOR = 1, BAILEY_ABI_MINOR = 3 };
 
 enum bailey_traits {
     BAILEY_KEEPS_ORDER_ON_REFUSAL = 1u << 0, /* sink: what follows a refused message on its partition is refused too */
     BAILEY_HAS_POSITIONS = 1u << 1,          /* source: ${source.position} names a message for ever */
+    BAILEY_DELAYS = 1u << 2,                 /* 1.3: sink: its broker can hold a message until deliver_at_ms */
 };
 
 enum bailey_role { BAILEY_SOURCE, BAILEY_SINK };
 
-/* One page of results of browse(); reserved for dead letters. */
-struct bailey_browse;
 /* A broker-side transaction; reserved for exactly-once routes. */
 struct bailey_transaction;
 
@@ -57,10 +58,6 @@ struct bailey_source {
     /* End: make what was settled durable at the broker (commit, flush of acks) if it is still there, within 5 s; then
      * bailey_closed(). Comes at any time after open, once. */
     void (*close)(void *self);
-
-    /* Reserved, NULL in 1.0. */
-    bool (*browse)(void *self, struct bailey_browse *page, struct bailey_error *err);
-    bool (*remove)(void *self, const struct bailey_settlement *which, size_t count, struct bailey_error *err);
 };
 
 struct bailey_sink {
@@ -181,6 +178,20 @@ struct bailey_connector {
      * consuming anything. Returns at once; answers to `probe`, perhaps within the call. `broker` is what broker_open
      * gave; no endpoint is open on it. May be NULL: then the end is shown as not checked. */
     void (*probe)(void *broker, const void *end, struct bailey_probe *probe);
+
+    /* 1.3: A source over what a *sink's* settings name (its open() is given those), for dead letters: it hands over, oldest
+     * first, what lies there now and has not been removed, once, and then says bailey_finished(); what comes later is not part
+     * of it. settle(BAILEY_ACCEPTED) removes a message for good, any other outcome leaves it; what is not settled at close() is
+     * left, too. Where `port->only_looks`, nothing will be removed, and nothing may change for other readers if the broker can do that;
+     * if it counts the look as a delivery all the same, open() logs a warning "shelf.counted". `options` and `settings_size`
+     * are unused. open() fails with a reason where the settings do not name one place (a template, an exchange without
+     * a queue). NULL: cannot be read back. */
+    const struct bailey_source *shelf;
+
+    /* 1.3: May a route with these `end` settings and `lanes` have that order? Else false with the reason and, as a hint, the
+     * setting that mends it. NULL: yes, with any number of lanes. */
+    bool (*keeps_order)(const void *broker, const void *end, enum bailey_role role, enum bailey_order order,
+                        unsigned lanes, struct bailey_error *err);
 };
 
 /* The one symbol that a connector's shared object exports. */

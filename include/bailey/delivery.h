@@ -18,6 +18,14 @@ enum bailey_outcome {
     BAILEY_MODIFIED, /* an attempt was made and failed */
 };
 
+/* 1.3: Which order a route keeps (`order:`). */
+enum bailey_order {
+    BAILEY_ORDER_NONE,
+    BAILEY_ORDER_KEY,       /* of the messages with one key */
+    BAILEY_ORDER_PARTITION, /* of the messages of one partition of the source */
+    BAILEY_ORDER_STRICT,    /* of all messages of a lane */
+};
+
 /* What a source is told: the group and position that it gave the message, and the outcome. */
 struct bailey_settlement {
     uint64_t position;
@@ -42,6 +50,10 @@ struct bailey_delivery {
     /* 1.2: What the route knows the message by, the same at each attempt and after a restart: a sink hands it on, so that who
      * reads there can tell copies. Null where the route has no `dedup`. */
     struct bailey_bytes id;
+
+    /* 1.3: Not before that time (wall clock, ms since 1970); 0: at once. Only where the route has `delay_native`, which needs a sink
+     * with BAILEY_DELAYS: its broker holds the message until then. */
+    int64_t deliver_at_ms;
 };
 
 /* 1.2: What a sink tells readers about a delivery, in headers of these names. A header that the message has already (it came

@@ -14,6 +14,9 @@ enum bailey_error_kind {
     BAILEY_ERR_TRANSIENT, /* try again after a back-off: busy, timed out, away */
     BAILEY_ERR_PERMANENT, /* the same input will fail again: too large, unroutable, illegal property */
     BAILEY_ERR_CONFIG,    /* the operator must change something: no such queue, wrong password */
+    /* 1.3: nobody there takes this message: no queue is bound for it; what becomes of it is the route's `unroutable:` */
+    BAILEY_ERR_UNROUTABLE,
+    BAILEY_ERR_KINDS
 };
 
 struct bailey_error {
@@ -36,7 +39,7 @@ bool bailey_fail_native(struct bailey_error *err, enum bailey_error_kind kind, c
 /* Add a hint to an error that is already filled. `err` may be NULL. Returns false always. */
 bool bailey_hint(struct bailey_error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
-/* "none", "transient", "permanent" or "configuration": the words used in logs and as the metric label `class`. */
+/* "none", "transient", "permanent", "configuration" or "unroutable": the words used in logs and as the metric label `class`. */
 const char *bailey_error_kind_name(enum bailey_error_kind kind);
 
 #endif

@@ -200,6 +200,8 @@ struct bailey_port {
     int64_t credit_messages; /* the lane's `credit:` */
     int64_t credit_bytes;
     const char *dedup_scope; /* 1.2: whose ids the route's are (unique in the gateway); NULL: it does not deduplicate */
+    uint8_t order;           /* 1.3: enum bailey_order, of the route */
+    bool only_looks;         /* 1.3: of a shelf (connector.h) */
 };
 
 /* State of an end. Called by the connector; each changes /readyz, the metrics and the log.
