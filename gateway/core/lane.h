@@ -36,13 +36,51 @@ struct lane_dedup_options {
     bool pass_on_failure;      /* while the store fails: go on, marked */
 };
 
+/* What becomes of a message that was refused for a reason that may pass. */
+struct lane_retry {
+    uint32_t attempts; /* refusals of one message, of which the last makes it hopeless; 0: try for ever */
+    int64_t min_ms, max_ms;
+    double multiplier; /* of the wait, from one attempt to the next; >= 1 */
+    double jitter;     /* 0 .. 1: a wait is that part longer or shorter, at random */
+};
+#define LANE_RETRY_DEFAULT ((struct lane_retry){.min_ms = 1000, .max_ms = 60000, .multiplier = 2, .jitter = 0.2})
+
+/* What becomes of a message past its expiry. */
+enum lane_expire {
+    LANE_EXPIRE_DEAD_LETTER, /* it is hopeless */
+    LANE_EXPIRE_DROP,        /* settled: it is gone, and counted */
+};
+
+/* What becomes of a message that nobody at the sink takes (BAILEY_ERR_UNROUTABLE). */
+enum lane_unroutable {
+    LANE_UNROUTABLE_DEAD_LETTER, /* hopeless */
+    LANE_UNROUTABLE_RETRY,       /* refused for a reason that may pass */
+    LANE_UNROUTABLE_ACCEPT,      /* settled: it is gone, and counted */
+};
+
+/* Where hopeless messages go. */
+struct lane_dead_letters {
+    const struct bailey_sink *sink;
+    struct lane_end_options to;
+    struct template *const *templates; /* of the sink's options, by slot */
+    size_t template_count;
+};
+
 /* All pointers must outlive the lane. */
 struct lane_options {
     const char *route, *instance;
     unsigned lane, lanes;
     int64_t credit_messages, credit_bytes;
+    bool only_looks;                        /* bailey_port.only_looks of its ends */
     int64_t messages_max;                   /* finish after so many; 0: go on for ever */
     const struct template *key;             /* or NULL */
+    enum bailey_order order;
+    bool pipelines; /* the sink keeps order over a refusal */
+    unsigned hops_max; /* a message that has passed more gateways is hopeless; 0: no limit */
+    struct lane_retry retry;
+    enum lane_expire expire;
+    enum lane_unroutable unroutable;
+    const struct lane_dead_letters *dead_letters; /* NULL: a hopeless message blocks its lane */
     const struct lane_dedup_options *dedup; /* or NULL */
     struct template *const *templates;      /* of the sink's options, by slot */
     size_t template_count;

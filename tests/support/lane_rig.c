@@ -242,6 +242,7 @@ struct lane_options lane_rig_options(struct lane_rig *rig)
         .credit_bytes = 1 << 20,
         .source = &fake_source,
         .sink = &fake_sink,
+        .retry = {.min_ms = 1000, .max_ms = 2000, .multiplier = 2, .jitter = 0.2},
         .from = end,
         .to = end,
         .status = &rig->status,
