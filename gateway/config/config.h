@@ -60,6 +60,23 @@ struct config_dedup {
     bool pass_on_failure;
 };
 
+enum config_expire { CONFIG_EXPIRE_DEAD_LETTER, CONFIG_EXPIRE_DROP };
+
+enum config_unroutable { CONFIG_UNROUTABLE_DEAD_LETTER, CONFIG_UNROUTABLE_RETRY, CONFIG_UNROUTABLE_ACCEPT };
+
+struct config_retry {
+    bool is_given;
+    int64_t attempts; /* 0: for ever */
+    int64_t min_ms, max_ms;
+    double multiplier, jitter;
+    bool parks_in_store;
+};
+
+struct config_delay {
+    struct template *delay, *deliver_at; /* one of them, or none */
+    bool is_native;
+};
+
 struct config_route {
     const char *name;
     int64_t lanes;
@@ -67,7 +84,15 @@ struct config_route {
     int64_t credit_bytes;
     struct template *key;             /* or NULL */
     const struct config_dedup *dedup; /* or NULL */
+    enum bailey_order order;
+    struct config_retry retry;
+    struct config_delay delay;
+    enum config_expire expire;
+    enum config_unroutable unroutable;
+    int64_t max_hops; /* 0: no limit */
     struct config_end from, to;
+    const struct config_end *dead_letter; /* or NULL */
+    bool keeps_messages;                  /* it delays or parks them: it needs a table for them */
     struct config_position at;
 };
 

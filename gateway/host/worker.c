@@ -25,7 +25,8 @@ struct worker {
     pthread_t thread;
     struct worker_broker *brokers;
     struct lane **lanes;
-    struct lane_dedup_options *dedups; /* one a lane; .shard is NULL without */
+    struct lane_dedup_options *dedups;      /* one a lane; .shard is NULL without */
+    struct lane_dead_letters *dead_letters; /* one a lane */
     unsigned lane_count, ended;
     bool is_stopping;
     struct bailey_task start, drain, stop;
@@ -142,6 +143,41 @@ static struct lane_end_options end_options(struct worker *worker, const struct c
     };
 }
 
+static struct lane_retry retry_of(const struct config_retry *retry)
+{
+    return (struct lane_retry){
+        .attempts = (uint32_t)retry->attempts,
+        .min_ms = retry->min_ms,
+        .max_ms = retry->max_ms,
+        .multiplier = retry->multiplier,
+        .jitter = retry->jitter,
+    };
+}
+
+static enum lane_unroutable unroutable_of(enum config_unroutable unroutable)
+{
+    static const enum lane_unroutable as[] = {
+        [CONFIG_UNROUTABLE_DEAD_LETTER] = LANE_UNROUTABLE_DEAD_LETTER,
+        [CONFIG_UNROUTABLE_RETRY] = LANE_UNROUTABLE_RETRY,
+        [CONFIG_UNROUTABLE_ACCEPT] = LANE_UNROUTABLE_ACCEPT,
+    };
+
+    return as[unroutable];
+}
+
+static const struct lane_dead_letters *add_dead_letters(struct worker *worker, const struct config_end *end)
+{
+    struct lane_dead_letters *dead = &worker->dead_letters[worker->lane_count];
+
+    *dead = (struct lane_dead_letters){
+        .sink = end->broker->connector->sink,
+        .to = end_options(worker, end),
+        .templates = end->templates,
+        .template_count = end->template_count,
+    };
+    return dead;
+}
+
 static const struct lane_dedup_options *add_shard(struct worker *worker, const struct config_route *route,
                                                   const struct worker_dedup *dedup)
 {
@@ -183,6 +219,13 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .messages_max = worker->options.config->messages_max,
         .key = route->key,
         .dedup = dedup == NULL ? NULL : add_shard(worker, route, dedup),
+        .order = route->order,
+        .pipelines = (route->to.broker->connector->traits & BAILEY_KEEPS_ORDER_ON_REFUSAL) != 0,
+        .hops_max = (unsigned)route->max_hops,
+        .retry = retry_of(&route->retry),
+        .expire = route->expire == CONFIG_EXPIRE_DROP ? LANE_EXPIRE_DROP : LANE_EXPIRE_DEAD_LETTER,
+        .unroutable = unroutable_of(route->unroutable),
+        .dead_letters = route->dead_letter == NULL ? NULL : add_dead_letters(worker, route->dead_letter),
         .templates = route->to.templates,
         .template_count = route->to.template_count,
         .source = route->from.broker->connector->source,
@@ -208,7 +251,8 @@ struct worker *worker_new(const struct worker_options *options, struct bailey_er
     worker->brokers = calloc(brokers + 1, sizeof *worker->brokers);
     worker->lanes = calloc(options->lanes_max + 1, sizeof(struct lane *));
     worker->dedups = calloc(options->lanes_max + 1, sizeof *worker->dedups);
-    if (worker->brokers == NULL || worker->lanes == NULL || worker->dedups == NULL)
+    worker->dead_letters = calloc(options->lanes_max + 1, sizeof *worker->dead_letters);
+    if (worker->brokers == NULL || worker->lanes == NULL || worker->dedups == NULL || worker->dead_letters == NULL)
         abort();
     for (size_t i = 0; i < brokers; i++)
         worker->brokers[i] = (struct worker_broker){.worker = worker, .config = &options->config->brokers[i]};
@@ -220,6 +264,7 @@ struct worker *worker_new(const struct worker_options *options, struct bailey_er
         loop_new(&(struct loop_options){.fds_max = 256 + options->lanes_max * 4 + (unsigned)brokers * 8}, err);
     if (worker->loop == NULL) {
         free(worker->dedups);
+        free(worker->dead_letters);
         free(worker->lanes);
         free(worker->brokers);
         free(worker);
@@ -284,6 +329,7 @@ void worker_free(struct worker *worker)
     }
     loop_free(worker->loop);
     free(worker->dedups);
+    free(worker->dead_letters);
     free(worker->lanes);
     free(worker->brokers);
     free(worker);
