@@ -218,35 +218,41 @@ static bool counts(const struct lane *lane, const struct bailey_error *err)
     return err->kind != BAILEY_ERR_CONFIG || lane->options.template_count > 0;
 }
 
-static bool is_hopeless(const struct lane *lane, const struct delivery *dlv, const struct bailey_error *err)
+static bool is_for_good(const struct lane *lane, const struct bailey_error *err)
 {
-    uint32_t attempts = lane->options.retry.attempts;
+    return err->kind == BAILEY_ERR_PERMANENT ||
+           (err->kind == BAILEY_ERR_UNROUTABLE && lane->options.unroutable == LANE_UNROUTABLE_DEAD_LETTER);
+}
 
-    if (err->kind == BAILEY_ERR_PERMANENT)
-        return true;
-    if (err->kind == BAILEY_ERR_UNROUTABLE && lane->options.unroutable == LANE_UNROUTABLE_DEAD_LETTER)
-        return true;
-    return attempts > 0 && dlv->counted >= attempts;
+static void wait_for_next(struct lane *lane, struct delivery *dlv, const struct bailey_error *err)
+{
+    int64_t delay_ms = backoff_ms(lane, dlv->pub.attempts);
+
+    log_refusal(lane, dlv, err, delay_ms);
+    if (dlv->is_blocking && --lane->blocking == 0)
+        lane_show_state(lane);
+    dlv->is_blocking = false;
+    wait(lane, dlv, delay_ms);
 }
 
 static void refuse(struct lane *lane, struct delivery *dlv, const struct bailey_error *err)
 {
-    dlv->pub.attempts++;
-    dlv->counted += counts(lane, err);
-    note_failure(lane, dlv);
+    bool is_hopeless = is_for_good(lane, err);
+
     if (is_leaving(lane, dlv)) {
         leave(lane, dlv);
-    } else if (is_hopeless(lane, dlv, err)) {
-        give_up(lane, dlv, &(struct dead_letter_reason){bailey_error_kind_name(err->kind), err});
-    } else if (hold_back(lane, dlv)) {
-        int64_t delay_ms = backoff_ms(lane, dlv->pub.attempts);
-
-        log_refusal(lane, dlv, err, delay_ms);
-        if (dlv->is_blocking && --lane->blocking == 0)
-            lane_show_state(lane);
-        dlv->is_blocking = false;
-        wait(lane, dlv, delay_ms);
+        return;
     }
+    if (!is_hopeless && !hold_back(lane, dlv))
+        return; /* no attempt of its own */
+    note_failure(lane, dlv);
+    dlv->pub.attempts++;
+    dlv->counted += counts(lane, err);
+    is_hopeless |= lane->options.retry.attempts > 0 && dlv->counted >= lane->options.retry.attempts;
+    if (is_hopeless)
+        give_up(lane, dlv, &(struct dead_letter_reason){bailey_error_kind_name(err->kind), err});
+    else
+        wait_for_next(lane, dlv, err);
 }
 
 void lane_refuse(struct lane *lane, struct delivery *dlv, const struct bailey_error *err)
