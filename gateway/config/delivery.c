@@ -66,11 +66,12 @@ static void read_retry(struct loader *ld, const struct yaml_node *node, const st
     read_decimal(ld, node, "retry.multiplier", settings->multiplier, 1, 10, &retry->multiplier);
     read_decimal(ld, node, "retry.jitter", settings->jitter, 0, 1, &retry->jitter);
     if (retry->parks_in_store && route->order != BAILEY_ORDER_NONE)
-        findings_hint(ld->findings,
-                      findings_error(ld->findings, option_place(node, "retry.park"),
-                                     "a message that is parked in the store is settled at its source: whoever reads there next "
-                                     "would not wait for it"),
-                      "with an order, messages wait in their lane: park: hold");
+        findings_hint(
+            ld->findings,
+            findings_error(ld->findings, option_place(node, "retry.park"),
+                           "a message that is parked in the store is settled at its source: whoever reads there next "
+                           "would not wait for it"),
+            "with an order, messages wait in their lane: park: hold");
 }
 
 /* ---- Order ---- */

@@ -193,14 +193,16 @@ static const struct bailey_option retry_options[] = {
      .type = BAILEY_OPT_STRING,
      FIELD(jitter),
      .initial = "0.2",
-     .summary = "What part of a wait is at random, from 0 to 1: so that those refused together do not come back together."},
+     .summary =
+         "What part of a wait is at random, from 0 to 1: so that those refused together do not come back together."},
     {.name = "park",
      .type = BAILEY_OPT_ENUM,
      FIELD(park),
      .initial = "hold",
      .choices = parks,
-     .summary = "Where a refused message waits: hold keeps it unsettled at its source, store settles it and keeps it on "
-                "this machine's disk."},
+     .summary =
+         "Where a refused message waits: hold keeps it unsettled at its source, store settles it and keeps it on "
+         "this machine's disk."},
     {0},
 };
 
@@ -236,7 +238,8 @@ const struct bailey_option route_options[] = {
      FIELD(order),
      .initial = "none",
      .choices = orders,
-     .summary = "What must not overtake a refused message: nothing, messages of its key, of its partition, or all of its lane."},
+     .summary = "What must not overtake a refused message: nothing, messages of its key, of its partition, or all of "
+                "its lane."},
     {.name = "delay",
      .type = BAILEY_OPT_TEMPLATE,
      FIELD(delay),
@@ -267,7 +270,8 @@ const struct bailey_option route_options[] = {
      FIELD(unroutable),
      .initial = "dead-letter",
      .choices = unroutables,
-     .summary = "What becomes of a message that nobody at the sink takes (AMQP: no queue is bound for it); accept drops it."},
+     .summary =
+         "What becomes of a message that nobody at the sink takes (AMQP: no queue is bound for it); accept drops it."},
     {.name = "max_hops",
      .type = BAILEY_OPT_INT,
      FIELD(max_hops),

@@ -79,8 +79,7 @@ static void write_source(const struct lane_options *options, const struct bailey
     else if (origin->queue.data != NULL)
         snprintf(text, TEXT_MAX, "%s %.*s", broker, shown(origin->queue), (const char *)origin->queue.data);
     else if (origin->destination.data != NULL)
-        snprintf(text, TEXT_MAX, "%s %.*s", broker, shown(origin->destination),
-                 (const char *)origin->destination.data);
+        snprintf(text, TEXT_MAX, "%s %.*s", broker, shown(origin->destination), (const char *)origin->destination.data);
     else
         snprintf(text, TEXT_MAX, "%s", broker);
 }

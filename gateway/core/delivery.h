@@ -55,7 +55,7 @@ struct delivery {
     struct bailey_timer retry;
     struct dedup_slot slot;
     struct delivery *asked_next, *asked_prev; /* those whose answer others wait for, in the order of asking; or NULL */
-    struct order_key *turn; /* whose turn it has or waits for; NULL: none */
+    struct order_key *turn;                   /* whose turn it has or waits for; NULL: none */
     struct delivery *held_next, *held_prev;
     int64_t first_failed_ms, last_failed_ms; /* wall clock; 0: never */
     struct bailey_bytes address[DELIVERY_ADDRESSES];

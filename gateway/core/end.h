@@ -37,7 +37,7 @@ struct end {
     enum end_state state;
     bool wanted;     /* open it again when it has failed */
     bool is_drained; /* source: pushes no more */
-    void *self; /* the connector's endpoint; NULL unless open */
+    void *self;      /* the connector's endpoint; NULL unless open */
     int64_t up_since_ms;
     struct bailey_backoff backoff;
     struct bailey_timer retry;

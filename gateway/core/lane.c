@@ -20,9 +20,9 @@
 
 enum {
     TICK_MS = 250,
-    STUCK_MS = 2000,     /* no verdict for that long while some are out: shown as held */
-    DETACH_MS = 1000,    /* a message that waits longer owns its bytes, and pins no connector's buffer */
-    DETACH_MAX = 1024,   /* a tick */
+    STUCK_MS = 2000,   /* no verdict for that long while some are out: shown as held */
+    DETACH_MS = 1000,  /* a message that waits longer owns its bytes, and pins no connector's buffer */
+    DETACH_MAX = 1024, /* a tick */
 };
 
 /* ---- State, for people ---- */
@@ -671,8 +671,7 @@ static void detach_pending(struct lane *lane)
 
 static void see_silence(struct lane *lane, const struct outlet *outlet, const char *name)
 {
-    if (lane->stuck != NULL || outlet->out == 0 ||
-        bailey_now_ms(lane->host) - outlet->last_verdict_ms < STUCK_MS)
+    if (lane->stuck != NULL || outlet->out == 0 || bailey_now_ms(lane->host) - outlet->last_verdict_ms < STUCK_MS)
         return;
     lane->stuck = name;
     lane_show_state(lane);
@@ -764,7 +763,8 @@ void lane_on_end_closed(struct lane *lane, struct end *end)
         lane_check_ended(lane);
     else if (end == &lane->from && !lane->is_stopping)
         close_outlets(lane);
-    else if (is_outlet(lane, end) && outlets_are_closed(lane)) /* stopping: sinks were closed first, so that nothing is out */
+    else if (is_outlet(lane, end) &&
+             outlets_are_closed(lane)) /* stopping: sinks were closed first, so that nothing is out */
         end_close(&lane->from);
 }
 
@@ -857,8 +857,7 @@ static void make_ends(struct lane *lane)
     end_init(&lane->from, lane, &(struct end_kind){BAILEY_SOURCE, "source", &options->from, options->source, NULL});
     end_init(&lane->to.end, lane, &(struct end_kind){BAILEY_SINK, "sink", &options->to, NULL, options->sink});
     if (dead != NULL)
-        end_init(&lane->dead.end, lane,
-                 &(struct end_kind){BAILEY_SINK, "dead letters", &dead->to, NULL, dead->sink});
+        end_init(&lane->dead.end, lane, &(struct end_kind){BAILEY_SINK, "dead letters", &dead->to, NULL, dead->sink});
 }
 
 static void make_order(struct lane *lane)

@@ -71,18 +71,18 @@ struct lane_options {
     const char *route, *instance;
     unsigned lane, lanes;
     int64_t credit_messages, credit_bytes;
-    bool only_looks;                        /* bailey_port.only_looks of its ends */
-    int64_t messages_max;                   /* finish after so many; 0: go on for ever */
-    const struct template *key;             /* or NULL */
+    bool only_looks;            /* bailey_port.only_looks of its ends */
+    int64_t messages_max;       /* finish after so many; 0: go on for ever */
+    const struct template *key; /* or NULL */
     enum bailey_order order;
-    bool pipelines; /* the sink keeps order over a refusal */
+    bool pipelines;    /* the sink keeps order over a refusal */
     unsigned hops_max; /* a message that has passed more gateways is hopeless; 0: no limit */
     struct lane_retry retry;
     enum lane_expire expire;
     enum lane_unroutable unroutable;
     const struct lane_dead_letters *dead_letters; /* NULL: a hopeless message blocks its lane */
-    const struct lane_dedup_options *dedup; /* or NULL */
-    struct template *const *templates;      /* of the sink's options, by slot */
+    const struct lane_dedup_options *dedup;       /* or NULL */
+    struct template *const *templates;            /* of the sink's options, by slot */
     size_t template_count;
     const struct bailey_source *source;
     const struct bailey_sink *sink;

@@ -47,7 +47,7 @@ static void log_given_up(struct lane *lane, const struct delivery *dlv, const st
 {
     if (may_log(lane))
         bailey_log(BAILEY_LOG_WARN, "delivery.given_up", kv_str("route", lane->options.route),
-                   kv_u64("lane", lane->options.lane), kv_str("class", reason->class),
+                   kv_u64("lane", lane->options.lane), kv_str("because", reason->class),
                    kv_u64("attempts", dlv->pub.attempts), kv_error(reason->err));
 }
 
@@ -169,7 +169,7 @@ static void give_up(struct lane *lane, struct delivery *dlv, const struct dead_l
     }
     log_given_up(lane, dlv, reason);
     dlv->pub.message = dead_letter_new(&lane->options, lane->host, dlv, reason);
-    bailey_message_unref(msg); /* the dead letter holds it */
+    bailey_message_unref(msg);       /* the dead letter holds it */
     dlv->pub.id = BAILEY_NULL_BYTES; /* the dead letter has one of its own */
     dlv->pub.attempts = 0;
     dlv->is_detached = false;
@@ -289,7 +289,8 @@ void lane_wait_over(struct bailey_timer *timer)
     lane->waiting--;
     dlv->state = DELIVERY_READY;
     status_add(&lane->options.status->retried, 1);
-    if (lane->order == NULL || !order_hold(lane->order, dlv)) /* an older one of its key may have been refused meanwhile */
+    if (lane->order == NULL ||
+        !order_hold(lane->order, dlv)) /* an older one of its key may have been refused meanwhile */
         lane_prepare_again(lane, dlv);
     lane_dedup_flush(lane);
     lane_work_soon(lane);

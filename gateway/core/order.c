@@ -11,11 +11,11 @@ enum { BUCKETS_MIN = 64, KEYS_A_SLAB = 64 };
 
 struct order_key {
     uint64_t hash;
-    struct order_key *chain;        /* of its bucket; of the free ones */
-    struct delivery *first, *last;  /* held, in the order of receiving */
-    struct delivery *refused;       /* the oldest that was refused and keeps its turn; NULL: none */
-    uint32_t turns;                 /* deliveries that have their turn */
-    bool is_coming;                 /* in the list of keys that may have one for order_next() */
+    struct order_key *chain;       /* of its bucket; of the free ones */
+    struct delivery *first, *last; /* held, in the order of receiving */
+    struct delivery *refused;      /* the oldest that was refused and keeps its turn; NULL: none */
+    uint32_t turns;                /* deliveries that have their turn */
+    bool is_coming;                /* in the list of keys that may have one for order_next() */
     struct order_key *next_coming;
 };
 

@@ -15,7 +15,7 @@ struct outlet {
     size_t cap, head, len;
     bool is_unsorted; /* handed-back ones stand behind newer ones */
 
-    int64_t out; /* sent, and without a verdict */
+    int64_t out;  /* sent, and without a verdict */
     bool is_full; /* send() took less than it was given */
     int64_t last_verdict_ms;
 };

@@ -2,7 +2,7 @@
 #include "core/status.h"
 
 const char *const lane_state_names[LANE_STATES] = {
-    [LANE_FINISHED] = "finished", [LANE_STOPPED] = "stopped", [LANE_RUNNING] = "running",
+    [LANE_FINISHED] = "finished", [LANE_STOPPED] = "stopped",   [LANE_RUNNING] = "running",
     [LANE_DRAINING] = "draining", [LANE_STARTING] = "starting", [LANE_STALLED] = "stalled",
     [LANE_HELD] = "held",         [LANE_BLOCKED] = "blocked",   [LANE_DOWN] = "down",
 };
