@@ -264,14 +264,25 @@ static void answer(struct dedup_shard *shard, struct dedup_slot *slot, enum dedu
     dedup_post_add(&shard->answers, number, &(struct dedup_item){.slot = slot, .what = (uint8_t)what});
 }
 
-static void answer_followers(struct dedup_shard *shard, struct dedup_entry *entry)
+/* `outcome` is recorded: followers are duplicates, but for those that it was recorded for. Returns these, as a list. */
+static struct dedup_slot *answer_followers(struct dedup_shard *shard, struct dedup_entry *entry,
+                                           enum id_outcome outcome)
 {
+    struct dedup_slot *passing = NULL, **last = &passing;
+
     while (entry->first != NULL) {
         struct dedup_slot *slot = entry->first;
 
         unfollow(entry, slot);
-        answer(shard, slot, DEDUP_DUPLICATE);
+        if (outcome == ID_UNKNOWN || slot->passes != outcome) {
+            answer(shard, slot, DEDUP_DUPLICATE);
+            continue;
+        }
+        slot->next = NULL;
+        *last = slot;
+        last = &slot->next;
     }
+    return passing;
 }
 
 /* ---- The way of an entry ---- */
@@ -339,14 +350,23 @@ static void go_on(struct dedup_shard *shard, struct dedup_entry *entry)
         go(shard, entry);
 }
 
-/* It is at its end: recorded now (`owner` waits for that), or long ago. */
-static void end(struct dedup_shard *shard, struct dedup_entry *entry, enum dedup_answer owner)
+static void ask(struct dedup_shard *shard, struct dedup_slot *slot);
+
+/* It is at its end: recorded now as `outcome` (`owner` waits for that), or long ago. */
+static void end(struct dedup_shard *shard, struct dedup_entry *entry, enum dedup_answer owner, enum id_outcome outcome)
 {
     if (entry->owner != NULL)
         answer(shard, entry->owner, owner);
     entry->owner = NULL;
-    answer_followers(shard, entry);
+    struct dedup_slot *passing = answer_followers(shard, entry, outcome);
+
     entry_free(shard, entry);
+    while (passing != NULL) {
+        struct dedup_slot *slot = passing;
+
+        passing = slot->next;
+        ask(shard, slot);
+    }
 }
 
 /* ---- Requests ---- */
@@ -491,11 +511,33 @@ static void look_up(struct dedup_shard *shard)
     shard->options.state->look_up(shard->options.state, &shard->lookup);
 }
 
+/* What is recorded of its own: it waited, and now its time has come. It goes before copies of it. */
+static bool passes(struct dedup_shard *shard, struct dedup_entry *entry, enum id_outcome outcome)
+{
+    struct dedup_slot *slot = entry->owner;
+
+    if (slot != NULL && slot->passes == outcome)
+        return true;
+    for (slot = entry->first; slot != NULL && slot->passes != outcome; slot = slot->next)
+        ;
+    if (slot == NULL)
+        return false;
+    unfollow(entry, slot);
+    if (entry->owner != NULL) {
+        follow(entry, entry->owner);
+        answer(shard, entry->owner, DEDUP_FOLLOWS);
+    }
+    entry->owner = slot;
+    return true;
+}
+
 static void judge(struct dedup_shard *shard, struct dedup_entry *entry, const struct state_found *found,
                   int64_t since_ms)
 {
-    if (found->outcome != ID_UNKNOWN && found->time_ms >= since_ms)
-        end(shard, entry, DEDUP_DUPLICATE);
+    bool is_known = found->outcome != ID_UNKNOWN && found->time_ms >= since_ms;
+
+    if (is_known && !passes(shard, entry, (enum id_outcome)found->outcome))
+        end(shard, entry, DEDUP_DUPLICATE, (enum id_outcome)found->outcome);
     else
         reserve(shard, entry);
 }
@@ -568,7 +610,7 @@ static void apply(struct dedup_shard *shard, struct change_list *list, bool is_w
         } else if (change->kind == STATE_RECORD) {
             if (is_written)
                 filter_add(shard->filter, entry->id, change->time_ms);
-            end(shard, entry, DEDUP_RECORDED);
+            end(shard, entry, DEDUP_RECORDED, (enum id_outcome)change->outcome);
         }
     }
     list->count = 0;

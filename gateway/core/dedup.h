@@ -38,6 +38,7 @@ struct dedup_slot {
     struct dedup_client *client; /* who is answered; set by dedup_ask() */
     struct dedup_entry *entry;   /* the shard's */
     struct dedup_slot *next;     /* the shard's */
+    uint8_t passes;              /* enum id_outcome: a record of that is its own (it waited), and makes it no duplicate */
 };
 
 /* The shards of one scope, by number: what lanes ask. Filled before the first message moves; outlives lanes and shards. */

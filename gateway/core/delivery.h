@@ -5,6 +5,9 @@
  *                                     └──back-off── WAITING ←──refused─┤
  *                                     └──(as a dead letter, to the other outlet) ←── hopeless
  *
+ * One that is to wait long is KEEPING until the schedule has it; then it is settled, and comes back as another delivery, of the
+ * schedule's, when its time has come.
+ *
  * In brackets: where the route deduplicates, and where it keeps an order. What is let go of before its end is LEAVING until
  * its id is given back.
  */
@@ -19,12 +22,14 @@
 
 struct lane_options;
 struct order_key;
+struct schedule_entry;
 
 enum delivery_state {
     DELIVERY_READY,
     DELIVERY_ASKING,  /* for its id: may it go on? */
     DELIVERY_GRANTED, /* it may, behind those that asked before it */
     DELIVERY_HELD,    /* behind another one of its key (order.h) */
+    DELIVERY_KEEPING, /* being written to the schedule */
     DELIVERY_OUT,
     DELIVERY_WAITING,
     DELIVERY_RECORDING, /* confirmed; its id is being recorded */
@@ -38,7 +43,8 @@ struct delivery {
     struct lane *lane;
     struct delivery *next, *prev; /* all of the lane, in the order of receiving */
     struct bailey_settlement settlement;
-    uint32_t epoch;    /* which opening of the source it came from */
+    struct schedule_entry *entry; /* what it came from, instead of the source; or NULL */
+    uint32_t epoch;               /* which opening of the source it came from */
     uint8_t state;     /* enum delivery_state */
     bool is_prepared;  /* went through all steps */
     bool is_orphan;    /* its source has lost it: not to be sent again */
@@ -82,6 +88,9 @@ size_t steps_build(struct step steps[STEPS_MAX], const struct lane_options *opti
 
 /* From the step that knows the ids: takes out of `batch` those that have to ask for theirs, and asks. */
 void lane_ask(struct batch *batch);
+
+/* From the step that knows the time: takes out of `batch` those whose time has not come, and keeps them until then. */
+void lane_delay(struct batch *batch);
 
 /* From the step that keeps the order: takes out of `batch` those whose turn has not come. */
 void lane_line_up(struct batch *batch);

@@ -58,6 +58,10 @@ static enum lane_state lane_state(const struct lane *lane, char reason[static 32
         snprintf(reason, 320, "state store: %s", lane_dedup_trouble(lane));
         return lane->is_draining ? LANE_DRAINING : lane->was_up ? LANE_HELD : LANE_STARTING;
     }
+    if (lane_schedule_trouble(lane)[0] != '\0') {
+        snprintf(reason, 320, "state store: %s", lane_schedule_trouble(lane));
+        return lane->is_draining ? LANE_DRAINING : lane->was_up ? LANE_HELD : LANE_STARTING;
+    }
     if (lane->is_draining)
         return LANE_DRAINING;
     if (from != LANE_RUNNING) {
@@ -149,7 +153,7 @@ static void add_slab(struct lane *lane)
     }
 }
 
-static struct delivery *delivery_new(struct lane *lane, struct bailey_message *msg)
+struct delivery *lane_delivery_new(struct lane *lane, struct bailey_message *msg)
 {
     if (lane->free == NULL)
         add_slab(lane);
@@ -197,6 +201,8 @@ void lane_delivery_free(struct delivery *dlv)
     struct lane *lane = dlv->lane;
 
     lane_delivery_let_off(dlv);
+    if (dlv->entry != NULL)
+        schedule_leave(lane->kept->schedule, dlv->entry, dlv->is_in_doubt);
     lane->unsettled--;
     lane->unsettled_bytes -= (int64_t)dlv->size;
     dlv->prev->next = dlv->next;
@@ -250,11 +256,10 @@ static void dispatch(struct lane *lane)
 
 static void check_drained(struct lane *lane);
 
-/* Is there anything that holds the source, but for the credit? */
-static bool may_receive(const struct lane *lane)
+bool lane_may_receive(const struct lane *lane)
 {
     return lane->to.end.state == END_UP && !lane->is_draining && lane->blocking == 0 &&
-           lane_dedup_trouble(lane)[0] == '\0';
+           lane_dedup_trouble(lane)[0] == '\0' && lane_schedule_trouble(lane)[0] == '\0';
 }
 
 /* Once each opening: one that was lost and came back while the lane drains has to be told, too. */
@@ -272,11 +277,12 @@ static void do_work(struct bailey_task *task)
 {
     struct lane *lane = task->ctx;
 
+    lane_take_due(lane);
     lane_go_in_turn(lane);
     dispatch(lane);
     if (lane->drain_source)
         tell_drain(lane);
-    if (lane->room_wanted && end_is_open(&lane->from) && lane->from.self != NULL && may_receive(lane) &&
+    if (lane->room_wanted && end_is_open(&lane->from) && lane->from.self != NULL && lane_may_receive(lane) &&
         lane->unsettled <= lane->options.credit_messages / 2 &&
         lane->unsettled_bytes <= lane->options.credit_bytes / 2) {
         lane->room_wanted = false;
@@ -304,7 +310,7 @@ size_t bailey_room(const struct bailey_port *port)
     int64_t left = lane->options.credit_messages - lane->unsettled;
     int64_t bytes_left = lane->options.credit_bytes - lane->unsettled_bytes;
 
-    if (!may_receive(lane) || left <= 0 || bytes_left <= 0) {
+    if (!lane_may_receive(lane) || left <= 0 || bytes_left <= 0) {
         lane->room_wanted = true;
         return 0;
     }
@@ -384,7 +390,7 @@ static void receive_batch(struct lane *lane, struct bailey_message *const messag
     for (size_t i = 0; i < count; i++) {
         messages[i]->size = message_size(messages[i]);
         bytes += (int64_t)messages[i]->size;
-        struct delivery *dlv = delivery_new(lane, messages[i]);
+        struct delivery *dlv = lane_delivery_new(lane, messages[i]);
 
         if (count_hop(lane, messages[i]))
             batch.items[batch.count++] = dlv;
@@ -424,7 +430,7 @@ void bailey_receive(struct bailey_port *source, struct bailey_message *const bat
     for (size_t done = 0; done < count; done += BATCH_MAX)
         receive_batch(lane, batch + done, count - done < BATCH_MAX ? count - done : BATCH_MAX);
     if (count > 0) {
-        lane_dedup_flush(lane);
+        lane_flush(lane);
         dispatch(lane);
         if (lane_slots(lane) > 0)
             start_tick(lane);
@@ -434,11 +440,27 @@ void bailey_receive(struct bailey_port *source, struct bailey_message *const bat
 
 /* ---- Settling ---- */
 
-void lane_settle(struct lane *lane, const struct bailey_settlement *ended, size_t count)
+void lane_note_end(struct settled *settled, struct delivery *dlv, enum bailey_outcome outcome)
 {
+    struct lane *lane = dlv->lane;
+
+    if (dlv->entry != NULL && outcome == BAILEY_ACCEPTED) {
+        schedule_done(lane->kept->schedule, dlv->entry);
+        dlv->entry = NULL;
+    } else if (dlv->entry == NULL && dlv->epoch == lane->epoch) {
+        settled->items[settled->count] = dlv->settlement;
+        settled->items[settled->count++].outcome = outcome;
+    }
+}
+
+void lane_settle(struct lane *lane, struct settled *settled)
+{
+    size_t count = settled->count;
+
+    settled->count = 0;
     if (count > 0 && lane->from.self != NULL && lane->from.state != END_CLOSING) {
         CRASH_POINT(before_settle, lane->options.route);
-        lane->options.source->settle(lane->from.self, ended, count);
+        lane->options.source->settle(lane->from.self, settled->items, count);
     }
 }
 
@@ -452,13 +474,11 @@ void lane_let_go(struct lane *lane, struct delivery *dlv)
 
 void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome)
 {
-    struct bailey_settlement ended = dlv->settlement;
-    bool is_known = dlv->epoch == lane->epoch;
+    struct settled ended = {.count = 0};
 
-    ended.outcome = outcome;
+    lane_note_end(&ended, dlv, outcome);
     lane_let_go(lane, dlv);
-    if (is_known)
-        lane_settle(lane, &ended, 1);
+    lane_settle(lane, &ended);
 }
 
 void lane_finish(struct lane *lane, struct delivery *dlv, enum id_outcome outcome)
@@ -483,22 +503,22 @@ static void after_verdicts(struct lane *lane, struct outlet *outlet)
 {
     outlet->last_verdict_ms = bailey_now_ms(lane->host);
     lane_go_in_turn(lane);
-    lane_dedup_flush(lane);
+    lane_flush(lane);
     if (lane->stuck != NULL) {
         lane->stuck = NULL;
         lane_show_state(lane);
     }
     lane_show_gauges(lane);
-    if (lane->room_wanted || lane->is_draining || lane->to.len > 0 || lane->dead.len > 0)
+    if (lane->room_wanted || lane->is_draining || lane->to.len > 0 || lane->dead.len > 0 || lane->kept != NULL)
         lane_work_soon(lane);
 }
 
 static void confirm_batch(struct lane *lane, struct bailey_delivery *const batch[], size_t count)
 {
-    struct bailey_settlement ended[BATCH_MAX];
+    struct settled ended;
     int64_t now_ms = bailey_now_ms(lane->host);
-    size_t known = 0;
 
+    ended.count = 0;
     for (size_t i = 0; i < count; i++) {
         struct delivery *dlv = own(lane, batch[i], DELIVERY_OUT);
 
@@ -507,12 +527,10 @@ static void confirm_batch(struct lane *lane, struct bailey_delivery *const batch
             lane_dedup_record(lane, dlv, dlv->is_dead ? ID_DEAD : ID_CONFIRMED);
             continue;
         }
-        ended[known] = dlv->settlement;
-        ended[known].outcome = BAILEY_ACCEPTED;
-        known += dlv->epoch == lane->epoch;
+        lane_note_end(&ended, dlv, BAILEY_ACCEPTED);
         lane_delivery_free(dlv);
     }
-    lane_settle(lane, ended, known);
+    lane_settle(lane, &ended);
 }
 
 void bailey_confirm(struct bailey_port *sink, struct bailey_delivery *const batch[], size_t count)
@@ -542,7 +560,7 @@ void bailey_hand_back(struct bailey_port *sink, struct bailey_delivery *const ba
         outlet->out--;
         dlv->state = DELIVERY_READY;
         dlv->is_in_doubt |= in_doubt;
-        if (dlv->is_orphan || dlv->epoch != lane->epoch) { /* its source gives it to someone else, or once more */
+        if (lane_has_lost(lane, dlv)) { /* its source gives it to someone else, or once more */
             lane_settle_as(lane, dlv, BAILEY_RELEASED);
             continue;
         }
@@ -575,10 +593,10 @@ static bool is_not_orphan(void *ctx, struct delivery *dlv)
     return !dlv->is_orphan;
 }
 
-/* At the sink, or on the way there: it goes on without its source. */
+/* At the sink, in the store, or on the way there: it goes on without its source. */
 static bool is_away(const struct delivery *dlv)
 {
-    return dlv->state == DELIVERY_OUT || dlv->state == DELIVERY_RECORDING;
+    return dlv->state == DELIVERY_OUT || dlv->state == DELIVERY_RECORDING || dlv->state == DELIVERY_KEEPING;
 }
 
 /* Forget what has not been sent of a group, or of the whole source. Returns how many are still out. */
@@ -587,7 +605,7 @@ static size_t forget(struct lane *lane, bool all_groups, uint32_t group)
     size_t out = 0, ready = 0;
 
     for (struct delivery *dlv = lane->all.next; dlv != &lane->all; dlv = dlv->next) {
-        if (dlv->epoch != lane->epoch || (!all_groups && dlv->settlement.group != group) ||
+        if (dlv->entry != NULL || dlv->epoch != lane->epoch || (!all_groups && dlv->settlement.group != group) ||
             dlv->state == DELIVERY_LEAVING)
             continue;
         dlv->is_orphan = true;
@@ -603,7 +621,7 @@ static size_t forget(struct lane *lane, bool all_groups, uint32_t group)
         if (dlv->is_orphan && !is_away(dlv) && dlv->state != DELIVERY_LEAVING)
             lane_let_go(lane, dlv);
     }
-    lane_dedup_flush(lane);
+    lane_flush(lane);
     lane_show_gauges(lane);
     lane_work_soon(lane);
     return out;
@@ -739,6 +757,8 @@ void lane_check_ended(struct lane *lane)
         lane_dedup_leave_all(lane); /* answered by lane_check_ended() */
         return;
     }
+    if (!lane_schedule_closed(lane))
+        return;
     lane->is_ended = true;
     bailey_again_stop(lane->host, &lane->work);
     bailey_timer_stop(lane->host, &lane->tick);
@@ -822,7 +842,7 @@ void lane_release_waiting(struct lane *lane)
 {
     release(lane, DELIVERY_HELD); /* first: none may pass the one that it waits for */
     release(lane, DELIVERY_WAITING);
-    lane_dedup_flush(lane);
+    lane_flush(lane);
 }
 
 void lane_drain(struct lane *lane)
@@ -867,7 +887,8 @@ static void make_order(struct lane *lane)
     if (options->order == BAILEY_ORDER_NONE)
         return;
     lane->order = order_new(options->order, options->pipelines, lane->host);
-    lane->order_at = (size_t)(options->key != NULL) + (options->dedup != NULL); /* steps.c: behind the ids */
+    lane->order_at = (size_t)(options->key != NULL) + (options->dedup != NULL) +
+                     (options->delay != NULL || options->deliver_at != NULL); /* steps.c: behind these */
 }
 
 struct lane *lane_new(struct bailey_host *host, const struct lane_options *options)
@@ -882,6 +903,7 @@ struct lane *lane_new(struct bailey_host *host, const struct lane_options *optio
     lane->messages = message_pool_new();
     lane->step_count = steps_build(lane->steps, &lane->options);
     lane_dedup_begin(lane);
+    lane_schedule_begin(lane);
     make_order(lane);
     lane->work = (struct bailey_task){.run = do_work, .ctx = lane};
     lane->tick = (struct bailey_timer){.fire = tick_due, .ctx = lane};
@@ -918,6 +940,7 @@ void lane_free(struct lane *lane)
     }
     bailey_again_stop(lane->host, &lane->work);
     lane_dedup_end(lane);
+    lane_schedule_end(lane);
     order_free(lane->order);
     message_pool_free(lane->messages);
     outlet_free(&lane->to);

@@ -13,6 +13,7 @@
 #include "message/template.h"
 
 struct dedup_group;
+struct state_table;
 struct dedup_shard;
 struct lane;
 struct state;
@@ -78,6 +79,10 @@ struct lane_options {
     bool pipelines;    /* the sink keeps order over a refusal */
     unsigned hops_max; /* a message that has passed more gateways is hopeless; 0: no limit */
     struct lane_retry retry;
+    bool parks_in_store; /* what was refused waits in `kept` */
+    const struct template *delay, *deliver_at; /* when a message may go: one of them, or NULL */
+    bool delays_natively;     /* the sink's broker holds it, instead of `kept` */
+    struct state_table *kept; /* messages that wait in the store; NULL: none ever do */
     enum lane_expire expire;
     enum lane_unroutable unroutable;
     const struct lane_dead_letters *dead_letters; /* NULL: a hopeless message blocks its lane */

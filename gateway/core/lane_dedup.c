@@ -98,14 +98,6 @@ static void go_on(struct lane *lane)
     lane_run_steps(lane, &batch, is_detached ? lane->ids->asks_at : lane->ids->asks_at + 1);
 }
 
-static void settle_ended(struct lane *lane)
-{
-    size_t count = lane->ids->ended_count;
-
-    lane->ids->ended_count = 0;
-    lane_settle(lane, lane->ids->ended, count);
-}
-
 static void slot_is_free(struct delivery *dlv)
 {
     dlv->holds_slot = false;
@@ -146,18 +138,13 @@ static void go_in_order(struct lane *lane)
 static void accept(struct delivery *dlv)
 {
     struct lane *lane = dlv->lane;
-    struct bailey_settlement ended = dlv->settlement;
-    bool is_known = dlv->epoch == lane->epoch;
 
     asked_remove(dlv);
     slot_is_free(dlv);
+    lane_note_end(&lane->ids->ended, dlv, BAILEY_ACCEPTED);
     lane_delivery_free(dlv);
-    if (!is_known)
-        return;
-    ended.outcome = BAILEY_ACCEPTED;
-    lane->ids->ended[lane->ids->ended_count++] = ended;
-    if (lane->ids->ended_count == BATCH_MAX)
-        settle_ended(lane);
+    if (lane->ids->ended.count == BATCH_MAX)
+        lane_settle(lane, &lane->ids->ended);
 }
 
 static void on_answer(void *ctx, struct dedup_slot *slot, enum dedup_answer answer)
@@ -205,9 +192,8 @@ static void on_answers_end(void *ctx)
     go_in_order(lane);
     if (lane->ids->going.count > 0)
         go_on(lane);
-    if (lane->ids->ended_count > 0)
-        settle_ended(lane);
-    dedup_flush(lane->ids->client); /* a step behind the ids may have refused some, and let them go */
+    lane_settle(lane, &lane->ids->ended);
+    lane_flush(lane); /* a step behind the ids may have refused some, and let them go */
     lane_work_soon(lane);
     lane_check_ended(lane);
 }

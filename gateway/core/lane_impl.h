@@ -1,4 +1,5 @@
-/* core/lane_impl.h: what the files of a lane share: lane.c (its life), lane_refuse.c (what is refused), lane_dedup.c (its ids).
+/* core/lane_impl.h: what the files of a lane share: lane.c (its life), lane_refuse.c (what is refused), lane_schedule.c (what
+ * waits in the store), lane_dedup.c (its ids).
  * Private to them. */
 #ifndef BAILEY_LANE_IMPL_H
 #define BAILEY_LANE_IMPL_H
@@ -9,12 +10,28 @@
 #include "core/lane.h"
 #include "core/order.h"
 #include "core/outlet.h"
+#include "core/schedule.h"
 
 enum { DELIVERIES_A_SLAB = 64 };
 
 struct slab {
     struct slab *next;
     struct delivery items[DELIVERIES_A_SLAB];
+};
+
+/* Told to the source, many at once. */
+struct settled {
+    size_t count;
+    struct bailey_settlement items[BATCH_MAX];
+};
+
+/* What a lane that keeps messages in the store has besides. */
+struct lane_kept {
+    struct schedule *schedule;
+    int64_t keeping;    /* being written */
+    struct settled ended;
+    bool is_closing, is_closed;
+    char trouble[256]; /* why nothing can be kept now; "" if it can */
 };
 
 /* What a lane that deduplicates has besides. */
@@ -24,8 +41,7 @@ struct lane_ids {
     int64_t slots;                             /* in the hands of shards */
     struct delivery asked;                     /* head of the ring of those that are to go on in the order of asking */
     struct batch going;                        /* answered just now: these go on */
-    struct bailey_settlement ended[BATCH_MAX]; /* and these are to be settled */
-    size_t ended_count;
+    struct settled ended;                      /* and these are to be settled */
 };
 
 struct lane {
@@ -61,7 +77,8 @@ struct lane {
     struct bailey_timer tick;
     bool tick_runs;
 
-    struct lane_ids *ids; /* NULL: the route does not deduplicate */
+    struct lane_ids *ids;   /* NULL: the route does not deduplicate */
+    struct lane_kept *kept; /* NULL: it keeps no messages */
     struct order *order;  /* NULL: it keeps none */
     size_t order_at;      /* the step that keeps it; who was held goes on behind it */
     char block_reason[256];
@@ -74,7 +91,12 @@ struct lane {
 
 /* Through the steps from number `first` on, then ready. */
 void lane_run_steps(struct lane *lane, struct batch *batch, size_t first);
-void lane_settle(struct lane *lane, const struct bailey_settlement *ended, size_t count);
+/* Note how it ended, for whoever gave it: its source, or the schedule. `settled` has room. */
+void lane_note_end(struct settled *settled, struct delivery *dlv, enum bailey_outcome outcome);
+/* Tell the source what was noted, and begin anew. */
+void lane_settle(struct lane *lane, struct settled *settled);
+/* A new delivery of `msg`, which it takes; the last of all. */
+struct delivery *lane_delivery_new(struct lane *lane, struct bailey_message *msg);
 /* Its source need not be told (any more). */
 void lane_let_go(struct lane *lane, struct delivery *dlv);
 void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome);
@@ -83,6 +105,8 @@ void lane_finish(struct lane *lane, struct delivery *dlv, enum id_outcome outcom
 /* It no longer waits, has a turn, or is on its way to the dead letters. */
 void lane_delivery_let_off(struct delivery *dlv);
 void lane_delivery_free(struct delivery *dlv);
+/* Is there nothing that holds the source, but for the credit? */
+bool lane_may_receive(const struct lane *lane);
 /* From now on its message owns its bytes. */
 void lane_detach(struct delivery *dlv);
 /* Let those whose turn has come go on. */
@@ -105,6 +129,26 @@ void lane_wait_over(struct bailey_timer *timer);
 /* Its message has been replaced by one that owns its bytes: what pointed into the old one is made anew, and it is ready. */
 void lane_prepare_again(struct lane *lane, struct delivery *dlv);
 
+/* ---- lane_schedule.c ---- */
+
+void lane_schedule_begin(struct lane *lane);
+void lane_schedule_end(struct lane *lane);
+/* Keep it until `due_ms` (of the state's clock, or of the wall clock), then settle it as if the sink had it. */
+void lane_keep(struct lane *lane, struct delivery *dlv, const struct schedule_note *when);
+/* Let those whose time has come go, as far as there is credit. */
+void lane_take_due(struct lane *lane);
+/* The lane ends: true when the schedule has ended, too; else lane_check_ended() is called when it has. */
+bool lane_schedule_closed(struct lane *lane);
+
+/* The state's clock. */
+int64_t lane_state_ms(const struct lane *lane);
+
+/* Why nothing can be kept now, so that the source must be held; "" if it can. */
+static inline const char *lane_schedule_trouble(const struct lane *lane)
+{
+    return lane->kept == NULL ? "" : lane->kept->trouble;
+}
+
 /* ---- lane_dedup.c ---- */
 
 void lane_dedup_begin(struct lane *lane);
@@ -122,11 +166,19 @@ void lane_dedup_leave_all(struct lane *lane);
 /* Why ids cannot be asked for now, so that the source must be held; "" if they can. */
 const char *lane_dedup_trouble(const struct lane *lane);
 
-/* Hand over what was gathered: at the end of whatever may have asked. */
-static inline void lane_dedup_flush(struct lane *lane)
+/* Hand over what was gathered, for the shards and for the schedule: at the end of whatever may have asked. */
+static inline void lane_flush(struct lane *lane)
 {
     if (lane->ids != NULL)
         dedup_flush(lane->ids->client);
+    if (lane->kept != NULL)
+        schedule_flush(lane->kept->schedule);
+}
+
+/* Did it come from an opening of the source that is gone, or has the source lost it? Then it gives it again, to whomever. */
+static inline bool lane_has_lost(const struct lane *lane, const struct delivery *dlv)
+{
+    return dlv->entry == NULL && (dlv->is_orphan || dlv->epoch != lane->epoch);
 }
 
 /* Sent, and without a verdict. */

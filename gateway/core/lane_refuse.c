@@ -97,7 +97,7 @@ static bool hold_back(struct lane *lane, struct delivery *dlv)
 /* Left to its source: the lane ends, or the source has lost it. */
 static bool is_leaving(const struct lane *lane, const struct delivery *dlv)
 {
-    return dlv->is_orphan || dlv->epoch != lane->epoch || (lane->is_draining && !lane->is_finishing);
+    return lane_has_lost(lane, dlv) || (lane->is_draining && !lane->is_finishing);
 }
 
 static void leave(struct lane *lane, struct delivery *dlv)
@@ -232,7 +232,10 @@ static void wait_for_next(struct lane *lane, struct delivery *dlv, const struct 
     if (dlv->is_blocking && --lane->blocking == 0)
         lane_show_state(lane);
     dlv->is_blocking = false;
-    wait(lane, dlv, delay_ms);
+    if (lane->options.parks_in_store)
+        lane_keep(lane, dlv, &(struct schedule_note){.line = SCHEDULE_WAIT, .due_ms = lane_state_ms(lane) + delay_ms});
+    else
+        wait(lane, dlv, delay_ms);
 }
 
 static void refuse(struct lane *lane, struct delivery *dlv, const struct bailey_error *err)
@@ -292,6 +295,6 @@ void lane_wait_over(struct bailey_timer *timer)
     if (lane->order == NULL ||
         !order_hold(lane->order, dlv)) /* an older one of its key may have been refused meanwhile */
         lane_prepare_again(lane, dlv);
-    lane_dedup_flush(lane);
+    lane_flush(lane);
     lane_work_soon(lane);
 }

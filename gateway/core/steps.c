@@ -1,4 +1,4 @@
-/* The steps that a route may have between its source and its sink: key, id, order and address. Each works on a whole batch. */
+/* The steps that a route may have between its source and its sink: key, id, time, order and address. Each works on a whole batch. */
 #include "core/delivery.h"
 #include "core/lane.h"
 
@@ -80,6 +80,13 @@ static void id_step(const struct step *step, struct batch *batch)
     lane_ask(batch);
 }
 
+static void delay_step(const struct step *step, struct batch *batch)
+{
+    (void)step;
+    if (batch->count > 0)
+        lane_delay(batch);
+}
+
 static void order_step(const struct step *step, struct batch *batch)
 {
     (void)step;
@@ -100,6 +107,8 @@ size_t steps_build(struct step steps[STEPS_MAX], const struct lane_options *opti
         steps[count++] = (struct step){key_step, options};
     if (options->dedup != NULL)
         steps[count++] = (struct step){id_step, options};
+    if (options->delay != NULL || options->deliver_at != NULL)
+        steps[count++] = (struct step){delay_step, options};
     if (options->order != BAILEY_ORDER_NONE)
         steps[count++] = (struct step){order_step, options};
     if (options->template_count > 0)
