@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "core/identity.h"
 #include "core/lane.h"
 #include "message/pool.h"
 
@@ -26,29 +27,8 @@ static void add(struct headers *headers, const char *name, struct bailey_bytes v
 
 /* ---- What the texts say ---- */
 
-static struct id id_at_random(struct bailey_host *host)
+static void write_id(struct id id, char text[static ID_TEXT + 1])
 {
-    return (struct id){{bailey_random(host), bailey_random(host)}};
-}
-
-static struct id id_of_position(const struct lane_options *options, const struct bailey_origin *origin)
-{
-    char text[TEXT_MAX];
-    int len = snprintf(text, sizeof text, "%s/%.*s/%" PRId32 "/%" PRId64, options->route, (int)origin->topic.len,
-                       (const char *)origin->topic.data, origin->partition, origin->offset);
-    size_t used = len < TEXT_MAX ? (size_t)len : TEXT_MAX - 1;
-
-    return id_of(&(struct id_key){{0}}, (struct bailey_bytes){(const uint8_t *)text, used});
-}
-
-static void write_id(const struct lane_options *options, const struct delivery *dlv, struct bailey_host *host,
-                     char text[static ID_TEXT + 1])
-{
-    const struct bailey_origin *origin = &dlv->pub.message->origin;
-    struct id id = dlv->holds_slot       ? dlv->slot.id
-                   : origin->offset >= 0 ? id_of_position(options, origin)
-                                         : id_at_random(host);
-
     snprintf(text, ID_TEXT + 1, "%016" PRIx64 "%016" PRIx64, id.word[0], id.word[1]);
 }
 
@@ -109,7 +89,7 @@ struct bailey_message *dead_letter_new(const struct lane_options *options, struc
     struct headers headers = {.count = 0};
     char id[ID_TEXT + 1], source[TEXT_MAX], sink[TEXT_MAX], code[64], attempts[16], replays[16], first[32], last[32];
 
-    write_id(options, dlv, host, id);
+    write_id(identity_of(options, host, dlv), id);
     write_source(options, &msg->origin, source);
     write_sink(options, dlv, sink);
     write_code(reason->err, code);

@@ -15,8 +15,7 @@
  *     bailey-dlq-key           the message's own key; absent if it had none: the dead letter's key is its id
  *     bailey-dlq-replays       how often it was replayed; absent if never
  *
- * The id is that of the route's dedup if there is one, else the source's position where that names a message for ever (Kafka): then it is
- * the same when a crash made it be written twice. Else it is random.
+ * The id is its identity (identity.h): the same, as a rule, when a crash made it be written twice.
  */
 #ifndef BAILEY_DEAD_LETTER_H
 #define BAILEY_DEAD_LETTER_H

@@ -16,6 +16,7 @@
 
 #include "base/crash.h"
 #include "core/lane_impl.h"
+#include "core/replay.h"
 #include "message/pool.h"
 
 enum {
@@ -368,6 +369,39 @@ void lane_go_in_turn(struct lane *lane)
 
 /* ---- Receiving, in batches ---- */
 
+/* Enough was received. */
+static void finish(struct lane *lane)
+{
+    lane->is_draining = lane->is_finishing = lane->drain_source = true;
+    lane_show_state(lane);
+    lane_work_soon(lane);
+}
+
+/* A dead letter: false if it is not to be sent. */
+static bool pick(struct lane *lane, struct delivery *dlv)
+{
+    const struct lane_dead_reader *reader = lane->options.reader;
+
+    switch (lane->has_picked ? LANE_PICK_STOP : reader->pick(reader->ctx, dlv->pub.message)) {
+    case LANE_PICK_SEND:
+        replay_unwrap(&lane->options, lane->host, dlv);
+        return true;
+    case LANE_PICK_REMOVE:
+        lane_settle_as(lane, dlv, BAILEY_ACCEPTED);
+        return false;
+    case LANE_PICK_STOP:
+        if (!lane->has_picked) {
+            lane->has_picked = true;
+            finish(lane);
+        }
+        break;
+    case LANE_PICK_LEAVE:
+        break;
+    }
+    lane_settle_as(lane, dlv, BAILEY_RELEASED);
+    return false;
+}
+
 /* One gateway more; false: too many. */
 static bool count_hop(const struct lane *lane, struct bailey_message *msg)
 {
@@ -386,6 +420,8 @@ static void receive_batch(struct lane *lane, struct bailey_message *const messag
         bytes += (int64_t)messages[i]->size;
         struct delivery *dlv = delivery_new(lane, messages[i]);
 
+        if (lane->options.reader != NULL && !pick(lane, dlv))
+            continue;
         if (count_hop(lane, messages[i]))
             batch.items[batch.count++] = dlv;
         else
@@ -406,11 +442,8 @@ static size_t limit(struct lane *lane, struct bailey_message *const batch[], siz
     for (size_t i = kept; i < count; i++)
         bailey_message_unref(batch[i]);
     lane->received += (int64_t)kept;
-    if (kept == left && !lane->is_draining) {
-        lane->is_draining = lane->is_finishing = lane->drain_source = true;
-        lane_show_state(lane);
-        lane_work_soon(lane);
-    }
+    if (kept == left && !lane->is_draining)
+        finish(lane);
     return kept;
 }
 

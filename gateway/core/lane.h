@@ -28,7 +28,7 @@ struct lane_end_options {
 /* Deduplication by an id (dedup.h). */
 struct lane_dedup_options {
     const char *scope; /* its name */
-    const struct template *id;
+    const struct template *id; /* NULL: messages have none of their own (a reader of dead letters) */
     struct dedup_group *group; /* of the route's scope */
     struct dedup_shard *shard; /* the lane's own: on the same worker */
     unsigned number;           /* of that shard in the group */
@@ -66,12 +66,23 @@ struct lane_dead_letters {
     size_t template_count;
 };
 
+enum lane_pick { LANE_PICK_SEND, LANE_PICK_LEAVE, LANE_PICK_REMOVE, LANE_PICK_STOP };
+
+/* A lane that reads dead letters back: its source is a shelf (connector.h). What it sends is the message as it was before it became
+ * a dead letter; if it fails again, the new dead letter tells how often. */
+struct lane_dead_reader {
+    enum lane_pick (*pick)(void *ctx, const struct bailey_message *letter);
+    void *ctx;
+    bool only_looks;
+    int64_t rate; /* sends a second at most; 0: no limit */
+};
+
 /* All pointers must outlive the lane. */
 struct lane_options {
     const char *route, *instance;
     unsigned lane, lanes;
     int64_t credit_messages, credit_bytes;
-    bool only_looks;            /* bailey_port.only_looks of its ends */
+    const struct lane_dead_reader *reader;  /* NULL: an ordinary lane */
     int64_t messages_max;       /* finish after so many; 0: go on for ever */
     const struct template *key; /* or NULL */
     enum bailey_order order;

@@ -52,6 +52,7 @@ struct lane {
 
     bool room_wanted;  /* the source was told that there is no room */
     const char *stuck; /* which outlet gives no verdict; NULL: none */
+    bool has_picked;   /* a reader of dead letters has enough */
     bool is_stalled;   /* what waits fills half of the credit */
     bool is_draining, is_finishing, is_stopping, is_ended;
     bool drain_source; /* to be told in the next turn */
