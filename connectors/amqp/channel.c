@@ -350,6 +350,8 @@ static void method_frame(struct amq_connection *conn, struct amq_channel *ch, co
         if (id == AMQP_BASIC_DELIVER_METHOD || id == AMQP_BASIC_RETURN_METHOD)
             ch->expect = AMQ_EXPECT_HEADER;
         ch->ops->method(ch, id, args);
+        if (id == AMQP_BASIC_DELIVER_METHOD || id == AMQP_BASIC_ACK_METHOD || id == AMQP_BASIC_NACK_METHOD)
+            amq_connection_works(conn);
     } else {
         amq_connection_break(conn, "unexpected method %u.%u", id >> 16, id & 0xffff);
     }
