@@ -214,7 +214,10 @@ int64_t amq_connection_next_delay(struct amq_connection *conn)
 
 struct bailey_told_end amq_connection_end(const struct amq_connection *conn)
 {
-    return (struct bailey_told_end){"", conn->role == AMQ_PUBLISH ? "publish" : "consume"};
+    static const char *const purposes[] = {
+        [AMQ_PUBLISH] = "publish", [AMQ_CONSUME] = "consume", [AMQ_BROWSE] = "browse"};
+
+    return (struct bailey_told_end){"", purposes[conn->role]};
 }
 
 /* A broker that is stopped closes its connections, too: that refuses nothing. */

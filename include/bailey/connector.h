@@ -182,9 +182,9 @@ struct bailey_connector {
     /* 1.3: A source over what a *sink's* settings name (its open() is given those), for dead letters: it hands over, oldest
      * first, what lies there now and has not been removed, once, and then says bailey_finished(); what comes later is not part
      * of it. settle(BAILEY_ACCEPTED) removes a message for good, any other outcome leaves it; what is not settled at close() is
-     * left, too. Where `port->only_looks`, nothing will be removed, and nothing may change for other readers if the broker can do that;
-     * if it counts the look as a delivery all the same, open() logs a warning "shelf.counted". `options` and `settings_size`
-     * are unused. open() fails with a reason where the settings do not name one place (a template, an exchange without
+     * left, too. Where `port->only_looks`, nothing is removed, whatever settle() says, and nothing may change for other readers if
+     * the broker can do that; if it counts the look as a delivery all the same, a warning "shelf.counted" is logged. `options` and
+     * `settings_size` are unused. open() fails with a reason where the settings do not name one place (a template, an exchange without
      * a queue). NULL: cannot be read back. */
     const struct bailey_source *shelf;
 
