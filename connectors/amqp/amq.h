@@ -64,5 +64,6 @@ enum {
 
 extern const struct bailey_source amq_source;
 extern const struct bailey_sink amq_sink;
+extern const struct bailey_source amq_shelf;
 
 #endif

@@ -367,6 +367,7 @@ static const struct bailey_connector amqp_connector = {
     .url = &url_form,
     .check = amqp_check,
     .probe = amq_probe,
+    .shelf = &amq_shelf,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

@@ -276,7 +276,7 @@ static void refuse_culprit(struct sink *sink, struct bailey_delivery *delivery, 
 {
     struct bailey_error err = *why;
 
-    err.kind = BAILEY_ERR_PERMANENT;
+    err.kind = stomp_reply_is_unroutable(why) ? BAILEY_ERR_UNROUTABLE : BAILEY_ERR_PERMANENT;
     sink->culprits[sink->next_culprit++ % CULPRITS_MAX] = delivery;
     bailey_refuse(sink->port, delivery, &err);
 }

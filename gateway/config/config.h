@@ -77,6 +77,23 @@ struct config_delay {
     bool is_native;
 };
 
+/* What a reader of dead letters does with one. */
+enum config_pick {
+    CONFIG_PICK_SEND,   /* replay it */
+    CONFIG_PICK_LEAVE,  /* where it is */
+    CONFIG_PICK_REMOVE, /* for good */
+    CONFIG_PICK_STOP,   /* leave it, and all behind it */
+};
+
+/* A route that reads dead letters back (bailey dlq): its `from` has the settings of a sink. Set by the command, not by a file. */
+struct config_dead_reader {
+    enum config_pick (*pick)(void *ctx, const struct bailey_message *letter); /* on a worker's thread */
+    void *ctx;
+    bool only_looks;              /* picks LEAVE or STOP only */
+    int64_t rate;                 /* messages a second at most; 0: no limit */
+    const struct bailey_sink *sink; /* instead of that of `to`; NULL: that one */
+};
+
 struct config_route {
     const char *name;
     int64_t lanes;
@@ -92,7 +109,8 @@ struct config_route {
     int64_t max_hops; /* 0: no limit */
     struct config_end from, to;
     const struct config_end *dead_letter; /* or NULL */
-    bool keeps_messages;                  /* it delays or parks them: it needs a table for them */
+    const struct config_dead_reader *dead_reader; /* NULL: an ordinary route */
+    bool keeps_messages;                          /* it delays or parks them: it needs a table for them */
     struct config_position at;
 };
 

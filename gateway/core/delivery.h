@@ -45,17 +45,17 @@ struct delivery {
     struct bailey_settlement settlement;
     struct schedule_entry *entry; /* what it came from, instead of the source; or NULL */
     uint32_t epoch;               /* which opening of the source it came from */
-    uint8_t state;     /* enum delivery_state */
-    bool is_prepared;  /* went through all steps */
-    bool is_orphan;    /* its source has lost it: not to be sent again */
-    bool is_detached;  /* the message owns its bytes */
-    bool holds_slot;   /* a shard has `slot` */
-    bool is_in_doubt;  /* was sent and handed back without a verdict at least once */
-    bool is_dead;      /* hopeless: on its way to the dead letters, and its message says why */
-    uint32_t counted;  /* refusals that count against the route's `attempts` */
-    uint8_t replays;   /* times that it was replayed as a dead letter */
-    bool is_blocking;  /* hopeless, and has nowhere to go: the lane receives no more */
-    uint64_t sequence; /* order of receiving in the lane */
+    uint8_t state;                /* enum delivery_state */
+    bool is_prepared;             /* went through all steps */
+    bool is_orphan;               /* its source has lost it: not to be sent again */
+    bool is_detached;             /* the message owns its bytes */
+    bool holds_slot;              /* a shard has `slot` */
+    bool is_in_doubt;             /* was sent and handed back without a verdict at least once */
+    bool is_dead;                 /* hopeless: on its way to the dead letters, and its message says why */
+    uint32_t counted;             /* refusals that count against the route's `attempts` */
+    uint8_t replays;              /* times that it was replayed as a dead letter */
+    bool is_blocking;             /* hopeless, and has nowhere to go: the lane receives no more */
+    uint64_t sequence;            /* order of receiving in the lane */
     int64_t received_ms;
     size_t size;
     struct bailey_timer retry;
@@ -63,6 +63,7 @@ struct delivery {
     struct delivery *asked_next, *asked_prev; /* those whose answer others wait for, in the order of asking; or NULL */
     struct order_key *turn;                   /* whose turn it has or waits for; NULL: none */
     struct delivery *held_next, *held_prev;
+    struct id letter;                        /* of a replayed one: the dead letter that it was */
     int64_t first_failed_ms, last_failed_ms; /* wall clock; 0: never */
     struct bailey_bytes address[DELIVERY_ADDRESSES];
 };

@@ -122,7 +122,7 @@ void end_init(struct end *end, struct lane *lane, const struct end_kind *kind)
                  .credit_bytes = options->credit_bytes,
                  .dedup_scope = options->dedup == NULL ? NULL : options->dedup->scope,
                  .order = (uint8_t)options->order,
-                 .only_looks = options->only_looks},
+                 .only_looks = options->reader != NULL && options->reader->only_looks},
         .lane = lane,
         .kind = *kind,
     };

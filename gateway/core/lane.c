@@ -277,6 +277,7 @@ static void do_work(struct bailey_task *task)
 {
     struct lane *lane = task->ctx;
 
+    lane_reader_settle(lane);
     lane_take_due(lane);
     lane_go_in_turn(lane);
     dispatch(lane);
@@ -374,6 +375,13 @@ void lane_go_in_turn(struct lane *lane)
 
 /* ---- Receiving, in batches ---- */
 
+void lane_finish_receiving(struct lane *lane)
+{
+    lane->is_draining = lane->is_finishing = lane->drain_source = true;
+    lane_show_state(lane);
+    lane_work_soon(lane);
+}
+
 /* One gateway more; false: too many. */
 static bool count_hop(const struct lane *lane, struct bailey_message *msg)
 {
@@ -392,6 +400,8 @@ static void receive_batch(struct lane *lane, struct bailey_message *const messag
         bytes += (int64_t)messages[i]->size;
         struct delivery *dlv = lane_delivery_new(lane, messages[i]);
 
+        if (lane->reader != NULL && !lane_pick(lane, dlv))
+            continue;
         if (count_hop(lane, messages[i]))
             batch.items[batch.count++] = dlv;
         else
@@ -412,11 +422,8 @@ static size_t limit(struct lane *lane, struct bailey_message *const batch[], siz
     for (size_t i = kept; i < count; i++)
         bailey_message_unref(batch[i]);
     lane->received += (int64_t)kept;
-    if (kept == left && !lane->is_draining) {
-        lane->is_draining = lane->is_finishing = lane->drain_source = true;
-        lane_show_state(lane);
-        lane_work_soon(lane);
-    }
+    if (kept == left && !lane->is_draining)
+        lane_finish_receiving(lane);
     return kept;
 }
 
@@ -904,6 +911,7 @@ struct lane *lane_new(struct bailey_host *host, const struct lane_options *optio
     lane->step_count = steps_build(lane->steps, &lane->options);
     lane_dedup_begin(lane);
     lane_schedule_begin(lane);
+    lane_reader_begin(lane);
     make_order(lane);
     lane->work = (struct bailey_task){.run = do_work, .ctx = lane};
     lane->tick = (struct bailey_timer){.fire = tick_due, .ctx = lane};
@@ -941,6 +949,7 @@ void lane_free(struct lane *lane)
     bailey_again_stop(lane->host, &lane->work);
     lane_dedup_end(lane);
     lane_schedule_end(lane);
+    lane_reader_end(lane);
     order_free(lane->order);
     message_pool_free(lane->messages);
     outlet_free(&lane->to);

@@ -28,8 +28,8 @@ struct lane_end_options {
 
 /* Deduplication by an id (dedup.h). */
 struct lane_dedup_options {
-    const char *scope; /* its name */
-    const struct template *id;
+    const char *scope;         /* its name */
+    const struct template *id; /* NULL: messages have none of their own (a reader of dead letters) */
     struct dedup_group *group; /* of the route's scope */
     struct dedup_shard *shard; /* the lane's own: on the same worker */
     unsigned number;           /* of that shard in the group */
@@ -67,22 +67,33 @@ struct lane_dead_letters {
     size_t template_count;
 };
 
+enum lane_pick { LANE_PICK_SEND, LANE_PICK_LEAVE, LANE_PICK_REMOVE, LANE_PICK_STOP };
+
+/* A lane that reads dead letters back: its source is a shelf (connector.h). What it sends is the message as it was before it became
+ * a dead letter; if it fails again, the new dead letter tells how often. */
+struct lane_dead_reader {
+    enum lane_pick (*pick)(void *ctx, const struct bailey_message *letter);
+    void *ctx;
+    bool only_looks;
+    int64_t rate; /* sends a second at most; 0: no limit */
+};
+
 /* All pointers must outlive the lane. */
 struct lane_options {
     const char *route, *instance;
     unsigned lane, lanes;
     int64_t credit_messages, credit_bytes;
-    bool only_looks;            /* bailey_port.only_looks of its ends */
-    int64_t messages_max;       /* finish after so many; 0: go on for ever */
-    const struct template *key; /* or NULL */
+    const struct lane_dead_reader *reader; /* NULL: an ordinary lane */
+    int64_t messages_max;                  /* finish after so many; 0: go on for ever */
+    const struct template *key;            /* or NULL */
     enum bailey_order order;
     bool pipelines;    /* the sink keeps order over a refusal */
     unsigned hops_max; /* a message that has passed more gateways is hopeless; 0: no limit */
     struct lane_retry retry;
-    bool parks_in_store; /* what was refused waits in `kept` */
+    bool parks_in_store;                       /* what was refused waits in `kept` */
     const struct template *delay, *deliver_at; /* when a message may go: one of them, or NULL */
-    bool delays_natively;     /* the sink's broker holds it, instead of `kept` */
-    struct state_table *kept; /* messages that wait in the store; NULL: none ever do */
+    bool delays_natively;                      /* the sink's broker holds it, instead of `kept` */
+    struct state_table *kept;                  /* messages that wait in the store; NULL: none ever do */
     enum lane_expire expire;
     enum lane_unroutable unroutable;
     const struct lane_dead_letters *dead_letters; /* NULL: a hopeless message blocks its lane */

@@ -28,20 +28,28 @@ struct settled {
 /* What a lane that keeps messages in the store has besides. */
 struct lane_kept {
     struct schedule *schedule;
-    int64_t keeping;    /* being written */
+    int64_t keeping; /* being written */
     struct settled ended;
     bool is_closing, is_closed;
     char trouble[256]; /* why nothing can be kept now; "" if it can */
 };
 
+/* What a lane that reads dead letters back has besides. */
+struct lane_reader {
+    struct settled picked; /* left or removed: told in the next turn */
+    bool has_enough;
+    struct bailey_timer pace;
+    int64_t paced_ms;
+};
+
 /* What a lane that deduplicates has besides. */
 struct lane_ids {
     struct dedup_client *client;
-    size_t asks_at;                            /* the step that asks for the ids; what goes on goes on behind it */
-    int64_t slots;                             /* in the hands of shards */
-    struct delivery asked;                     /* head of the ring of those that are to go on in the order of asking */
-    struct batch going;                        /* answered just now: these go on */
-    struct settled ended;                      /* and these are to be settled */
+    size_t asks_at;        /* the step that asks for the ids; what goes on goes on behind it */
+    int64_t slots;         /* in the hands of shards */
+    struct delivery asked; /* head of the ring of those that are to go on in the order of asking */
+    struct batch going;    /* answered just now: these go on */
+    struct settled ended;  /* and these are to be settled */
 };
 
 struct lane {
@@ -77,10 +85,11 @@ struct lane {
     struct bailey_timer tick;
     bool tick_runs;
 
-    struct lane_ids *ids;   /* NULL: the route does not deduplicate */
-    struct lane_kept *kept; /* NULL: it keeps no messages */
-    struct order *order;  /* NULL: it keeps none */
-    size_t order_at;      /* the step that keeps it; who was held goes on behind it */
+    struct lane_ids *ids;       /* NULL: the route does not deduplicate */
+    struct lane_kept *kept;     /* NULL: it keeps no messages */
+    struct lane_reader *reader; /* NULL: it reads no dead letters back */
+    struct order *order;        /* NULL: it keeps none */
+    size_t order_at;            /* the step that keeps it; who was held goes on behind it */
     char block_reason[256];
 
     int64_t refusals_since_ms; /* of the current second of logging */
@@ -128,6 +137,17 @@ void lane_refuse_loop(struct lane *lane, struct delivery *dlv);
 void lane_wait_over(struct bailey_timer *timer);
 /* Its message has been replaced by one that owns its bytes: what pointed into the old one is made anew, and it is ready. */
 void lane_prepare_again(struct lane *lane, struct delivery *dlv);
+
+/* ---- lane_reader.c ---- */
+
+void lane_reader_begin(struct lane *lane);
+void lane_reader_end(struct lane *lane);
+/* A dead letter: false if it is not to be sent. */
+bool lane_pick(struct lane *lane, struct delivery *dlv);
+/* Tell the source what was picked. */
+void lane_reader_settle(struct lane *lane);
+/* Enough was received: what is in flight is finished, then the lane ends. */
+void lane_finish_receiving(struct lane *lane);
 
 /* ---- lane_schedule.c ---- */
 

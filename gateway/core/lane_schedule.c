@@ -102,8 +102,8 @@ static bool read_delay(struct lane *lane, struct delivery *dlv, struct schedule_
                        (const char *)given.data);
 
     if (len >= (int)sizeof text || units_duration(text, &delay_ms) != UNITS_OK || delay_ms > DELAY_MAX_MS)
-        return bailey_fail(err, BAILEY_ERR_PERMANENT, "the delay \"%.40s\" is no duration such as 1500ms, of ten years at most",
-                           text);
+        return bailey_fail(err, BAILEY_ERR_PERMANENT,
+                           "the delay \"%.40s\" is no duration such as 1500ms, of ten years at most", text);
     *is_now = delay_ms <= 0;
     *when = (struct schedule_note){.line = SCHEDULE_WAIT, .due_ms = delay_ms};
     return true;
@@ -141,8 +141,7 @@ static bool may_go_now(struct lane *lane, struct delivery *dlv)
     if (is_now)
         return true;
     if (lane->options.delays_natively) {
-        dlv->pub.deliver_at_ms =
-            when.line == SCHEDULE_WALL ? when.due_ms : bailey_wall_ms(lane->host) + when.due_ms;
+        dlv->pub.deliver_at_ms = when.line == SCHEDULE_WALL ? when.due_ms : bailey_wall_ms(lane->host) + when.due_ms;
         return true;
     }
     if (when.line == SCHEDULE_WAIT)

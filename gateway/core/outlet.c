@@ -73,7 +73,7 @@ static size_t take(struct outlet *outlet, struct bailey_delivery *batch[static B
 {
     size_t count = 0;
 
-    while (count < BATCH_MAX && outlet->len > 0) {
+    while (count < BATCH_MAX && outlet->len > 0 && (!outlet->is_paced || outlet->allowance > (int64_t)count)) {
         struct delivery *dlv = outlet_pop(outlet);
 
         if (admit == NULL || admit(dlv))
@@ -111,12 +111,15 @@ void outlet_send(struct outlet *outlet, bool (*admit)(struct delivery *dlv))
         struct bailey_delivery *batch[BATCH_MAX]; /* a copy: verdicts inside send() may grow the ring */
         size_t count = take(outlet, batch, admit), taken;
 
+        if (count == 0 && outlet->len > 0)
+            break; /* as much as it is allowed */
         if (count == 0)
             continue;
         mark(batch, count, DELIVERY_OUT);
         outlet->out += (int64_t)count;
         taken = sink->send(outlet->end.self, batch, count);
         assert(taken <= count);
+        outlet->allowance -= (int64_t)taken;
         sent = true;
         if (taken < count) {
             put_back(outlet, batch + taken, count - taken);

@@ -18,6 +18,8 @@ struct outlet {
     int64_t out;  /* sent, and without a verdict */
     bool is_full; /* send() took less than it was given */
     int64_t last_verdict_ms;
+    bool is_paced;     /* sends no more than `allowance`, which whoever paces it renews */
+    int64_t allowance; /* messages */
 };
 
 /* It is ready, at its place among the others if `in_order` (it was received after all that are there). */

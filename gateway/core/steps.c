@@ -22,12 +22,17 @@ static bool set_id(const struct lane_options *options, struct delivery *dlv, str
 {
     struct bailey_bytes text;
 
+    if (options->reader != NULL) { /* one dead letter is sent once, whatever its id */
+        dlv->slot.id = dlv->letter;
+        if (options->dedup->id == NULL)
+            return true;
+    }
     if (!template_fill(options->dedup->id, dlv->pub.message, options->route, &text, err))
         return false;
     if (text.len == 0)
         return bailey_fail(err, BAILEY_ERR_PERMANENT, "the id of dedup is empty");
     dlv->pub.id = text;
-    if (!dlv->holds_slot)
+    if (!dlv->holds_slot && options->reader == NULL)
         dlv->slot.id = id_of(&options->dedup->state->key, text);
     return true;
 }

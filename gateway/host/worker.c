@@ -27,6 +27,7 @@ struct worker {
     struct lane **lanes;
     struct lane_dedup_options *dedups;      /* one a lane; .shard is NULL without */
     struct lane_dead_letters *dead_letters; /* one a lane */
+    struct lane_dead_reader reader;         /* of `bailey dlq` */
     unsigned lane_count, ended;
     bool is_stopping;
     struct bailey_task start, drain, stop;
@@ -165,6 +166,30 @@ static enum lane_unroutable unroutable_of(enum config_unroutable unroutable)
     return as[unroutable];
 }
 
+static enum lane_pick pick(void *ctx, const struct bailey_message *letter)
+{
+    static const enum lane_pick as[] = {
+        [CONFIG_PICK_SEND] = LANE_PICK_SEND,
+        [CONFIG_PICK_LEAVE] = LANE_PICK_LEAVE,
+        [CONFIG_PICK_REMOVE] = LANE_PICK_REMOVE,
+        [CONFIG_PICK_STOP] = LANE_PICK_STOP,
+    };
+    const struct config_dead_reader *reader = ctx;
+
+    return as[reader->pick(reader->ctx, letter)];
+}
+
+static const struct lane_dead_reader *set_reader(struct worker *worker, const struct config_dead_reader *reader)
+{
+    worker->reader = (struct lane_dead_reader){
+        .pick = pick,
+        .ctx = (void *)(uintptr_t)reader,
+        .only_looks = reader->only_looks,
+        .rate = reader->rate,
+    };
+    return &worker->reader;
+}
+
 static const struct lane_dead_letters *add_dead_letters(struct worker *worker, const struct config_end *end)
 {
     struct lane_dead_letters *dead = &worker->dead_letters[worker->lane_count];
@@ -208,6 +233,8 @@ static const struct lane_dedup_options *add_shard(struct worker *worker, const s
 void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status,
                      const struct worker_dedup *dedup)
 {
+    const struct config_dead_reader *reader = route->dead_reader;
+
     assert(worker->lane_count < worker->options.lanes_max);
     struct lane_options options = {
         .route = route->name,
@@ -228,8 +255,9 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .dead_letters = route->dead_letter == NULL ? NULL : add_dead_letters(worker, route->dead_letter),
         .templates = route->to.templates,
         .template_count = route->to.template_count,
-        .source = route->from.broker->connector->source,
-        .sink = route->to.broker->connector->sink,
+        .reader = reader == NULL ? NULL : set_reader(worker, reader),
+        .source = reader == NULL ? route->from.broker->connector->source : route->from.broker->connector->shelf,
+        .sink = reader != NULL && reader->sink != NULL ? reader->sink : route->to.broker->connector->sink,
         .from = end_options(worker, &route->from),
         .to = end_options(worker, &route->to),
         .status = status,

@@ -131,10 +131,10 @@ static void a_returned_one_is_refused_when_its_ack_comes(void **state)
     expect("other");
     return_message("same", (struct bailey_bytes){second, second_len});
     end_rig_turn(&bridge.end);
-    assert_int_equal(bridge.end.status.refused[BAILEY_ERR_PERMANENT], 0);
+    assert_int_equal(bridge.end.status.refused[BAILEY_ERR_UNROUTABLE], 0);
     peer_ack(&peer, 1, 3, true);
     end_rig_settled(&bridge.end, 2);
-    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 1);
+    end_rig_refused(&bridge.end, BAILEY_ERR_UNROUTABLE, 1);
     assert_true(was_settled(1) && !was_settled(2) && was_settled(3));
     finish();
 }
@@ -151,7 +151,7 @@ static void returns_of_equal_messages_match_one_each(void **state)
     return_message("same", props);
     return_message("same", props);
     peer_ack(&peer, 1, 3, true);
-    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 3);
+    end_rig_refused(&bridge.end, BAILEY_ERR_UNROUTABLE, 3);
     assert_int_equal(bridge.end.settled_count, 0);
     finish();
 }

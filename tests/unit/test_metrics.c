@@ -84,6 +84,7 @@ static void refusals_are_counted_by_class(void **state)
               "bailey_messages_refused_total{route=\"orders\",class=\"transient\"} 3\n"
               "bailey_messages_refused_total{route=\"orders\",class=\"permanent\"} 2\n"
               "bailey_messages_refused_total{route=\"orders\",class=\"configuration\"} 1\n"
+              "bailey_messages_refused_total{route=\"orders\",class=\"unroutable\"} 0\n"
               "bailey_messages_refused_total{route=\"back\",class=\"transient\"} 0\n");
 }
 

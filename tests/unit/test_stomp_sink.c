@@ -279,6 +279,26 @@ static void an_error_with_a_receipt_refuses_that_message(void **state)
     finish();
 }
 
+/* What is not there takes no message: a refusal of its own class. */
+static void a_destination_that_is_not_there(void **state)
+{
+    static const char *const words[] = {"AMQ339001: Destination does not exist: closed\n",
+                                        "not_found\n\nNOT_FOUND - no exchange 'x'"};
+
+    (void)state;
+    start("ActiveMQ-Artemis/2");
+    push("a");
+    for (int i = 0; i < 2; i++) {
+        expect("a");
+        stomp_peer_say(&peer, "ERROR\nreceipt-id:1\nmessage:%s\n", words[i]);
+        end_rig_refused(&rig.end, BAILEY_ERR_UNROUTABLE, i + 1);
+        stomp_peer_gone(&peer);
+        stomp_peer_open(&rig, &peer, "ActiveMQ-Artemis/2");
+    }
+    assert_int_equal(rig.end.status.refused[BAILEY_ERR_PERMANENT], 0);
+    finish();
+}
+
 static void next_life(const char *server)
 {
     stomp_peer_gone(&peer);
@@ -590,6 +610,7 @@ int main(void)
         cmocka_unit_test(a_lost_connection_sends_again_marked),
         cmocka_unit_test(without_a_receipt_it_is_in_doubt),
         cmocka_unit_test(an_error_with_a_receipt_refuses_that_message),
+        cmocka_unit_test(a_destination_that_is_not_there),
         cmocka_unit_test(without_a_receipt_the_culprit_is_found),
         cmocka_unit_test(a_loss_while_suspects_are_probed_loses_none),
         cmocka_unit_test(a_refusal_that_is_the_operators_takes_the_sink_down),
