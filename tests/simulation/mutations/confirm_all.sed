@@ -1,2 +1,2 @@
 # gateway/core/lane.c: settle the others of a batch with the first
-/^static void confirm_batch/,/^}/ s/ended\[known\] = dlv->settlement;/ended[known] = known > 0 ? ended[0] : dlv->settlement;/
+/^void lane_note_end/,/^}/ s/settled->items\[settled->count\] = dlv->settlement;/settled->items[settled->count] = settled->count > 0 ? settled->items[0] : dlv->settlement;/

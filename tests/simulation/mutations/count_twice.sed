@@ -1,2 +1,2 @@
 # gateway/core/lane.c: count a message twice against credit
-/^static struct delivery \*delivery_new/,/^}/ s/lane->unsettled++;/lane->unsettled += 2;/
+/^struct delivery \*lane_delivery_new/,/^}/ s/lane->unsettled++;/lane->unsettled += 2;/

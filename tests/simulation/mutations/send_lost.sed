@@ -1,2 +1,2 @@
 # gateway/core/lane.c: send what its source has lost again
-/^void bailey_hand_back/,/^}/ s/dlv->is_orphan || dlv->epoch != lane->epoch/false/
+/^void bailey_hand_back/,/^}/ s/lane_has_lost(lane, dlv)/false/

@@ -1,2 +1,2 @@
 # gateway/core/lane.c: settle at a source that never gave it
-s/known += dlv->epoch == lane->epoch;/known++;/
+/^void lane_note_end/,/^}/ s/dlv->entry == NULL && dlv->epoch == lane->epoch/dlv->entry == NULL/

@@ -2,8 +2,8 @@
 s|^#include "core/outlet.h"|#include "core/lane_impl.h"|
 /^void outlet_send/,/^}/ s|^        sent = true;|        sent = true;\
         for (size_t i = 0; i < taken; i++) {\
-            struct bailey_settlement early = ((struct delivery *)batch[i])->settlement;\
+            struct settled early = {.count = 0};\
 \
-            early.outcome = BAILEY_ACCEPTED;\
-            lane_settle(outlet->end.lane, \&early, 1);\
+            lane_note_end(\&early, (struct delivery *)batch[i], BAILEY_ACCEPTED);\
+            lane_settle(outlet->end.lane, \&early);\
         }|
