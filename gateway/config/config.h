@@ -67,6 +67,7 @@ struct config_route {
     int64_t credit_bytes;
     struct template *key;             /* or NULL */
     const struct config_dedup *dedup; /* or NULL */
+    bool keeps_messages;              /* it needs a table of kept messages */
     struct config_end from, to;
     struct config_position at;
 };
