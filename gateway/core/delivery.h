@@ -63,7 +63,7 @@ struct delivery {
     struct delivery *asked_next, *asked_prev; /* those whose answer others wait for, in the order of asking; or NULL */
     struct order_key *turn;                   /* whose turn it has or waits for; NULL: none */
     struct delivery *held_next, *held_prev;
-    struct id letter;                        /* of a replayed one: the dead letter that it was */
+    struct id kept_as; /* of one from the schedule: its entry's name; of a replayed one: the dead letter that it was */
     int64_t first_failed_ms, last_failed_ms; /* wall clock; 0: never */
     struct bailey_bytes address[DELIVERY_ADDRESSES];
 };

@@ -23,6 +23,8 @@ struct id identity_of(const struct lane_options *options, struct bailey_host *ho
 {
     const struct bailey_origin *origin = &dlv->pub.message->origin;
 
+    if (dlv->entry != NULL)
+        return dlv->kept_as;
     if (dlv->holds_slot)
         return dlv->slot.id;
     if (origin->offset >= 0)

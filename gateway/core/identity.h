@@ -4,7 +4,7 @@
 
 #include "core/delivery.h"
 
-/* The id of the route's dedup if it holds one; else the source's position where that names a message for ever (Kafka); else
+/* What the schedule knows it by if it came from there; else the id of the route's dedup if it holds one; else the source's position where that names a message for ever (Kafka); else
  * it is random, and another one each time. */
 struct id identity_of(const struct lane_options *options, struct bailey_host *host, const struct delivery *dlv);
 

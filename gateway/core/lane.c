@@ -256,10 +256,15 @@ static void dispatch(struct lane *lane)
 
 static void check_drained(struct lane *lane);
 
+bool lane_may_send(const struct lane *lane)
+{
+    return lane->to.end.state == END_UP && lane->blocking == 0 && lane_dedup_trouble(lane)[0] == '\0' &&
+           lane_schedule_trouble(lane)[0] == '\0';
+}
+
 bool lane_may_receive(const struct lane *lane)
 {
-    return lane->to.end.state == END_UP && !lane->is_draining && lane->blocking == 0 &&
-           lane_dedup_trouble(lane)[0] == '\0' && lane_schedule_trouble(lane)[0] == '\0';
+    return lane_may_send(lane) && !lane->is_draining;
 }
 
 /* Once each opening: one that was lost and came back while the lane drains has to be told, too. */
@@ -814,7 +819,8 @@ void bailey_lag(struct bailey_port *port, int64_t messages)
 
 static void check_drained(struct lane *lane)
 {
-    if (!lane->is_draining || lane->is_stopping || lane->is_ended || lane->unsettled > 0)
+    if (!lane->is_draining || lane->is_stopping || lane->is_ended || lane->unsettled > 0 ||
+        (lane->is_finishing && lane_schedule_has_some(lane)))
         return;
     bool is_receiving = lane->from.state == END_UP || lane->from.state == END_HELD;
 

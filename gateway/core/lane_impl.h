@@ -114,6 +114,8 @@ void lane_finish(struct lane *lane, struct delivery *dlv, enum id_outcome outcom
 /* It no longer waits, has a turn, or is on its way to the dead letters. */
 void lane_delivery_let_off(struct delivery *dlv);
 void lane_delivery_free(struct delivery *dlv);
+/* Is there nothing that holds what could be sent? */
+bool lane_may_send(const struct lane *lane);
 /* Is there nothing that holds the source, but for the credit? */
 bool lane_may_receive(const struct lane *lane);
 /* From now on its message owns its bytes. */
@@ -157,6 +159,8 @@ void lane_schedule_end(struct lane *lane);
 void lane_keep(struct lane *lane, struct delivery *dlv, const struct schedule_note *when);
 /* Let those whose time has come go, as far as there is credit. */
 void lane_take_due(struct lane *lane);
+/* Are messages kept in the store, whose time will come? */
+bool lane_schedule_has_some(const struct lane *lane);
 /* The lane ends: true when the schedule has ended, too; else lane_check_ended() is called when it has. */
 bool lane_schedule_closed(struct lane *lane);
 

@@ -174,6 +174,7 @@ static struct delivery *take(struct lane *lane)
     msg->size = message_size(msg);
     dlv = lane_delivery_new(lane, msg);
     dlv->entry = entry;
+    dlv->kept_as = note.unique;
     dlv->pub.possible_duplicate |= note.in_doubt;
     dlv->is_in_doubt = note.in_doubt;
     dlv->pub.attempts = dlv->counted = note.attempts;
@@ -183,6 +184,17 @@ static struct delivery *take(struct lane *lane)
     dlv->slot.passes = note.has_id ? ID_WAITING : ID_UNKNOWN;
     status_add(&lane->options.status->due, 1);
     return dlv;
+}
+
+bool lane_schedule_has_some(const struct lane *lane)
+{
+    return lane->kept != NULL && schedule_count(lane->kept->schedule) != 0;
+}
+
+/* A lane whose source has no more goes on until nothing is kept. */
+static bool may_take(const struct lane *lane)
+{
+    return lane_may_send(lane) && (!lane->is_draining || lane->is_finishing);
 }
 
 static bool has_credit(const struct lane *lane)
@@ -200,7 +212,7 @@ void lane_take_due(struct lane *lane)
         struct delivery *dlv;
 
         batch.count = 0;
-        while (batch.count < BATCH_MAX && lane_may_receive(lane) && has_credit(lane) && (dlv = take(lane)) != NULL)
+        while (batch.count < BATCH_MAX && may_take(lane) && has_credit(lane) && (dlv = take(lane)) != NULL)
             batch.items[batch.count++] = dlv;
         if (batch.count > 0)
             lane_run_steps(lane, &batch, 0);

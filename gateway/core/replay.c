@@ -59,10 +59,10 @@ void replay_unwrap(const struct lane_options *options, struct bailey_host *host,
 
     dlv->pub.possible_duplicate = false; /* that others have looked at it makes it no duplicate */
     if (text_of(letter, DEAD_LETTER_ID).data == NULL) {
-        dlv->letter = identity_of(options, host, dlv);
+        dlv->kept_as = identity_of(options, host, dlv);
         return;
     }
-    dlv->letter = name_of(letter);
+    dlv->kept_as = name_of(letter);
     dlv->replays = (uint8_t)(replay_count(letter) < REPLAYS_MAX ? replay_count(letter) + 1 : REPLAYS_MAX);
     dlv->pub.message = message_with_headers(letter, text_of(letter, DEAD_LETTER_KEY), DEAD_LETTER_PREFIX, NULL, 0);
     if (bailey_bytes_is(text_of(letter, DEAD_LETTER_PREFIX "class"), "expired"))

@@ -5,7 +5,7 @@
 #include "core/delivery.h"
 
 /* Replaces the message of `dlv`, a dead letter, by the one that it was; notes how often it has been replayed, this time included, and
- * names it (dlv->letter): another one if it dies again. A foreign dead letter, without our headers, stays as it is. */
+ * names it (dlv->kept_as): another one if it dies again. A foreign dead letter, without our headers, stays as it is. */
 void replay_unwrap(const struct lane_options *options, struct bailey_host *host, struct delivery *dlv);
 
 /* How often it has been replayed so far. */

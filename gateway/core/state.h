@@ -95,8 +95,8 @@ struct state_put {
     struct bailey_bytes key, value; /* key: 1 to BAILEY_STORE_KEY_MAX bytes */
 };
 
-/* All changes, in their order, or none; synced before it is done, whatever `sync` says, if `is_synced`. If it failed, nothing of it
- * is there, and it may be made again. Borrows what it points to until done(). */
+/* All changes, in their order, or none; synced before it is done, whatever `sync` says, if `is_synced`. If it failed, it may be there
+ * or not, as it may be after a crash, and is made again. Borrows what it points to until done(). */
 struct state_write {
     const struct state_put *puts;
     size_t count;

@@ -23,7 +23,7 @@ static bool set_id(const struct lane_options *options, struct delivery *dlv, str
     struct bailey_bytes text;
 
     if (options->reader != NULL) { /* one dead letter is sent once, whatever its id */
-        dlv->slot.id = dlv->letter;
+        dlv->slot.id = dlv->kept_as;
         if (options->dedup->id == NULL)
             return true;
     }

@@ -88,19 +88,28 @@ static void deal_lanes(struct gateway *gateway)
                     .number = shards[config->dedup->scope]++,
                 };
             worker_add_lane(worker, config, (unsigned)lane, &gateway->routes[i].lanes[lane],
-                            config->dedup == NULL ? NULL : &dedup);
+                            config->dedup == NULL ? NULL : &dedup,
+                            config->keeps_messages ? state_store_table(gateway->state, i) : NULL);
         }
     }
     free(shards);
+}
+
+static bool needs_state(const struct config *config)
+{
+    for (size_t i = 0; i < config->route_count; i++)
+        if (config->routes[i].keeps_messages)
+            return true;
+    return config->scope_count > 0;
 }
 
 static bool open_state(struct gateway *gateway, struct bailey_error *err)
 {
     const struct config *config = gateway->config;
 
-    if (config->scope_count == 0)
+    if (!needs_state(config))
         return true;
-    gateway->groups = must(calloc(config->scope_count, sizeof *gateway->groups));
+    gateway->groups = must(calloc(config->scope_count + 1, sizeof *gateway->groups));
     for (size_t i = 0; i < config->scope_count; i++)
         gateway->groups[i] = (struct dedup_group){
             .count = config->scopes[i].lanes,

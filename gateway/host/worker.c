@@ -231,7 +231,7 @@ static const struct lane_dedup_options *add_shard(struct worker *worker, const s
 }
 
 void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status,
-                     const struct worker_dedup *dedup)
+                     const struct worker_dedup *dedup, struct state_table *kept)
 {
     const struct config_dead_reader *reader = route->dead_reader;
 
@@ -250,6 +250,11 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .pipelines = (route->to.broker->connector->traits & BAILEY_KEEPS_ORDER_ON_REFUSAL) != 0,
         .hops_max = (unsigned)route->max_hops,
         .retry = retry_of(&route->retry),
+        .parks_in_store = route->retry.parks_in_store,
+        .delay = route->delay.delay,
+        .deliver_at = route->delay.deliver_at,
+        .delays_natively = route->delay.is_native,
+        .kept = kept,
         .expire = route->expire == CONFIG_EXPIRE_DROP ? LANE_EXPIRE_DROP : LANE_EXPIRE_DEAD_LETTER,
         .unroutable = unroutable_of(route->unroutable),
         .dead_letters = route->dead_letter == NULL ? NULL : add_dead_letters(worker, route->dead_letter),

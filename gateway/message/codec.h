@@ -17,8 +17,8 @@ size_t message_encoded_size(const struct bailey_message *msg);
 /* Writes exactly that many to `out`. */
 void message_encode(const struct bailey_message *msg, uint8_t *out);
 
-/* Fill `msg`, which is new, from `bytes`, which are copied once. False with `err` (permanent) if they are of a later version or
- * damaged; then `msg` may hold a part, and is only good to be unreferenced. */
+/* Fill `msg` (`size` too), which is new, from `bytes`, which are copied once. False with `err` (permanent) if they are of a later
+ * version or damaged; then `msg` may hold a part, and is only good to be unreferenced. */
 bool message_decode(struct bailey_message *msg, struct bailey_bytes bytes, struct bailey_error *err);
 
 #endif

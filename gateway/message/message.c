@@ -195,6 +195,26 @@ struct bailey_bytes bailey_message_copy(struct bailey_message *msg, const void *
 
 /* ---- New messages from old ---- */
 
+#define VIEW(field) offsetof(struct bailey_message, field)
+const size_t message_views[MESSAGE_VIEWS] = {
+    VIEW(key),
+    VIEW(body),
+    VIEW(content_type),
+    VIEW(content_encoding),
+    VIEW(correlation_id),
+    VIEW(reply_to),
+    VIEW(message_id),
+    VIEW(type),
+    VIEW(app_id),
+    VIEW(user_id),
+    VIEW(origin.topic),
+    VIEW(origin.queue),
+    VIEW(origin.exchange),
+    VIEW(origin.routing_key),
+    VIEW(origin.destination),
+};
+#undef VIEW
+
 static void copy_bytes(struct bailey_message *msg, struct bailey_bytes *bytes)
 {
     *bytes = bailey_message_copy(msg, bytes->data, bytes->len);
@@ -224,31 +244,14 @@ struct bailey_message *bailey_message_detach(struct bailey_message *msg)
         return msg;
     own = message_new(msg->pool);
     copy_fields(own, msg);
-    struct bailey_bytes *const views[] = {
-        &own->key,
-        &own->body,
-        &own->content_type,
-        &own->content_encoding,
-        &own->correlation_id,
-        &own->reply_to,
-        &own->message_id,
-        &own->type,
-        &own->app_id,
-        &own->user_id,
-        &own->origin.topic,
-        &own->origin.queue,
-        &own->origin.exchange,
-        &own->origin.routing_key,
-        &own->origin.destination,
-    };
     headers = own->header_count ? bailey_message_alloc(own, own->header_count * sizeof *headers) : NULL;
     for (uint32_t i = 0; i < own->header_count; i++) {
         headers[i].name = bailey_message_copy(own, msg->headers[i].name.data, msg->headers[i].name.len);
         headers[i].value = bailey_value_copy(own, &msg->headers[i].value);
     }
     own->headers = headers;
-    for (size_t i = 0; i < sizeof views / sizeof *views; i++)
-        copy_bytes(own, views[i]);
+    for (size_t i = 0; i < MESSAGE_VIEWS; i++)
+        copy_bytes(own, (struct bailey_bytes *)((char *)own + message_views[i]));
     bailey_message_unref(msg);
     return own;
 }

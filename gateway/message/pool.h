@@ -29,4 +29,8 @@ struct bailey_message *message_with_headers(struct bailey_message *msg, struct b
 size_t message_size(const struct bailey_message *msg);
 enum { MESSAGE_COST = 64 };
 
+/* Where in a message its views of bytes are, but for those of its headers. Append only: the codec knows them by their place. */
+enum { MESSAGE_VIEWS = 15 };
+extern const size_t message_views[MESSAGE_VIEWS];
+
 #endif

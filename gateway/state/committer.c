@@ -1,4 +1,5 @@
-/* The committer: one thread that writes what all lanes have gathered, syncs once for all of it, and answers.
+/* The committer: one thread that writes what all lanes have gathered (changes of ids, and kept messages), syncs once for all of
+ * it in each of the two stores, and answers.
  *
  * It takes whatever waits, so that batches grow with the load and with the delay of the disk. What fails is answered as
  * failed: the shards make it again. A store in memory blocks nobody: there the asking thread writes by itself, and two changes of
@@ -21,21 +22,20 @@ struct committer {
     struct bailey_store_change *changes;
     uint8_t (*records)[16]; /* encoded; one a change */
     size_t cap;
-    bool is_dirty; /* written since the last good sync */
-    int64_t sync_due_ms, expire_due_ms, clock_due_ms;
+    int64_t expire_due_ms, clock_due_ms;
     bool expire_failed;
 };
 
 /* ---- Answers ---- */
 
-static void answered(struct bailey_task *task)
+static void committed(struct bailey_task *task)
 {
     struct state_commit *commit = task->ctx;
 
     commit->done(commit);
 }
 
-static void answer(struct bailey_task *tasks, bool failed, const struct bailey_error *err)
+static void answer_commits(struct bailey_task *tasks, bool failed, const struct bailey_error *err)
 {
     while (tasks != NULL) {
         struct state_commit *commit = tasks->ctx;
@@ -44,24 +44,45 @@ static void answer(struct bailey_task *tasks, bool failed, const struct bailey_e
         commit->failed = failed;
         if (failed)
             commit->err = *err;
-        commit->task = (struct bailey_task){.run = answered, .ctx = commit};
+        commit->task = (struct bailey_task){.run = committed, .ctx = commit};
         bailey_post(commit->host, &commit->task);
+    }
+}
+
+static void written(struct bailey_task *task)
+{
+    struct state_write *write = task->ctx;
+
+    write->done(write);
+}
+
+static void answer_writes(struct bailey_task *tasks, bool failed, const struct bailey_error *err)
+{
+    while (tasks != NULL) {
+        struct state_write *write = tasks->ctx;
+
+        tasks = tasks->next;
+        write->failed = failed;
+        if (failed)
+            write->err = *err;
+        write->task = (struct bailey_task){.run = written, .ctx = write};
+        bailey_post(write->host, &write->task);
     }
 }
 
 /* ---- Changes of the core as changes of tables ---- */
 
-static bool make_room(struct committer *committer, size_t count)
+static bool make_room(struct committer *committer, size_t count, struct bailey_error *err)
 {
     if (count <= committer->cap)
         return true;
     struct bailey_store_change *changes = realloc(committer->changes, count * sizeof *changes);
     if (changes == NULL)
-        return false;
+        return bailey_fail(err, BAILEY_ERR_TRANSIENT, "no memory for %zu changes", count);
     committer->changes = changes;
     uint8_t(*records)[16] = realloc(committer->records, count * sizeof *records);
     if (records == NULL)
-        return false;
+        return bailey_fail(err, BAILEY_ERR_TRANSIENT, "no memory for %zu changes", count);
     committer->records = records;
     committer->cap = count;
     return true;
@@ -90,47 +111,75 @@ static size_t translate(struct committer *committer, size_t count, const struct 
     return count;
 }
 
-static bool sync_now(struct committer *committer, struct bailey_error *err)
+static bool sync_now(struct opened *opened, struct bailey_error *err)
 {
-    struct state_store *store = committer->store;
-
-    if (!committer->is_dirty)
+    if (!opened->is_dirty)
         return true;
-    if (!store->module->sync(store->self, err))
+    if (!opened->module->sync(opened->self, err))
         return false;
-    committer->is_dirty = false;
+    opened->is_dirty = false;
     return true;
 }
 
 /* As durable as `sync` says. A periodic sync that is overdue, because it failed, is made up for before more is answered. */
-static bool make_durable(struct committer *committer, struct bailey_error *err)
+static bool make_durable(struct committer *committer, struct opened *opened, struct bailey_error *err)
 {
     int64_t sync_ms = committer->store->config->state.sync_ms;
 
-    if (sync_ms == CONFIG_SYNC_NONE || (sync_ms != CONFIG_SYNC_BATCH && state_monotonic_ms() < committer->sync_due_ms))
+    if (sync_ms == CONFIG_SYNC_NONE || (sync_ms != CONFIG_SYNC_BATCH && state_monotonic_ms() < opened->sync_due_ms))
         return true;
-    return sync_now(committer, err);
+    return sync_now(opened, err);
 }
 
-static bool write_all(struct committer *committer, struct bailey_task *tasks, struct bailey_error *err)
+/* The first `count` changes. */
+static bool write_changes(struct committer *committer, struct opened *opened, size_t count, struct bailey_error *err)
 {
-    struct state_store *store = committer->store;
+    int64_t sync_ms = committer->store->config->state.sync_ms;
+
+    if (count == 0)
+        return true;
+    if (!opened->module->write(opened->self, committer->changes, count, err))
+        return false;
+    if (!opened->is_dirty && sync_ms > 0)
+        opened->sync_due_ms = state_monotonic_ms() + sync_ms;
+    opened->is_dirty = true;
+    return true;
+}
+
+static bool commit_all(struct committer *committer, struct bailey_task *tasks, struct bailey_error *err)
+{
+    struct opened *ids = &committer->store->ids;
     size_t room = 0, count = 0;
 
     for (struct bailey_task *task = tasks; task != NULL; task = task->next)
         room += 2 * ((struct state_commit *)task->ctx)->count;
-    if (!make_room(committer, room))
-        return bailey_fail(err, BAILEY_ERR_TRANSIENT, "no memory for %zu changes", room);
+    if (!make_room(committer, room, err))
+        return false;
     for (struct bailey_task *task = tasks; task != NULL; task = task->next)
         count = translate(committer, count, task->ctx);
-    if (count > 0) {
-        if (!store->module->write(store->self, committer->changes, count, err))
-            return false;
-        if (!committer->is_dirty && store->config->state.sync_ms > 0)
-            committer->sync_due_ms = state_monotonic_ms() + store->config->state.sync_ms;
-        committer->is_dirty = true;
+    return write_changes(committer, ids, count, err) && make_durable(committer, ids, err);
+}
+
+static bool write_all(struct committer *committer, struct bailey_task *tasks, struct bailey_error *err)
+{
+    struct opened *kept = &committer->store->kept;
+    size_t room = 0, count = 0;
+    bool is_synced = false;
+
+    for (struct bailey_task *task = tasks; task != NULL; task = task->next)
+        room += ((struct state_write *)task->ctx)->count;
+    if (!make_room(committer, room, err))
+        return false;
+    for (struct bailey_task *task = tasks; task != NULL; task = task->next) {
+        const struct state_write *write = task->ctx;
+
+        is_synced |= write->is_synced;
+        for (size_t i = 0; i < write->count; i++)
+            committer->changes[count++] = (struct bailey_store_change){((struct kept_route *)write->table)->rows,
+                                                                       write->puts[i].key, write->puts[i].value};
     }
-    return make_durable(committer, err);
+    return write_changes(committer, kept, count, err) &&
+           (is_synced ? sync_now(kept, err) : make_durable(committer, kept, err));
 }
 
 /* ---- Expiry ---- */
@@ -166,7 +215,7 @@ static void expire(struct committer *committer)
 
         if (before_ms <= scope->expired_ms)
             continue;
-        if (store->module->expire(scope->ids, before_ms, &err)) {
+        if (store->ids.module->expire(scope->ids, before_ms, &err)) {
             scope->expired_ms = before_ms;
             committer->expire_failed = false;
             continue;
@@ -177,21 +226,30 @@ static void expire(struct committer *committer)
     }
 }
 
-static void do_periodic(struct committer *committer)
+/* What is overdue; if it fails, the next commit or write says so. */
+static void sync_if_due(struct committer *committer, struct opened *opened, int64_t now_ms)
 {
-    int64_t now = state_monotonic_ms();
     struct bailey_error err;
 
-    if (committer->store->config->state.sync_ms > 0 && committer->is_dirty && now >= committer->sync_due_ms)
-        sync_now(committer, &err); /* if it fails, the next commit says so */
-    if (now >= committer->expire_due_ms) {
-        committer->expire_due_ms = now + EXPIRE_MS;
+    if (committer->store->config->state.sync_ms > 0 && opened->is_dirty && now_ms >= opened->sync_due_ms)
+        sync_now(opened, &err);
+}
+
+static void do_periodic(struct committer *committer)
+{
+    int64_t now_ms = state_monotonic_ms();
+    struct bailey_error err;
+
+    sync_if_due(committer, &committer->store->ids, now_ms);
+    sync_if_due(committer, &committer->store->kept, now_ms);
+    if (now_ms >= committer->expire_due_ms) {
+        committer->expire_due_ms = now_ms + EXPIRE_MS;
         expire(committer);
     }
-    if (now >= committer->clock_due_ms) {
-        committer->clock_due_ms = now + KEEP_CLOCK_MS;
+    if (now_ms >= committer->clock_due_ms) {
+        committer->clock_due_ms = now_ms + KEEP_CLOCK_MS;
         if (state_clock_keep(committer->store, &err))
-            committer->is_dirty = true;
+            committer->store->ids.is_dirty = true;
     }
 }
 
@@ -202,11 +260,28 @@ static void commit_here(struct state_commit *commit)
     struct committer *committer = ((struct scope *)commit->state)->store->writer;
 
     pthread_mutex_lock(&committer->lock);
-    commit->failed = !write_all(committer, &commit->task, &commit->err);
+    commit->failed = !commit_all(committer, &commit->task, &commit->err);
     note_expiry(&commit->task);
     pthread_mutex_unlock(&committer->lock);
-    commit->task = (struct bailey_task){.run = answered, .ctx = commit};
+    commit->task = (struct bailey_task){.run = committed, .ctx = commit};
     bailey_again(commit->host, &commit->task);
+}
+
+static void write_here(struct state_write *write)
+{
+    struct committer *committer = ((struct kept_route *)write->table)->store->writer;
+
+    pthread_mutex_lock(&committer->lock);
+    write->failed = !write_all(committer, &write->task, &write->err);
+    pthread_mutex_unlock(&committer->lock);
+    write->task = (struct bailey_task){.run = written, .ctx = write};
+    bailey_again(write->host, &write->task);
+}
+
+static void hand_over(struct state_store *store, struct mailbox *mailbox, struct bailey_task *task)
+{
+    if (mailbox_post(mailbox, task))
+        sem_post(&store->commits_wait);
 }
 
 void committer_commit(struct state *state, struct state_commit *commit)
@@ -215,38 +290,65 @@ void committer_commit(struct state *state, struct state_commit *commit)
 
     commit->state = state;
     commit->task = (struct bailey_task){.ctx = commit};
-    if (!state->is_durable)
+    if (state->is_durable)
+        hand_over(store, &store->commits, &commit->task);
+    else
         commit_here(commit);
-    else if (mailbox_post(&store->commits, &commit->task))
-        sem_post(&store->commits_wait);
+}
+
+void committer_write(struct state_table *table, struct state_write *write)
+{
+    struct state_store *store = ((struct kept_route *)table)->store;
+
+    write->table = table;
+    write->task = (struct bailey_task){.ctx = write};
+    if (table->is_durable)
+        hand_over(store, &store->writes, &write->task);
+    else
+        write_here(write);
 }
 
 /* ---- The thread ---- */
 
+/* When a periodic sync is due, if that is earlier than `wait_ms` from now. */
+static int64_t patience_for(const struct committer *committer, const struct opened *opened, int64_t wait_ms)
+{
+    int64_t sync_ms = committer->store->config->state.sync_ms;
+
+    if (!opened->is_dirty || sync_ms <= 0)
+        return wait_ms;
+    int64_t left_ms = opened->sync_due_ms - state_monotonic_ms();
+    if (left_ms < 1)
+        left_ms = sync_ms; /* it fails: no hurry */
+    return left_ms < wait_ms ? left_ms : wait_ms;
+}
+
 static int64_t patience_ms(const struct committer *committer)
 {
-    int64_t sync_ms = committer->store->config->state.sync_ms, wait_ms = EXPIRE_MS;
+    const struct state_store *store = committer->store;
 
-    if (committer->store->meta != NULL && committer->is_dirty &&
-        sync_ms > 0) { /* durable: then it is this thread's alone */
-        wait_ms = committer->sync_due_ms - state_monotonic_ms();
-        if (wait_ms < 1)
-            wait_ms = sync_ms; /* it fails: no hurry */
-    }
-    return wait_ms < EXPIRE_MS ? wait_ms : EXPIRE_MS;
+    if (store->meta == NULL)
+        return EXPIRE_MS; /* in memory: what is dirty may be changed by others now */
+    return patience_for(committer, &store->ids, patience_for(committer, &store->kept, EXPIRE_MS));
 }
 
 static void commit_waiting(struct committer *committer)
 {
-    struct bailey_task *tasks = mailbox_take(&committer->store->commits);
+    struct bailey_task *commits = mailbox_take(&committer->store->commits);
+    struct bailey_task *writes = mailbox_take(&committer->store->writes);
     struct bailey_error err;
 
-    if (tasks == NULL)
-        return;
-    bool ok = write_all(committer, tasks, &err);
+    if (commits != NULL) {
+        bool ok = commit_all(committer, commits, &err);
 
-    note_expiry(tasks);
-    answer(tasks, !ok, &err);
+        note_expiry(commits);
+        answer_commits(commits, !ok, &err);
+    }
+    if (writes != NULL) {
+        bool ok = write_all(committer, writes, &err);
+
+        answer_writes(writes, !ok, &err);
+    }
 }
 
 void *committer_run(void *ctx)

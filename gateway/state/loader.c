@@ -97,7 +97,7 @@ static bool add_intent(void *ctx, struct bailey_bytes key, struct bailey_bytes v
 static bool scan_scope(struct scan *scan, struct bailey_error *err)
 {
     struct scope *scope = scan->scope;
-    const struct bailey_store *module = scope->store->module;
+    const struct bailey_store *module = scope->store->ids.module;
     unsigned shards = scope->config->lanes;
 
     for (unsigned i = 0; i < shards; i++)

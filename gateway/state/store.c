@@ -14,7 +14,6 @@
 
 enum {
     SLICES_A_WINDOW = 4, /* records leave by slices of that part of the window */
-    PATH_LEN_MAX = 4096,
 };
 
 static void *must(void *memory)
@@ -57,8 +56,8 @@ static void look_up(struct bailey_job *job)
         bailey_fail(&lookup->err, BAILEY_ERR_TRANSIENT, "no memory to look up %zu ids", lookup->count);
         lookup->failed = true;
     } else {
-        lookup->failed = !scope->store->module->get_many(scope->ids, (const uint8_t *)lookup->ids, records, found,
-                                                         lookup->count, &lookup->err);
+        lookup->failed = !scope->store->ids.module->get_many(scope->ids, (const uint8_t *)lookup->ids, records, found,
+                                                             lookup->count, &lookup->err);
     }
     for (size_t i = 0; !lookup->failed && i < lookup->count; i++)
         lookup->found[i] = found[i] ? record_decode(records + i * RECORD_SIZE) : (struct state_found){0};
@@ -88,7 +87,7 @@ static bool peek(struct state *state, struct id id, struct state_found *found)
     struct bailey_error err;
     bool is_there;
 
-    if (!scope->store->module->get_many(scope->ids, (const uint8_t *)&id, record, &is_there, 1, &err))
+    if (!scope->store->ids.module->get_many(scope->ids, (const uint8_t *)&id, record, &is_there, 1, &err))
         return false;
     *found = is_there ? record_decode(record) : (struct state_found){0};
     return true;
@@ -109,7 +108,7 @@ bool meta_get(struct state_store *store, const char *name, uint8_t value[static 
     uint8_t key[META_KEY];
 
     meta_key(key, name);
-    return store->module->get_many(store->meta, key, value, found, 1, err);
+    return store->ids.module->get_many(store->meta, key, value, found, 1, err);
 }
 
 bool meta_put(struct state_store *store, const char *name, const uint8_t value[static META_VALUE],
@@ -119,7 +118,7 @@ bool meta_put(struct state_store *store, const char *name, const uint8_t value[s
     struct bailey_store_change change = {
         .table = store->meta, .key = meta_key(key, name), .value = {value, META_VALUE}};
 
-    return store->module->write(store->self, &change, 1, err);
+    return store->ids.module->write(store->ids.self, &change, 1, err);
 }
 
 /* ---- The secret of the ids ---- */
@@ -154,40 +153,45 @@ static bool read_secret(struct state_store *store, struct id_key *secret, struct
     if (!new_secret(secret, err))
         return false;
     memcpy(value + 1, secret->bytes, sizeof secret->bytes);
-    return meta_put(store, "id.key", value, err) && store->module->sync(store->self, err);
+    return meta_put(store, "id.key", value, err) && store->ids.module->sync(store->ids.self, err);
 }
 
 /* ---- Opening ---- */
+
+bool state_path(char *path, size_t size, const struct state_store *store, const char *name, struct bailey_error *err)
+{
+    return snprintf(path, size, "%s/%s", store->config->state.path, name) < (int)size ||
+           bailey_fail(err, BAILEY_ERR_CONFIG, "the path of the state is too long");
+}
 
 static bool open_module(struct state_store *store, state_store_find *find, struct bailey_error *err)
 {
     const struct config_state *state = &store->config->state;
     bool in_memory = state->store == CONFIG_STATE_MEMORY;
+    struct opened *ids = &store->ids;
     char path[PATH_LEN_MAX];
 
-    store->module = find(in_memory ? "memory" : "slices", err);
-    if (store->module == NULL)
+    ids->module = find(in_memory ? "memory" : "slices", err);
+    if (ids->module == NULL)
         return false;
     if (in_memory)
-        return store->module->open(&store->self, NULL, err);
+        return ids->module->open(&ids->self, NULL, err);
     if (mkdir(state->path, 0700) != 0 && errno != EEXIST) {
         bailey_fail_native(err, BAILEY_ERR_CONFIG, "errno", errno, "cannot make the folder %.150s: %s", state->path,
                            strerror(errno));
         return bailey_hint(err, "its parent must exist, and be writable by this user");
     }
-    if (snprintf(path, sizeof path, "%s/ids", state->path) >= (int)sizeof path)
-        return bailey_fail(err, BAILEY_ERR_CONFIG, "the path of the state is too long");
-    return store->module->open(&store->self, path, err);
+    return state_path(path, sizeof path, store, "ids", err) && ids->module->open(&ids->self, path, err);
 }
 
-static bool open_table(struct state_store *store, void **table, const char *kind, const char *name,
-                       struct bailey_table_options options, struct bailey_error *err)
+bool state_open_table(const struct opened *opened, void **table, const char *kind, const char *name,
+                      struct bailey_table_options options, struct bailey_error *err)
 {
     char full[160];
 
     snprintf(full, sizeof full, "%s.%s", kind, name);
     options.name = full;
-    return store->module->table_open(store->self, table, &options, err);
+    return opened->module->table_open(opened->self, table, &options, err);
 }
 
 static bool open_scope(struct state_store *store, struct scope *scope, const struct id_key *secret,
@@ -205,8 +209,8 @@ static bool open_scope(struct state_store *store, struct scope *scope, const str
         .kind = BAILEY_TABLE_LIVE, .key_size = sizeof(struct id), .value_size = RECORD_SIZE};
 
     scope->state.key = id_scope_key(secret, config->name);
-    return open_table(store, &scope->ids, "ids", config->name, aging, err) &&
-           open_table(store, &scope->intents, "intents", config->name, live, err);
+    return state_open_table(&store->ids, &scope->ids, "ids", config->name, aging, err) &&
+           state_open_table(&store->ids, &scope->intents, "intents", config->name, live, err);
 }
 
 static bool open_all(struct state_store *store, state_store_find *find, struct bailey_error *err)
@@ -217,15 +221,15 @@ static bool open_all(struct state_store *store, state_store_find *find, struct b
 
     if (!open_module(store, find, err))
         return false;
-    if ((store->module->traits & BAILEY_STORE_DURABLE) != 0 &&
-        !store->module->table_open(store->self, &store->meta, &meta, err))
+    if ((store->ids.module->traits & BAILEY_STORE_DURABLE) != 0 &&
+        !store->ids.module->table_open(store->ids.self, &store->meta, &meta, err))
         return false;
     if (!read_secret(store, &secret, err) || !state_clock_open(store, err))
         return false;
     for (size_t i = 0; i < store->config->scope_count; i++)
         if (!open_scope(store, &store->scopes[i], &secret, err))
             return false;
-    return true;
+    return kept_open(store, find, err);
 }
 
 static void init_scope(struct state_store *store, size_t i)
@@ -248,7 +252,8 @@ struct state_store *state_store_open(const struct config *config, state_store_fi
     struct state_store *store = must(calloc(1, sizeof *store));
 
     store->config = config;
-    store->scopes = must(calloc(config->scope_count, sizeof *store->scopes));
+    store->scopes = must(calloc(config->scope_count + 1, sizeof *store->scopes));
+    store->tables = must(calloc(config->route_count + 1, sizeof *store->tables));
     store->writer = committer_new(store);
     sem_init(&store->commits_wait, 0, 0);
     sem_init(&store->loader_stop, 0, 0);
@@ -259,7 +264,7 @@ struct state_store *state_store_open(const struct config *config, state_store_fi
         return NULL;
     }
     for (size_t i = 0; i < config->scope_count; i++) {
-        store->scopes[i].state.is_durable = (store->module->traits & BAILEY_STORE_DURABLE) != 0;
+        store->scopes[i].state.is_durable = (store->ids.module->traits & BAILEY_STORE_DURABLE) != 0;
         store->scopes[i].state.peek = store->scopes[i].state.is_durable ? NULL : peek;
         store->scopes[i].state.clock_ms = store->clock_ms;
     }
@@ -269,6 +274,11 @@ struct state_store *state_store_open(const struct config *config, state_store_fi
 struct state *state_store_scope(struct state_store *store, size_t scope)
 {
     return &store->scopes[scope].state;
+}
+
+struct state_table *state_store_table(struct state_store *store, size_t route)
+{
+    return store->tables[route].rows == NULL ? NULL : &store->tables[route].table;
 }
 
 /* ---- Threads ---- */
@@ -306,8 +316,10 @@ void state_store_close(struct state_store *store)
 {
     if (store == NULL)
         return;
-    if (store->self != NULL)
-        store->module->close(store->self);
+    if (store->kept.self != NULL && store->kept.self != store->ids.self)
+        store->kept.module->close(store->kept.self);
+    if (store->ids.self != NULL)
+        store->ids.module->close(store->ids.self);
     for (size_t i = 0; i < store->config->scope_count; i++) {
         free(store->scopes[i].expire_ms);
         free(store->scopes[i].loads);
@@ -316,5 +328,6 @@ void state_store_close(struct state_store *store)
     sem_destroy(&store->commits_wait);
     sem_destroy(&store->loader_stop);
     free(store->scopes);
+    free(store->tables);
     free(store);
 }

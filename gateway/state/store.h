@@ -1,9 +1,12 @@
 /* state/store.h: the state of a running gateway: its store, the tables in it, and the threads that use them.
  *
- * What the core asks for (core/state.h) is answered here: commits by one thread for all lanes (committer.c), look-ups by the
- * loops' helper threads, the loading of what an earlier run left by a thread that ends with it (loader.c).
+ * What the core asks for (core/state.h) is answered here: commits and writes by one thread for all lanes (committer.c), look-ups
+ * and reads by the loops' helper threads, the loading of what an earlier run left by a thread that ends with it (loader.c).
  *
- *     PATH/ids   ids of deduplication: module `slices`
+ *     PATH/ids    ids of deduplication, and the clock: module `slices`
+ *     PATH/kept   messages that wait, if a route keeps any: module `rocksdb`
+ *
+ * In memory all is in one, of the module `memory`.
  *
  * Called from the main thread.
  */
@@ -26,6 +29,9 @@ struct state_store *state_store_open(const struct config *config, state_store_fi
 
 /* The state of config->scopes[scope]. */
 struct state *state_store_scope(struct state_store *store, size_t scope);
+
+/* The messages that config->routes[route] keeps; NULL if it keeps none. */
+struct state_table *state_store_table(struct state_store *store, size_t route);
 
 /* Start the threads: after every shard has asked to be loaded. False with `err` if there can be none. */
 bool state_store_start(struct state_store *store, struct bailey_error *err);

@@ -27,30 +27,55 @@ struct scope {
     struct state_load **loads; /* one a shard */
 };
 
+/* A store that is open. */
+struct opened {
+    const struct bailey_store *module;
+    void *self; /* NULL: it is not */
+
+    /* The committer's. */
+    bool is_dirty; /* written since the last good sync */
+    int64_t sync_due_ms;
+};
+
+/* The kept messages of one route. */
+struct kept_route {
+    struct state_table table; /* first: what the core sees is this */
+    struct state_store *store;
+    void *rows; /* table; NULL: the route keeps none */
+};
+
 struct committer;
 
 struct state_store {
     const struct config *config;
-    const struct bailey_store *module;
-    void *self;
-    void *meta; /* table; NULL in memory */
+    struct opened ids, kept; /* in memory: both are one */
+    void *meta;              /* table; NULL in memory */
     struct scope *scopes;
-    int64_t clock_ms; /* what the monotonic clock lacks to the state's */
+    struct kept_route *tables; /* by the number of the route */
+    int64_t clock_ms;          /* what the monotonic clock lacks to the state's */
 
     struct committer *writer; /* what commits need; guarded by its lock */
     atomic_bool stopping;
     pthread_t committer, loader;
     bool committer_runs, loader_runs;
-    struct mailbox commits;
-    sem_t commits_wait; /* posted when the mailbox was empty, and at the stop */
+    struct mailbox commits, writes;
+    sem_t commits_wait; /* posted when a mailbox was empty, and at the stop */
     sem_t loader_stop;
 };
 
 /* The inverse of bailey_aging_time(). */
 void state_put_time(uint8_t *at, int64_t time_ms);
 
+/* `PATH/name`, in `path`, which is `size` long. False with `err` if that is too long. */
+bool state_path(char *path, size_t size, const struct state_store *store, const char *name, struct bailey_error *err);
+
+bool state_open_table(const struct opened *opened, void **table, const char *kind, const char *name,
+                      struct bailey_table_options options, struct bailey_error *err);
+
 void record_encode(uint8_t record[static RECORD_SIZE], int64_t time_ms, uint8_t outcome);
 struct state_found record_decode(const uint8_t record[static RECORD_SIZE]);
+
+enum { PATH_LEN_MAX = 4096 };
 
 /* Meta records are of one size; `name` has less than META_KEY bytes. */
 enum { META_KEY = 16, META_VALUE = 48 };
@@ -72,7 +97,11 @@ bool state_clock_keep(struct state_store *store, struct bailey_error *err);
 struct committer *committer_new(struct state_store *store);
 void committer_free(struct committer *committer);
 void committer_commit(struct state *state, struct state_commit *commit);
+void committer_write(struct state_table *table, struct state_write *write);
 void *committer_run(void *store);
+
+/* kept.c: open the tables of all routes that keep messages; false with `err`. */
+bool kept_open(struct state_store *store, state_store_find *find, struct bailey_error *err);
 
 /* loader.c */
 void loader_load(struct state *state, struct state_load *load);

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GET_MAX = 128, SCAN_BYTES = 256 << 10 };
+enum { GET_MAX = 128, FIRST_BYTES = 16 << 10, SCAN_BYTES = 256 << 10 };
 
 /* ---- get_many ---- */
 
@@ -221,7 +221,7 @@ bool table_scan(void *self, struct bailey_bytes from,
     struct table *table = self;
     struct scan scan = {.table = table, .from = from, .next_len = NUMBER_SIZE};
     bool wants_more = true,
-         done = make_room(&scan, SCAN_BYTES) || bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
+         done = make_room(&scan, FIRST_BYTES) || bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
 
     scan.prefix = table->options.kind == BAILEY_TABLE_AGING ? PREFIX_MAX : NUMBER_SIZE;
     put_big_endian(scan.next, table->number, NUMBER_SIZE);
@@ -239,6 +239,7 @@ bool table_scan(void *self, struct bailey_bytes from,
             wants_more = visit(ctx, (struct bailey_bytes){at + sizeof lens, lens[0]},
                                (struct bailey_bytes){at + sizeof lens + lens[0], lens[1]});
         }
+        make_room(&scan, SCAN_BYTES); /* it was not content with little; if there is no memory, little it is */
     }
     free(scan.buffer);
     return done;

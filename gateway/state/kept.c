@@ -1,0 +1,167 @@
+/* kept.c: the tables of kept messages: opening them, and reading. (Writing: committer.c.) */
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/store_impl.h"
+
+/* ---- Reading: on a helper thread ---- */
+
+/* Rows are gathered with the lengths of their keys and values only; their bytes, one behind the other, apart. */
+struct gathering {
+    struct state_read *read;
+    struct state_row *rows;
+    uint8_t *bytes;
+    size_t rows_cap, len, cap;
+    bool is_full, is_out_of_memory;
+};
+
+static int compare(struct bailey_bytes a, struct bailey_bytes b)
+{
+    int order = memcmp(a.data, b.data, a.len < b.len ? a.len : b.len);
+
+    return order != 0 ? order : (a.len > b.len) - (a.len < b.len);
+}
+
+/* Room for `needed` of `size` bytes each. */
+static bool grow(void *block, size_t *cap, size_t needed, size_t size)
+{
+    void *was, *grown;
+    size_t to = *cap * 2 > needed ? *cap * 2 : needed;
+
+    if (needed <= *cap)
+        return true;
+    memcpy(&was, block, sizeof was);
+    grown = realloc(was, to * size);
+    if (grown == NULL)
+        return false;
+    memcpy(block, &grown, sizeof grown);
+    *cap = to;
+    return true;
+}
+
+static bool gather(void *ctx, struct bailey_bytes key, struct bailey_bytes value)
+{
+    struct gathering *g = ctx;
+    struct state_read *read = g->read;
+    size_t len = g->len + key.len + value.len;
+
+    if (read->until.data != NULL && compare(key, read->until) >= 0)
+        return false;
+    g->is_full = read->count > 0 && (read->count >= read->max || len > read->max_bytes);
+    if (g->is_full)
+        return false;
+    g->is_out_of_memory =
+        !grow(&g->rows, &g->rows_cap, read->count + 1, sizeof *g->rows) || !grow(&g->bytes, &g->cap, len, 1);
+    if (g->is_out_of_memory)
+        return false;
+    memcpy(g->bytes + g->len, key.data, key.len);
+    if (value.len > 0)
+        memcpy(g->bytes + g->len + key.len, value.data, value.len);
+    g->rows[read->count++] = (struct state_row){.key.len = key.len, .value.len = value.len};
+    g->len = len;
+    return true;
+}
+
+/* All in one block. */
+static bool join(struct gathering *g)
+{
+    struct state_read *read = g->read;
+    size_t rows_size = read->count * sizeof *g->rows;
+
+    if (read->count == 0)
+        return true;
+    struct state_row *rows = malloc(rows_size + g->len);
+    if (rows == NULL)
+        return false;
+    memcpy(rows, g->rows, rows_size);
+    uint8_t *at = memcpy((uint8_t *)rows + rows_size, g->bytes, g->len);
+    for (size_t i = 0; i < read->count; i++) {
+        rows[i].key.data = at;
+        rows[i].value.data = at += rows[i].key.len;
+        at += rows[i].value.len;
+    }
+    read->rows = rows;
+    return true;
+}
+
+static void read_rows(struct bailey_job *job)
+{
+    struct state_read *read = job->ctx;
+    struct kept_route *kept = (struct kept_route *)read->table;
+    struct gathering g = {.read = read};
+
+    read->rows = NULL;
+    read->count = 0;
+    read->failed = !kept->store->kept.module->scan(kept->rows, read->from, gather, &g, &read->err);
+    if (!read->failed && (g.is_out_of_memory || !join(&g)))
+        read->failed = !bailey_fail(&read->err, BAILEY_ERR_TRANSIENT, "no memory for kept messages");
+    if (read->failed)
+        read->count = 0;
+    read->is_end = !read->failed && !g.is_full;
+    free(g.rows);
+    free(g.bytes);
+}
+
+static void has_read(struct bailey_job *job)
+{
+    struct state_read *read = job->ctx;
+
+    read->done(read);
+}
+
+static void has_read_here(struct bailey_task *task)
+{
+    has_read(&((struct state_read *)task->ctx)->job);
+}
+
+static void start_read(struct state_table *table, struct state_read *read)
+{
+    read->table = table;
+    read->job = (struct bailey_job){.work = read_rows, .done = has_read, .ctx = read};
+    if (table->is_durable) {
+        bailey_job_start(read->host, &read->job);
+        return;
+    }
+    read_rows(&read->job); /* in memory: nothing blocks */
+    read->job.task = (struct bailey_task){.run = has_read_here, .ctx = read};
+    bailey_again(read->host, &read->job.task);
+}
+
+/* ---- Opening ---- */
+
+static bool open_store(struct state_store *store, state_store_find *find, struct bailey_error *err)
+{
+    char path[PATH_LEN_MAX];
+
+    if (store->config->state.store == CONFIG_STATE_MEMORY) {
+        store->kept = store->ids;
+        return true;
+    }
+    store->kept.module = find("rocksdb", err);
+    return store->kept.module != NULL && state_path(path, sizeof path, store, "kept", err) &&
+           store->kept.module->open(&store->kept.self, path, err);
+}
+
+bool kept_open(struct state_store *store, state_store_find *find, struct bailey_error *err)
+{
+    for (size_t i = 0; i < store->config->route_count; i++) {
+        const struct config_route *route = &store->config->routes[i];
+        struct kept_route *kept = &store->tables[i];
+
+        if (!route->keeps_messages)
+            continue;
+        if (store->kept.self == NULL && !open_store(store, find, err))
+            return false;
+        if (!state_open_table(&store->kept, &kept->rows, "kept", route->name,
+                              (struct bailey_table_options){.kind = BAILEY_TABLE_ORDERED}, err))
+            return false;
+        kept->store = store;
+        kept->table = (struct state_table){
+            .write = committer_write,
+            .read = start_read,
+            .is_durable = (store->kept.module->traits & BAILEY_STORE_DURABLE) != 0,
+            .clock_ms = store->clock_ms,
+        };
+    }
+    return true;
+}
