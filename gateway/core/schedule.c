@@ -239,7 +239,7 @@ static struct schedule_entry *next_due(const struct schedule *s, int64_t *wait_m
 
     for (size_t i = 0; i < s->dealt_count; i++)
         for (unsigned line = 0; line < SCHEDULE_LINES; line++) {
-            struct schedule_entry *first = window_first(&s->dealt[i].windows[line]);
+            struct schedule_entry *first = schedule_window_first(&s->dealt[i].windows[line]);
             int64_t left;
 
             if (first == NULL)
@@ -257,7 +257,7 @@ static struct schedule_entry *next_due(const struct schedule *s, int64_t *wait_m
 static bool waits_for_wall(const struct schedule *s)
 {
     for (size_t i = 0; i < s->dealt_count; i++)
-        if (window_first(&s->dealt[i].windows[SCHEDULE_WALL]) != NULL)
+        if (schedule_window_first(&s->dealt[i].windows[SCHEDULE_WALL]) != NULL)
             return true;
     return false;
 }
@@ -309,7 +309,7 @@ static void due_fired(struct bailey_timer *timer)
 
 /* ---- Windows ---- */
 
-static size_t window_share(const struct schedule *s, size_t all)
+static size_t schedule_window_share(const struct schedule *s, size_t all)
 {
     size_t share = all / (s->dealt_count * SCHEDULE_LINES);
 
@@ -346,15 +346,15 @@ static void take_rows(struct schedule *s, struct window *window, struct state_re
     }
     block->refs = count + 1;
     for (size_t i = 0; i < count; i++)
-        window_insert(window, &block->entries[i]);
-    window_extend(window, read->count > 0 ? block->rows[read->count - 1].key : BAILEY_NULL_BYTES, read->is_end);
+        schedule_window_insert(window, &block->entries[i]);
+    schedule_window_extend(window, read->count > 0 ? block->rows[read->count - 1].key : BAILEY_NULL_BYTES, read->is_end);
     if (--block->refs == 0) {
         free(block->rows);
         free(block);
     }
 }
 
-static void window_read(struct state_read *read)
+static void schedule_window_read(struct state_read *read)
 {
     struct window *window = read->ctx;
     struct schedule *s = window->schedule;
@@ -365,7 +365,7 @@ static void window_read(struct state_read *read)
     } else {
         note_success(s, &s->reading);
         take_rows(s, window, read);
-        window_trim(window, window_share(s, s->o.window_messages), window_share(s, s->o.window_bytes));
+        schedule_window_trim(window, schedule_window_share(s, s->o.window_messages), schedule_window_share(s, s->o.window_bytes));
     }
     look(s);
     go_on(s);
@@ -373,19 +373,19 @@ static void window_read(struct state_read *read)
 
 static void refill(struct schedule *s, struct window *window)
 {
-    size_t max = window_share(s, s->o.window_messages), max_bytes = window_share(s, s->o.window_bytes);
+    size_t max = schedule_window_share(s, s->o.window_messages), max_bytes = schedule_window_share(s, s->o.window_bytes);
 
-    if (window->is_whole || window->is_reading || s->reading.waits || window_count(window) > max / 2 ||
+    if (window->is_whole || window->is_reading || s->reading.waits || schedule_window_count(window) > max / 2 ||
         window->bytes > max_bytes / 2)
         return;
     window->is_reading = true;
     window->read = (struct state_read){
-        .from = window_from(window),
+        .from = schedule_window_from(window),
         .until = {window->until, sizeof window->until},
-        .max = max - window_count(window),
+        .max = max - schedule_window_count(window),
         .max_bytes = max_bytes - window->bytes,
         .host = s->o.host,
-        .done = window_read,
+        .done = schedule_window_read,
         .ctx = window,
     };
     s->o.table->read(s->o.table, &window->read);
@@ -501,7 +501,7 @@ static void replace_earlier(struct schedule *s, struct filling *f, struct schedu
     row_key_encode(&earlier->key, f->at - ROW_KEY);
     fill_put(f, key, BAILEY_NULL_BYTES);
     struct dealt *dealt = dealt_of(s, earlier->key.lane);
-    window_erase(&dealt->windows[earlier->key.line], key);
+    schedule_window_erase(&dealt->windows[earlier->key.line], key);
     dealt->count--;
 }
 
@@ -642,14 +642,14 @@ static void take_over(struct schedule *s)
             continue;
         struct window *window = &s->dealt[0].windows[key.line];
         const struct recent_event *recent = recent_find(s->recent, key.unique);
-        if ((window->is_reading || window_covers(window, put->key)) &&
+        if ((window->is_reading || schedule_window_covers(window, put->key)) &&
             (recent == NULL || recent->key.stamp == key.stamp))
-            window_insert(window, entry_new(&key, put->key, put->value));
+            schedule_window_insert(window, entry_new(&key, put->key, put->value));
     }
     for (unsigned line = 0; line < SCHEDULE_LINES; line++)
         if (!s->dealt[0].windows[line].is_reading)
-            window_trim(&s->dealt[0].windows[line], window_share(s, s->o.window_messages),
-                        window_share(s, s->o.window_bytes));
+            schedule_window_trim(&s->dealt[0].windows[line], schedule_window_share(s, s->o.window_messages),
+                        schedule_window_share(s, s->o.window_bytes));
 }
 
 static void tell_kept(struct schedule *s)
@@ -723,7 +723,7 @@ static void init_windows(struct schedule *s)
 {
     for (size_t i = 0; i < s->dealt_count; i++)
         for (unsigned line = 0; line < SCHEDULE_LINES; line++)
-            window_init(&s->dealt[i].windows[line], s->dealt[i].lane, (uint8_t)line, s);
+            schedule_window_init(&s->dealt[i].windows[line], s->dealt[i].lane, (uint8_t)line, s);
 }
 
 /* A lane of an earlier life. One of which nothing can be known may have sent all that it had. */
@@ -1010,7 +1010,7 @@ struct schedule_entry *schedule_take(struct schedule *s, struct bailey_message *
     int64_t wait_ms = 0;
 
     while (s->state == RUNNING && (entry = next_due(s, &wait_ms)) != NULL && wait_ms <= 0 && may_take(s, entry)) {
-        window_remove_first(entry->window);
+        schedule_window_remove_first(entry->window);
         *message = make_message(s, entry, note);
         if (*message == NULL) {
             entry_drop(entry); /* it stays in the store */
@@ -1059,8 +1059,8 @@ void schedule_leave(struct schedule *s, struct schedule_entry *entry, bool in_do
             s->doubt_ms[key.line] = key.due_ms;
         s->doubt_stamp = next_stamp(s);
     }
-    if (window_covers(entry->window, entry->bytes))
-        window_insert(entry->window, entry);
+    if (schedule_window_covers(entry->window, entry->bytes))
+        schedule_window_insert(entry->window, entry);
     else
         entry_drop(entry);
     look(s);
@@ -1106,7 +1106,7 @@ void schedule_free(struct schedule *s)
     drop_all(s->batch.ends.first);
     for (size_t i = 0; i < s->dealt_count && s->state >= READING_RECENT; i++)
         for (unsigned line = 0; line < SCHEDULE_LINES; line++)
-            window_free(&s->dealt[i].windows[line]);
+            schedule_window_free(&s->dealt[i].windows[line]);
     recent_free(s->recent);
     free(s->dealt);
     free(s->erased);

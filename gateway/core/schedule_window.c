@@ -12,7 +12,7 @@ static void *must(void *memory)
     return memory;
 }
 
-void window_init(struct window *window, uint16_t lane, uint8_t line, struct schedule *schedule)
+void schedule_window_init(struct window *window, uint16_t lane, uint8_t line, struct schedule *schedule)
 {
     *window = (struct window){.lane = lane, .line = line, .schedule = schedule, .horizon_len = LINE_KEY};
     put_number(window->horizon, lane, 2);
@@ -20,7 +20,7 @@ void window_init(struct window *window, uint16_t lane, uint8_t line, struct sche
     put_number(window->until, ((unsigned)lane << 8) + line + 1u, LINE_KEY);
 }
 
-void window_free(struct window *window)
+void schedule_window_free(struct window *window)
 {
     for (size_t i = window->first; i < window->last; i++)
         entry_drop(window->entries[i]);
@@ -39,7 +39,7 @@ static struct bailey_bytes horizon(const struct window *window)
     return (struct bailey_bytes){window->horizon, window->horizon_len};
 }
 
-bool window_covers(const struct window *window, struct bailey_bytes key)
+bool schedule_window_covers(const struct window *window, struct bailey_bytes key)
 {
     return window->is_whole || key_compare(key, horizon(window)) <= 0;
 }
@@ -50,7 +50,7 @@ static void set_horizon(struct window *window, struct bailey_bytes key)
     window->horizon_len = key.len;
 }
 
-struct bailey_bytes window_from(struct window *window)
+struct bailey_bytes schedule_window_from(struct window *window)
 {
     window->horizon[window->horizon_len] = 0;
     return (struct bailey_bytes){window->horizon, window->horizon_len + 1};
@@ -102,7 +102,7 @@ static void make_room(struct window *window)
 {
     if (window->last < window->cap)
         return;
-    size_t count = window_count(window);
+    size_t count = schedule_window_count(window);
     if (count <= window->cap / 2 && window->cap > 0) {
         memmove(window->entries, window->entries + window->first, count * sizeof(struct schedule_entry *));
     } else {
@@ -142,7 +142,7 @@ static bool is_at(const struct window *window, size_t place, struct bailey_bytes
     return place < window->last && key_compare(window->entries[place]->bytes, key) == 0;
 }
 
-void window_insert(struct window *window, struct schedule_entry *entry)
+void schedule_window_insert(struct window *window, struct schedule_entry *entry)
 {
     make_room(window);
     size_t place = place_of(window, entry->bytes);
@@ -174,19 +174,19 @@ static void remove_at(struct window *window, size_t place)
     window->last--;
 }
 
-struct schedule_entry *window_first(const struct window *window)
+struct schedule_entry *schedule_window_first(const struct window *window)
 {
-    if (window->first == window->last || !window_covers(window, window->entries[window->first]->bytes))
+    if (window->first == window->last || !schedule_window_covers(window, window->entries[window->first]->bytes))
         return NULL;
     return window->entries[window->first];
 }
 
-void window_remove_first(struct window *window)
+void schedule_window_remove_first(struct window *window)
 {
     remove_at(window, window->first);
 }
 
-void window_erase(struct window *window, struct bailey_bytes key)
+void schedule_window_erase(struct window *window, struct bailey_bytes key)
 {
     size_t place = place_of(window, key);
 
@@ -205,11 +205,11 @@ static void drop_last(struct window *window)
     entry_drop(entry);
 }
 
-void window_trim(struct window *window, size_t max, size_t max_bytes)
+void schedule_window_trim(struct window *window, size_t max, size_t max_bytes)
 {
     bool has_dropped = false;
 
-    while (window_count(window) > 1 && (window_count(window) > max || window->bytes > max_bytes)) {
+    while (schedule_window_count(window) > 1 && (schedule_window_count(window) > max || window->bytes > max_bytes)) {
         drop_last(window);
         has_dropped = true;
     }
@@ -219,11 +219,11 @@ void window_trim(struct window *window, size_t max, size_t max_bytes)
     }
 }
 
-void window_extend(struct window *window, struct bailey_bytes last, bool is_end)
+void schedule_window_extend(struct window *window, struct bailey_bytes last, bool is_end)
 {
     if (last.data != NULL)
         set_horizon(window, last);
     window->is_whole = is_end;
-    while (window_count(window) > 0 && !window_covers(window, window->entries[window->last - 1]->bytes))
+    while (schedule_window_count(window) > 0 && !schedule_window_covers(window, window->entries[window->last - 1]->bytes))
         drop_last(window);
 }

@@ -46,13 +46,13 @@ struct window {
     struct schedule *schedule;
 };
 
-void window_init(struct window *window, uint16_t lane, uint8_t line, struct schedule *schedule);
-void window_free(struct window *window);
+void schedule_window_init(struct window *window, uint16_t lane, uint8_t line, struct schedule *schedule);
+void schedule_window_free(struct window *window);
 
 int key_compare(struct bailey_bytes a, struct bailey_bytes b);
 
 /* Is it up to the horizon? */
-bool window_covers(const struct window *window, struct bailey_bytes key);
+bool schedule_window_covers(const struct window *window, struct bailey_bytes key);
 
 /* A copy of a row, as a block of one entry. */
 struct schedule_entry *entry_new(const struct row_key *key, struct bailey_bytes bytes, struct bailey_bytes value);
@@ -61,27 +61,27 @@ struct row_block *block_new(struct state_read *read);
 void entry_drop(struct schedule_entry *entry);
 
 /* Puts `entry` in; one that is there already is dropped. */
-void window_insert(struct window *window, struct schedule_entry *entry);
+void schedule_window_insert(struct window *window, struct schedule_entry *entry);
 
 /* The first, if it is up to the horizon; NULL: none. */
-struct schedule_entry *window_first(const struct window *window);
-void window_remove_first(struct window *window); /* the entry is the caller's */
+struct schedule_entry *schedule_window_first(const struct window *window);
+void schedule_window_remove_first(struct window *window); /* the entry is the caller's */
 /* Drop the entry with that key, if it is there. */
-void window_erase(struct window *window, struct bailey_bytes key);
+void schedule_window_erase(struct window *window, struct bailey_bytes key);
 
-static inline size_t window_count(const struct window *window)
+static inline size_t schedule_window_count(const struct window *window)
 {
     return window->last - window->first;
 }
 
 /* Drop what is too much: not within `max` entries and `max_bytes`; one may stay whatever its size. Not while it reads. */
-void window_trim(struct window *window, size_t max, size_t max_bytes);
+void schedule_window_trim(struct window *window, size_t max, size_t max_bytes);
 
 /* A read was answered that began behind the horizon: its last row (null: it had none) is the horizon, and if it was the end there is
  * nothing behind. */
-void window_extend(struct window *window, struct bailey_bytes last, bool is_end);
+void schedule_window_extend(struct window *window, struct bailey_bytes last, bool is_end);
 
 /* Where the next read begins: behind the horizon. */
-struct bailey_bytes window_from(struct window *window);
+struct bailey_bytes schedule_window_from(struct window *window);
 
 #endif

@@ -6,7 +6,7 @@ SIMS    := $(BUILD)/tests/simulation/test_simulation $(BUILD)/tests/simulation/t
 MUTANTS := $(patsubst tests/simulation/mutations/%.sed,$(BUILD)/tests/simulation/mutants/%,$(wildcard tests/simulation/mutations/*.sed))
 HUNT    := $(BUILD)/tests/simulation/test_mutations
 
-SIM_CORE := $(call obj,$(wildcard gateway/base/*.c gateway/message/*.c gateway/core/*.c) gateway/loop/wheel.c \
+SIM_CORE := $(call obj,$(wildcard gateway/base/*.c gateway/message/*.c gateway/core/*.c) gateway/loop/wheel.c gateway/config/units.c \
               connectors/kafka/watermark.c connectors/kafka/takeover.c connectors/amqp/acks.c)
 SIM_PART := $(call obj,$(filter-out $(wildcard tests/simulation/test_*.c),$(wildcard tests/simulation/*.c)))
 SIM_LINK  = $(CC) $(ALL_CFLAGS) -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=free,--wrap=asprintf
