@@ -20,6 +20,8 @@ struct stomp_dialect_row {
 
     const char *prefetch; /* header of SUBSCRIBE that bounds what is unacknowledged; NULL: none */
     enum stomp_prefetch_unit prefetch_unit;
+    int64_t prefetch_most; /* the largest that does no harm; -1: without a bound */
+    const char *browser;   /* header of SUBSCRIBE that looks and takes nothing; NULL: none */
 
     const char *durable;     /* header of SUBSCRIBE that names a durable subscription; NULL: its id is the name ... */
     bool durable_by_headers; /* ... with durable:true and auto-delete:false */

@@ -33,6 +33,7 @@ static const struct bailey_connector stomp_connector = {
     .url = &url_form,
     .check = stomp_check,
     .probe = stomp_probe,
+    .shelf = &stomp_shelf,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

@@ -54,5 +54,6 @@ enum {
 
 extern const struct bailey_source stomp_source;
 extern const struct bailey_sink stomp_sink;
+extern const struct bailey_source stomp_shelf;
 
 #endif
