@@ -71,15 +71,22 @@ static void on_answers_end(void *ctx)
 
 static void ask_batch(uint64_t until)
 {
-    for (int i = 0; i < BATCH && free_count > 0 && asked < until; i++) {
+    struct dedup_slot *slots[BATCH];
+    size_t count = 0;
+
+    for (; count < BATCH && free_count > 0 && asked < until; count++) {
         struct place *place = free_places[--free_count];
         uint64_t number = asked++;
 
         if (number % COPY_EVERY == COPY_EVERY - 1 && number > CREDIT)
             number = number * 2654435761u % (number - CREDIT) / COPY_EVERY * COPY_EVERY;
         place->slot.id = id_number(number);
-        dedup_ask(client, &place->slot);
+        dedup_prefetch(client, place->slot.id);
+        slots[count] = &place->slot;
     }
+    for (size_t i = 0; i < count; i++)
+        if (dedup_ask(client, slots[i]))
+            dedup_finish(client, slots[i], ID_CONFIRMED);
     dedup_flush(client);
 }
 

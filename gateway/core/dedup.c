@@ -22,9 +22,10 @@
 
 enum {
     ENTRIES_A_SLAB = 64,
-    BUCKETS_MIN = 256,
+    PLACES_MIN = 256,
     RETRY_MS = 1000,  /* of what failed */
     SILENT_MS = 5000, /* no answer for that long: shown */
+    AHEAD = 8,        /* ids whose places are fetched before they are needed */
     TIDY_MIN_MS = 1000,
     TIDY_MAX_MS = 60000,
 };
@@ -39,18 +40,22 @@ enum entry_state {
 
 struct dedup_entry {
     struct id id;
-    struct dedup_entry *chain;        /* of its bucket; of the free ones */
-    struct dedup_entry *prev, *next;  /* in doubt */
+    struct dedup_entry *prev, *next;  /* in doubt; `next` of the free ones */
     struct dedup_slot *owner;         /* NULL: it was withdrawn */
     struct dedup_slot *first, **last; /* followers, in the order of asking */
     int64_t doubt_ms;                 /* the state's clock: since when it is in doubt */
+    uint32_t number;                  /* its place in the slabs */
     uint8_t state;                    /* enum entry_state */
     bool in_doubt;                    /* the sink may have it */
     bool has_intent;                  /* in the store */
 };
 
+struct place {
+    uint32_t tag;   /* of the id */
+    uint32_t entry; /* its number + 1; 0: the place is empty */
+};
+
 struct slab {
-    struct slab *next;
     struct dedup_entry items[ENTRIES_A_SLAB];
 };
 
@@ -80,9 +85,10 @@ struct dedup_shard {
     struct state_load load;
     struct dedup_mail *early, **early_last; /* came before that */
 
-    struct dedup_entry **buckets;
-    size_t bucket_count, entry_count; /* a power of two */
-    struct slab *slabs;
+    struct place *places;
+    size_t place_count, entry_count; /* a power of two; at most half of it */
+    struct slab **slabs;
+    size_t slab_count;
     struct dedup_entry *free;
     struct dedup_entry doubts; /* ring */
 
@@ -94,6 +100,7 @@ struct dedup_shard {
     int64_t pass_until_ms; /* passing on failure: the store is not tried before */
 
     struct dedup_post answers; /* to the clients */
+    struct bailey_task work;   /* hands over what the lane beside it has asked for */
     struct bailey_timer tick;
     int64_t tick_ms; /* when it is due; 0: it does not run */
     int64_t tidied_ms;
@@ -114,37 +121,86 @@ static void *must(void *memory)
     return memory;
 }
 
-/* ---- Entries ---- */
+/* ---- Entries: in slabs, and found by a table of tags with linear probing, so that an id that is new costs one cache line ---- */
 
-static struct dedup_entry **bucket_of(const struct dedup_shard *shard, struct id id)
+static struct dedup_entry *entry_at(const struct dedup_shard *shard, uint32_t number)
 {
-    return &shard->buckets[id.word[1] & (shard->bucket_count - 1)];
+    return &shard->slabs[number / ENTRIES_A_SLAB]->items[number % ENTRIES_A_SLAB];
+}
+
+static uint32_t tag_of(struct id id)
+{
+    return (uint32_t)id.word[1];
+}
+
+static size_t after(const struct dedup_shard *shard, size_t at)
+{
+    return (at + 1) & (shard->place_count - 1);
+}
+
+static size_t home(const struct dedup_shard *shard, uint32_t tag)
+{
+    return tag & (shard->place_count - 1);
+}
+
+static void prefetch_place(const struct dedup_shard *shard, struct id id)
+{
+    __builtin_prefetch(&shard->places[home(shard, tag_of(id))]);
 }
 
 static struct dedup_entry *find(const struct dedup_shard *shard, struct id id)
 {
-    struct dedup_entry *entry = *bucket_of(shard, id);
+    struct dedup_entry *entry = NULL;
+    uint32_t tag = tag_of(id);
+    size_t at = home(shard, tag);
 
-    while (entry != NULL && !id_equal(entry->id, id))
-        entry = entry->chain;
+    while (shard->places[at].entry != 0) {
+        const struct place *place = &shard->places[at];
+
+        if (place->tag == tag && id_equal(entry_at(shard, place->entry - 1)->id, id)) {
+            entry = entry_at(shard, place->entry - 1);
+            break;
+        }
+        at = after(shard, at);
+    }
     return entry;
 }
 
-static void grow_buckets(struct dedup_shard *shard)
+static void put(struct dedup_shard *shard, struct place place)
 {
-    struct dedup_entry **old = shard->buckets;
-    size_t old_count = shard->bucket_count;
+    size_t at = home(shard, place.tag);
 
-    shard->bucket_count = old_count * 2;
-    shard->buckets = must(calloc(shard->bucket_count, sizeof(struct dedup_entry *)));
+    while (shard->places[at].entry != 0)
+        at = after(shard, at);
+    shard->places[at] = place;
+}
+
+/* What stands behind the gap moves up, as far as it is at home there. */
+static void take_out(struct dedup_shard *shard, const struct dedup_entry *entry)
+{
+    size_t gap = home(shard, tag_of(entry->id)), mask = shard->place_count - 1;
+
+    while (shard->places[gap].entry != entry->number + 1)
+        gap = after(shard, gap);
+    for (size_t at = after(shard, gap); shard->places[at].entry != 0; at = after(shard, at)) {
+        if (((at - home(shard, shard->places[at].tag)) & mask) < ((at - gap) & mask))
+            continue;
+        shard->places[gap] = shard->places[at];
+        gap = at;
+    }
+    shard->places[gap].entry = 0;
+}
+
+static void grow_places(struct dedup_shard *shard)
+{
+    struct place *old = shard->places;
+    size_t old_count = shard->place_count;
+
+    shard->place_count = old_count * 2;
+    shard->places = must(calloc(shard->place_count, sizeof *shard->places));
     for (size_t i = 0; i < old_count; i++)
-        for (struct dedup_entry *entry = old[i], *chain; entry != NULL; entry = chain) {
-            struct dedup_entry **bucket = bucket_of(shard, entry->id);
-
-            chain = entry->chain;
-            entry->chain = *bucket;
-            *bucket = entry;
-        }
+        if (old[i].entry != 0)
+            put(shard, old[i]);
     free(old);
 }
 
@@ -152,26 +208,28 @@ static void add_slab(struct dedup_shard *shard)
 {
     struct slab *slab = must(calloc(1, sizeof *slab));
 
-    slab->next = shard->slabs;
-    shard->slabs = slab;
-    for (int i = 0; i < ENTRIES_A_SLAB; i++) {
-        slab->items[i].chain = shard->free;
+    if ((shard->slab_count & (shard->slab_count - 1)) == 0) /* full: 0, 1, 2, 4 ... */
+        shard->slabs =
+            must(realloc(shard->slabs, (shard->slab_count ? shard->slab_count * 2 : 1) * sizeof(struct slab *)));
+    for (uint32_t i = 0; i < ENTRIES_A_SLAB; i++) {
+        slab->items[i].number = (uint32_t)shard->slab_count * ENTRIES_A_SLAB + i;
+        slab->items[i].next = shard->free;
         shard->free = &slab->items[i];
     }
+    shard->slabs[shard->slab_count++] = slab;
 }
 
 static struct dedup_entry *entry_new(struct dedup_shard *shard, struct id id, struct dedup_slot *owner)
 {
     if (shard->free == NULL)
         add_slab(shard);
-    if (shard->entry_count == shard->bucket_count)
-        grow_buckets(shard);
-    struct dedup_entry *entry = shard->free, **bucket = bucket_of(shard, id);
+    if (++shard->entry_count > shard->place_count / 2)
+        grow_places(shard);
+    struct dedup_entry *entry = shard->free;
 
-    shard->free = entry->chain;
-    *entry = (struct dedup_entry){.id = id, .chain = *bucket, .owner = owner, .last = &entry->first};
-    *bucket = entry;
-    shard->entry_count++;
+    shard->free = entry->next;
+    *entry = (struct dedup_entry){.id = id, .number = entry->number, .owner = owner, .last = &entry->first};
+    put(shard, (struct place){.tag = tag_of(id), .entry = entry->number + 1});
     if (owner != NULL)
         owner->entry = entry;
     return entry;
@@ -179,13 +237,9 @@ static struct dedup_entry *entry_new(struct dedup_shard *shard, struct id id, st
 
 static void entry_free(struct dedup_shard *shard, struct dedup_entry *entry)
 {
-    struct dedup_entry **at = bucket_of(shard, entry->id);
-
     assert(entry->owner == NULL && entry->first == NULL);
-    while (*at != entry)
-        at = &(*at)->chain;
-    *at = entry->chain;
-    entry->chain = shard->free;
+    take_out(shard, entry);
+    entry->next = shard->free;
     shard->free = entry;
     shard->entry_count--;
 }
@@ -351,26 +405,51 @@ static void end(struct dedup_shard *shard, struct dedup_entry *entry, enum dedup
 
 /* ---- Requests ---- */
 
-static void ask(struct dedup_shard *shard, struct dedup_slot *slot)
+static bool is_recorded(const struct state_found *found, int64_t since_ms)
+{
+    return found->outcome != ID_UNKNOWN && found->time_ms >= since_ms;
+}
+
+/* Nothing in flight has this id. True: it may go. */
+static bool ask_new(struct dedup_shard *shard, struct dedup_slot *slot)
+{
+    struct dedup_entry *entry = entry_new(shard, slot->id, slot);
+    struct state *state = shard->options.state;
+    bool may_be_recorded = filter_may_have(shard->filter, slot->id);
+    struct state_found found;
+
+    if (may_be_recorded && (state->peek == NULL || !state->peek(state, slot->id, &found))) {
+        entry->state = ENTRY_LOOKING;
+        add_lookup(shard, entry);
+        return false;
+    }
+    if (may_be_recorded && is_recorded(&found, now_of(shard) - shard->options.window_ms)) {
+        end(shard, entry, DEDUP_DUPLICATE);
+        return false;
+    }
+    if (state->is_durable) {
+        reserve(shard, entry);
+        return false;
+    }
+    entry->state = ENTRY_FLIGHT;
+    return true;
+}
+
+/* True: it may go; else it is answered in time. */
+static bool ask(struct dedup_shard *shard, struct dedup_slot *slot)
 {
     struct dedup_entry *entry = find(shard, slot->id);
 
-    if (entry == NULL) {
-        entry = entry_new(shard, slot->id, slot);
-        if (filter_may_have(shard->filter, slot->id)) {
-            entry->state = ENTRY_LOOKING;
-            add_lookup(shard, entry);
-        } else {
-            reserve(shard, entry);
-        }
-    } else if (entry->state == ENTRY_DOUBT) {
+    if (entry == NULL)
+        return ask_new(shard, slot);
+    follow(entry, slot);
+    if (entry->state == ENTRY_DOUBT) {
         no_more_doubt(entry);
-        follow(entry, slot);
         go_on(shard, entry);
     } else {
-        follow(entry, slot);
         answer(shard, slot, DEDUP_FOLLOWS);
     }
+    return false;
 }
 
 static void finish(struct dedup_shard *shard, struct dedup_slot *slot, enum id_outcome outcome)
@@ -402,27 +481,36 @@ static void withdraw(struct dedup_shard *shard, struct dedup_slot *slot, bool in
 
 static void submit(struct dedup_shard *shard);
 
+static bool take(struct dedup_shard *shard, const struct dedup_item *item)
+{
+    switch ((enum dedup_request)item->what) {
+    case DEDUP_ASK:
+        return ask(shard, item->slot);
+    case DEDUP_FINISH:
+        finish(shard, item->slot, (enum id_outcome)item->outcome);
+        break;
+    case DEDUP_WITHDRAW:
+        withdraw(shard, item->slot, item->in_doubt);
+        break;
+    }
+    return false;
+}
+
 static void take_mail(struct dedup_shard *shard, struct dedup_mail *mail)
 {
     for (size_t i = 0; i < mail->count; i++)
         if (mail->items[i].what == DEDUP_ASK)
-            filter_prefetch(shard->filter, mail->items[i].slot->id);
-    for (size_t i = 0; i < mail->count; i++) {
-        const struct dedup_item *item = &mail->items[i];
-
-        switch ((enum dedup_request)item->what) {
-        case DEDUP_ASK:
-            ask(shard, item->slot);
-            break;
-        case DEDUP_FINISH:
-            finish(shard, item->slot, (enum id_outcome)item->outcome);
-            break;
-        case DEDUP_WITHDRAW:
-            withdraw(shard, item->slot, item->in_doubt);
-            break;
-        }
-    }
+            dedup_shard_prefetch(shard, mail->items[i].slot->id);
+    for (size_t i = 0; i < mail->count; i++)
+        if (take(shard, &mail->items[i]))
+            answer(shard, mail->items[i].slot, DEDUP_GO);
     free(mail);
+}
+
+static void keep_early(struct dedup_shard *shard, struct dedup_mail *mail)
+{
+    *shard->early_last = mail;
+    shard->early_last = &mail->next;
 }
 
 void dedup_shard_receive(struct bailey_task *task)
@@ -431,12 +519,41 @@ void dedup_shard_receive(struct bailey_task *task)
     struct dedup_shard *shard = mail->to;
 
     if (shard->filter == NULL) {
-        *shard->early_last = mail;
-        shard->early_last = &mail->next;
+        keep_early(shard, mail);
         return;
     }
     take_mail(shard, mail);
     submit(shard);
+}
+
+static void submit_all(struct bailey_task *task)
+{
+    submit(task->ctx);
+}
+
+bool dedup_shard_take(struct dedup_shard *shard, const struct dedup_item *item)
+{
+    if (shard->filter == NULL) { /* hardly ever: the lane holds its source until then */
+        struct dedup_mail *mail = must(calloc(1, sizeof *mail));
+
+        mail->items[mail->count++] = *item;
+        keep_early(shard, mail);
+        return false;
+    }
+    return take(shard, item);
+}
+
+void dedup_shard_flush(struct dedup_shard *shard)
+{
+    if (shard->filter != NULL)
+        bailey_again(shard->options.host, &shard->work);
+}
+
+void dedup_shard_prefetch(const struct dedup_shard *shard, struct id id)
+{
+    prefetch_place(shard, id);
+    if (shard->filter != NULL)
+        filter_prefetch(shard->filter, id);
 }
 
 /* ---- Trouble ---- */
@@ -494,7 +611,7 @@ static void look_up(struct dedup_shard *shard)
 static void judge(struct dedup_shard *shard, struct dedup_entry *entry, const struct state_found *found,
                   int64_t since_ms)
 {
-    if (found->outcome != ID_UNKNOWN && found->time_ms >= since_ms)
+    if (is_recorded(found, since_ms))
         end(shard, entry, DEDUP_DUPLICATE);
     else
         reserve(shard, entry);
@@ -561,6 +678,8 @@ static void apply(struct dedup_shard *shard, struct change_list *list, bool is_w
         const struct state_change *change = &list->changes[i];
         struct dedup_entry *entry = list->entries[i];
 
+        if (i + AHEAD < list->count)
+            prefetch_place(shard, list->changes[i + AHEAD].id);
         if (change->kind == STATE_INTEND) {
             entry->has_intent = is_written;
             entry->in_doubt |= !is_written; /* marked: after a crash nobody would know of it */
@@ -748,8 +867,8 @@ struct dedup_shard *dedup_shard_new(const struct dedup_shard_options *options)
 
     shard->options = *options;
     shard->early_last = &shard->early;
-    shard->bucket_count = BUCKETS_MIN;
-    shard->buckets = must(calloc(shard->bucket_count, sizeof(struct dedup_entry *)));
+    shard->place_count = PLACES_MIN;
+    shard->places = must(calloc(shard->place_count, sizeof *shard->places));
     shard->doubts.prev = shard->doubts.next = &shard->doubts;
     dedup_post_init(&shard->answers, count);
     shard->commit =
@@ -765,6 +884,7 @@ struct dedup_shard *dedup_shard_new(const struct dedup_shard_options *options)
         .done = loaded,
         .ctx = shard,
     };
+    shard->work = (struct bailey_task){.run = submit_all, .ctx = shard};
     shard->tick = (struct bailey_timer){.fire = tick_due, .ctx = shard};
     snprintf(shard->trouble, sizeof shard->trouble, "reads the ids of an earlier run");
     options->group->shards[options->number] = shard;
@@ -777,6 +897,7 @@ void dedup_shard_free(struct dedup_shard *shard)
     if (shard == NULL)
         return;
     bailey_timer_stop(shard->options.host, &shard->tick);
+    bailey_again_stop(shard->options.host, &shard->work);
     dedup_post_fini(&shard->answers);
     while (shard->early != NULL) {
         struct dedup_mail *mail = shard->early;
@@ -784,12 +905,9 @@ void dedup_shard_free(struct dedup_shard *shard)
         shard->early = mail->next;
         free(mail);
     }
-    while (shard->slabs != NULL) {
-        struct slab *slab = shard->slabs;
-
-        shard->slabs = slab->next;
-        free(slab);
-    }
+    for (size_t i = 0; i < shard->slab_count; i++)
+        free(shard->slabs[i]);
+    free(shard->slabs);
     free(shard->gathered.changes);
     free(shard->gathered.entries);
     free(shard->written.changes);
@@ -801,7 +919,7 @@ void dedup_shard_free(struct dedup_shard *shard)
     free(shard->looked_up.found);
     free(shard->looked_up.entries);
     filter_free(shard->filter);
-    free(shard->buckets);
+    free(shard->places);
     shard->options.group->shards[shard->options.number] = NULL;
     free(shard);
 }

@@ -1,7 +1,8 @@
 /* core/dedup.h: which message with an id goes on, and which is a duplicate of it.
  *
- * An id belongs to one shard (id_owner), which lives on one worker; a route has a shard for each lane. Lanes ask, by mail, a
- * batch at a time: a lane on another worker by that worker's mailbox.
+ * An id belongs to one shard (id_owner), which lives on one worker; a route has a shard for each lane. A lane asks the shard
+ * beside it at once, and those of other workers by their mailboxes, a batch at a time. Answers are mail, too, but for a GO that
+ * needs nothing of the store.
  *
  *   ask ──→ known already? ── recorded ──────────────────────────→ DEDUP_DUPLICATE
  *            │        └── in flight ─→ DEDUP_FOLLOWS ─→ what its owner gets, or go in its place
@@ -85,11 +86,15 @@ struct dedup_client *dedup_client_new(const struct dedup_client_options *options
 void dedup_client_free(struct dedup_client *client); /* no slot may be in a shard's hands */
 
 /* Gathered, until dedup_flush(). */
-void dedup_ask(struct dedup_client *client, struct dedup_slot *slot);                             /* slot->id is set */
+bool dedup_ask(struct dedup_client *client,
+               struct dedup_slot *slot); /* slot->id is set. True: DEDUP_GO, here and now */
 void dedup_finish(struct dedup_client *client, struct dedup_slot *slot, enum id_outcome outcome); /* after GO */
 /* At any time in between: it will not be sent (again) by this lane. `in_doubt`: it was sent, and may be at the sink. */
 void dedup_withdraw(struct dedup_client *client, struct dedup_slot *slot, bool in_doubt);
 
 void dedup_flush(struct dedup_client *client);
+
+/* Fetch what dedup_ask() will read for this id into the cache: for a batch of them. */
+void dedup_prefetch(const struct dedup_client *client, struct id id);
 
 #endif

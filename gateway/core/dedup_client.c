@@ -6,7 +6,8 @@
 
 struct dedup_client {
     struct dedup_client_options options;
-    struct dedup_post post; /* to the shards */
+    struct dedup_post post; /* to the shards of other lanes */
+    bool has_asked;         /* its own one */
 };
 
 struct dedup_client *dedup_client_new(const struct dedup_client_options *options)
@@ -38,23 +39,33 @@ struct bailey_host *dedup_client_host(const struct dedup_client *client)
     return client->options.host;
 }
 
-static void request(struct dedup_client *client, const struct dedup_item *item)
+/* The shard on the same worker is asked without mail. */
+static bool request(struct dedup_client *client, const struct dedup_item *item)
 {
     unsigned number = id_owner(item->slot->id, client->options.group->count);
     struct dedup_shard *shard = client->options.group->shards[number];
 
+    if (number == client->options.number) {
+        client->has_asked = true;
+        return dedup_shard_take(shard, item);
+    }
     if (!dedup_post_is_open(&client->post, number))
-        dedup_post_begin(&client->post, number, shard, dedup_shard_host(shard), number == client->options.number,
-                         dedup_shard_receive);
+        dedup_post_begin(&client->post, number, shard, dedup_shard_host(shard), false, dedup_shard_receive);
     dedup_post_add(&client->post, number, item);
+    return false;
 }
 
-void dedup_ask(struct dedup_client *client, struct dedup_slot *slot)
+void dedup_prefetch(const struct dedup_client *client, struct id id)
+{
+    dedup_shard_prefetch(client->options.group->shards[client->options.number], id);
+}
+
+bool dedup_ask(struct dedup_client *client, struct dedup_slot *slot)
 {
     slot->client = client;
     slot->entry = NULL;
     slot->next = NULL;
-    request(client, &(struct dedup_item){.slot = slot, .what = DEDUP_ASK});
+    return request(client, &(struct dedup_item){.slot = slot, .what = DEDUP_ASK});
 }
 
 void dedup_finish(struct dedup_client *client, struct dedup_slot *slot, enum id_outcome outcome)
@@ -72,6 +83,9 @@ void dedup_withdraw(struct dedup_client *client, struct dedup_slot *slot, bool i
 void dedup_flush(struct dedup_client *client)
 {
     dedup_post_send(&client->post);
+    if (client->has_asked)
+        dedup_shard_flush(client->options.group->shards[client->options.number]);
+    client->has_asked = false;
 }
 
 void dedup_client_receive(struct bailey_task *task)

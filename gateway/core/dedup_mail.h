@@ -58,6 +58,11 @@ void dedup_post_send(struct dedup_post *post);
 struct bailey_host *dedup_shard_host(const struct dedup_shard *shard);
 void dedup_shard_receive(struct bailey_task *task);
 
+/* From the lane beside it, without mail. True: what was asked for may go, and no answer says so. */
+bool dedup_shard_take(struct dedup_shard *shard, const struct dedup_item *item);
+void dedup_shard_flush(struct dedup_shard *shard); /* that was all, for now */
+void dedup_shard_prefetch(const struct dedup_shard *shard, struct id id);
+
 unsigned dedup_client_number(const struct dedup_client *client);
 struct bailey_host *dedup_client_host(const struct dedup_client *client);
 void dedup_client_receive(struct bailey_task *task);

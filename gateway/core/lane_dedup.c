@@ -33,22 +33,32 @@ static void asked_remove(struct delivery *dlv)
 
 /* ---- Requests ---- */
 
+/* True: it may go on at once. */
+static bool ask(struct delivery *dlv)
+{
+    struct lane_ids *ids = dlv->lane->ids;
+    bool is_granted = dedup_ask(ids->client, &dlv->slot);
+
+    dlv->holds_slot = true;
+    ids->slots++;
+    if (is_granted && ids->asked.asked_next == &ids->asked)
+        return true;
+    dlv->state = is_granted ? DELIVERY_GRANTED : DELIVERY_ASKING;
+    asked_push(dlv->lane, dlv);
+    return false;
+}
+
 void lane_ask(struct batch *batch)
 {
     size_t kept = 0;
 
+    for (size_t i = 0; i < batch->count; i++)
+        dedup_prefetch(batch->items[i]->lane->ids->client, batch->items[i]->slot.id);
     for (size_t i = 0; i < batch->count; i++) {
         struct delivery *dlv = batch->items[i];
 
-        if (dlv->holds_slot) { /* from an earlier round */
+        if (dlv->holds_slot || ask(dlv)) /* from an earlier round, or just now */
             batch->items[kept++] = dlv;
-            continue;
-        }
-        dlv->state = DELIVERY_ASKING;
-        dlv->holds_slot = true;
-        dlv->lane->ids->slots++;
-        asked_push(dlv->lane, dlv);
-        dedup_ask(dlv->lane->ids->client, &dlv->slot);
     }
     batch->count = kept;
 }
@@ -60,19 +70,17 @@ static void drop_message(struct delivery *dlv)
     dlv->pub.message = NULL;
 }
 
-void lane_dedup_record(struct lane *lane, struct delivery *dlv)
+void lane_dedup_record(struct lane *lane, struct delivery *dlv, enum id_outcome outcome)
 {
+    lane_delivery_let_off(dlv);
     dlv->state = DELIVERY_RECORDING;
     drop_message(dlv);
-    dedup_finish(lane->ids->client, &dlv->slot, ID_CONFIRMED);
+    dedup_finish(lane->ids->client, &dlv->slot, outcome);
 }
 
 void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
 {
-    if (dlv->state == DELIVERY_WAITING) {
-        bailey_timer_stop(lane->host, &dlv->retry);
-        lane->waiting--;
-    }
+    lane_delivery_let_off(dlv);
     asked_remove(dlv);
     dlv->state = DELIVERY_LEAVING;
     drop_message(dlv);

@@ -144,6 +144,8 @@ struct state_table {
 struct state {
     void (*commit)(struct state *state, struct state_commit *commit);
     void (*look_up)(struct state *state, struct state_lookup *lookup);
+    /* Of a store in memory: what look_up() would find of one id, here and now. NULL, or false: ask by look_up(). */
+    bool (*peek)(struct state *state, struct id id, struct state_found *found);
     void (*load)(struct state *state, struct state_load *load);
     bool is_durable; /* false: nothing of it outlives the process, so intents are pointless */
     int64_t

@@ -73,22 +73,25 @@ static void looked_up(struct bailey_job *job)
     lookup->done(lookup);
 }
 
-static void looked_up_here(struct bailey_task *task)
-{
-    looked_up(&((struct state_lookup *)task->ctx)->job);
-}
-
 static void start_look_up(struct state *state, struct state_lookup *lookup)
 {
     lookup->state = state;
     lookup->job = (struct bailey_job){.work = look_up, .done = looked_up, .ctx = lookup};
-    if (state->is_durable) {
-        bailey_job_start(lookup->host, &lookup->job);
-        return;
-    }
-    look_up(&lookup->job); /* in memory: nothing blocks */
-    lookup->job.task = (struct bailey_task){.run = looked_up_here, .ctx = lookup};
-    bailey_again(lookup->host, &lookup->job.task);
+    bailey_job_start(lookup->host, &lookup->job);
+}
+
+/* In memory: nothing blocks. */
+static bool peek(struct state *state, struct id id, struct state_found *found)
+{
+    struct scope *scope = (struct scope *)state;
+    uint8_t record[RECORD_SIZE];
+    struct bailey_error err;
+    bool is_there;
+
+    if (!scope->store->module->get_many(scope->ids, (const uint8_t *)&id, record, &is_there, 1, &err))
+        return false;
+    *found = is_there ? record_decode(record) : (struct state_found){0};
+    return true;
 }
 
 /* ---- Meta ---- */
@@ -257,6 +260,7 @@ struct state_store *state_store_open(const struct config *config, state_store_fi
     }
     for (size_t i = 0; i < config->scope_count; i++) {
         store->scopes[i].state.is_durable = (store->module->traits & BAILEY_STORE_DURABLE) != 0;
+        store->scopes[i].state.peek = store->scopes[i].state.is_durable ? NULL : peek;
         store->scopes[i].state.clock_ms = store->clock_ms;
     }
     return store;

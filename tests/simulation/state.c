@@ -370,6 +370,17 @@ static void lookup_due(struct event *event)
     process_mail(lookup->host, &reading->done, reading);
 }
 
+static bool peek(struct state *state, struct id id, struct state_found *found)
+{
+    struct store_scope *scope = (struct store_scope *)state;
+
+    process_step(scope->store->process);
+    if (is_failing(scope->store, STORE_READS))
+        return false;
+    find(scope, id, found);
+    return true;
+}
+
 static void look_up(struct state *state, struct state_lookup *lookup)
 {
     struct store_scope *scope = (struct store_scope *)state;
@@ -501,6 +512,7 @@ struct state *store_state(struct store_scope *scope, unsigned shards)
 {
     scope->state.clock_ms = scope->store->clock_ms;
     scope->state.is_durable = scope->store->manner.is_durable;
+    scope->state.peek = scope->state.is_durable ? NULL : peek;
     scope->shards = shards;
     for (unsigned i = 0; i < SHARDS_MAX; i++)
         scope->expire_ms[i] = INT64_MIN;

@@ -141,6 +141,18 @@ static void commit(struct state *state, struct state_commit *commit)
         answer_commit(fake, commit);
 }
 
+static bool peek(struct state *state, struct id id, struct state_found *found)
+{
+    struct fake_state *fake = (struct fake_state *)state;
+    const struct fake_record *record = find(fake->records, fake->record_count, id);
+
+    if (fake->fails_lookups)
+        return false;
+    fake->peeks++;
+    *found = record == NULL ? (struct state_found){0} : record->found;
+    return true;
+}
+
 static void look_up(struct state *state, struct state_lookup *lookup)
 {
     struct fake_state *fake = (struct fake_state *)state;
@@ -170,6 +182,7 @@ void fake_state_init(struct fake_state *fake, bool is_durable)
     *fake = (struct fake_state){
         .state = {.commit = commit,
                   .look_up = look_up,
+                  .peek = is_durable ? NULL : peek,
                   .load = load,
                   .is_durable = is_durable,
                   .clock_ms = INT64_C(1700000000000),

@@ -26,6 +26,7 @@ struct fake_state {
     bool fails_commits, fails_lookups;           /* "no space left" */
     bool holds_loads;                            /* loads wait for fake_state_load() */
     size_t commits, changes, lookups, looked_up; /* requests, and what was in them */
+    size_t peeks;                                /* answered */
     int64_t expire_ms;                           /* of the last commit */
 
     struct state_commit *commits_held[FAKE_REQUESTS_MAX];

@@ -136,7 +136,8 @@ static void ask(unsigned lane, int slot, uint64_t number)
 {
     rig.answers[slot] = NOTHING;
     rig.slots[slot].id = id_number(number);
-    dedup_ask(rig.lanes[lane], &rig.slots[slot]);
+    if (dedup_ask(rig.lanes[lane], &rig.slots[slot]))
+        rig.answers[slot] = DEDUP_GO;
     dedup_flush(rig.lanes[lane]);
 }
 
@@ -628,6 +629,35 @@ static void a_store_in_memory_needs_no_intents(void **state)
     assert_int_equal(rig.fake.commits, 1);
 }
 
+static void a_store_in_memory_is_looked_into_at_once(void **state)
+{
+    (void)state;
+    fake_state_init(&rig.fake, false);
+    begin(1);
+    turn();
+    ask(0, 0, 1);
+    assert_int_equal(rig.answers[0], DEDUP_GO); /* without a turn */
+    finish(0, 0);
+    expect(0, DEDUP_RECORDED);
+    ask(0, 1, 1);
+    expect(1, DEDUP_DUPLICATE);
+    assert_int_equal(rig.fake.peeks, 1);
+    assert_int_equal(rig.fake.lookups, 0);
+    wait_ms(WINDOW_MS + 100);
+    ask(0, 2, 1);
+    assert_int_equal(rig.answers[2], DEDUP_GO);
+    finish(0, 2);
+    expect(2, DEDUP_RECORDED);
+
+    rig.fake.fails_lookups = true; /* then it is asked until it answers */
+    ask(0, 3, 1);
+    expect(3, NOTHING);
+    rig.fake.fails_lookups = false;
+    wait_ms(2000);
+    expect(3, DEDUP_DUPLICATE);
+    assert_true(rig.fake.lookups > 0);
+}
+
 /* ---- Load ---- */
 
 static void batches_are_shared(void **state)
@@ -676,6 +706,7 @@ int main(void)
         TEST(a_store_that_is_silent_is_shown),
         TEST(passing_marks_what_goes_without_the_store),
         TEST(a_store_in_memory_needs_no_intents),
+        TEST(a_store_in_memory_is_looked_into_at_once),
         TEST(batches_are_shared),
 #undef TEST
     };

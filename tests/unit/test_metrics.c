@@ -96,7 +96,9 @@ static void the_state_is_one_among_all(void **state)
               "bailey_route_state{route=\"back\",state=\"running\"} 0\n"
               "bailey_route_state{route=\"back\",state=\"draining\"} 0\n"
               "bailey_route_state{route=\"back\",state=\"starting\"} 0\n"
+              "bailey_route_state{route=\"back\",state=\"stalled\"} 0\n"
               "bailey_route_state{route=\"back\",state=\"held\"} 1\n"
+              "bailey_route_state{route=\"back\",state=\"blocked\"} 0\n"
               "bailey_route_state{route=\"back\",state=\"down\"} 0\n");
 }
 

@@ -175,7 +175,7 @@ static struct bailey_store module = {
 static const struct bailey_store *find_module(const char *name, struct bailey_error *err)
 {
     (void)err;
-    assert_string_equal(name, "slices");
+    assert_string_equal(name, (module.traits & BAILEY_STORE_DURABLE) != 0 ? "slices" : "memory");
     return &module;
 }
 
@@ -261,6 +261,7 @@ static int set_up(void **unused)
     scope = (struct config_scope){.name = "route.r", .window_ms = MONTH_MS, .max = 100000, .lanes = LANES};
     config = (struct config){.scopes = &scope, .scope_count = 1};
     config.state = (struct config_state){.store = CONFIG_STATE_ROCKSDB, .path = "/tmp"};
+    module.traits = BAILEY_STORE_DURABLE;
     loop = loop_new(&(struct loop_options){0}, NULL);
     return loop == NULL ? -1 : 0;
 }
@@ -328,6 +329,34 @@ static struct state_found look_up(uint64_t number, bool fails)
     WAIT_FOR(done);
     assert_int_equal(lookup.failed, fails);
     return found;
+}
+
+static void a_store_in_memory_answers_at_once(void **unused)
+{
+    struct state_found found;
+
+    (void)unused;
+    config.state.store = CONFIG_STATE_MEMORY;
+    module.traits = 0;
+    open_state(CONFIG_SYNC_BATCH);
+    WAIT_FOR(loaded == LANES);
+    assert_true(state->peek(state, id_number(1), &found));
+    assert_int_equal(found.outcome, ID_UNKNOWN);
+    commit_and_wait(STATE_RECORD, 1);
+    assert_true(state->peek(state, id_number(1), &found));
+    assert_int_equal(found.outcome, ID_CONFIRMED);
+    assert_int_equal(found.time_ms, look_up(1, false).time_ms);
+    disk.fails_get = true;
+    assert_false(state->peek(state, id_number(1), &found));
+    look_up(1, true);
+}
+
+static void a_store_on_a_disk_is_never_read_on_a_worker(void **unused)
+{
+    (void)unused;
+    open_state(CONFIG_SYNC_BATCH);
+    WAIT_FOR(loaded == LANES);
+    assert_null(state->peek);
 }
 
 /* ---- Commits ---- */
@@ -610,6 +639,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+        TEST(a_store_in_memory_answers_at_once),
+        TEST(a_store_on_a_disk_is_never_read_on_a_worker),
         TEST(what_is_committed_is_synced_before_it_is_answered),
         TEST(what_comes_together_is_written_and_synced_once),
         TEST(without_sync_nothing_is_synced),

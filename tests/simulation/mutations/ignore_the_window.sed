@@ -1,3 +1,3 @@
 # gateway/core/dedup.c: take an id for known, however long ago it was
-/^static void judge/,/^}/ s/ && found->time_ms >= since_ms//; /^static void judge/,/^}/ s/^{/{\
+/^static bool is_recorded/,/^}/ s/ && found->time_ms >= since_ms//; /^static bool is_recorded/,/^}/ s/^{/{\
     (void)since_ms;/

@@ -105,6 +105,5 @@ class Process:
             return int(next(line for line in f if line.startswith("VmRSS:")).split()[1])
 
     def cpu_seconds(self):
-        with open(f"/proc/{self.pid}/stat") as f:
-            fields = f.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """Of all its threads, by the process's own clock (clock_getcpuclockid(3)): /proc tells hundredths of a second only."""
+        return time.clock_gettime(~self.pid << 3 | 2)
