@@ -14,6 +14,7 @@ static const struct stomp_dialect_row rows[] = {
             .prefetch_unit = STOMP_PREFETCH_MESSAGES,
             .prefetch_most = 65535,
             .browser = "browser",
+            .exclusive = "activemq.exclusive",
             .durable = "activemq.subscriptionName",
             .wants_client_id = true,
             .selector = "selector",

@@ -30,6 +30,8 @@ struct stomp_dialect_row {
     enum stomp_ack_form ack_form;
     enum stomp_length_place length_place; /* which content-length of a MESSAGE is the broker's */
 
+    const char *exclusive; /* header of SUBSCRIBE by which nobody else gets messages; NULL: none */
+
     const char *selector; /* header of SUBSCRIBE; NULL: it would be ignored silently, so we refuse it */
 
     const char *

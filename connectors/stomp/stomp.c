@@ -34,6 +34,7 @@ static const struct bailey_connector stomp_connector = {
     .check = stomp_check,
     .probe = stomp_probe,
     .shelf = &stomp_shelf,
+    .keeps_order = stomp_keeps_order,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

@@ -141,6 +141,8 @@ static void write_headers(void *ctx, struct stomp_writer *w)
         stomp_write_header(w, row->selector, bailey_bytes_of(s->selector));
     if (s->subscription != NULL)
         write_durable(w, row, s->subscription);
+    if (s->exclusive && row->exclusive != NULL)
+        stomp_write_header(w, row->exclusive, bailey_bytes_of("true"));
     for (size_t i = 0; i < s->headers.count; i++)
         stomp_write_header(w, s->headers.entries[i].name, bailey_bytes_of(s->headers.entries[i].value));
 }

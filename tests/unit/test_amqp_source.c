@@ -405,6 +405,38 @@ static void nonsense_ends_the_connection_and_nothing_else(void **state)
     finish();
 }
 
+static const struct bailey_map_entry single_active = {"x-single-active-consumer", "true"};
+
+static void an_order_needs_a_single_consumer(void **state)
+{
+    static const struct {
+        struct amq_source_settings settings;
+        unsigned lanes;
+        const char *reason, *hint; /* NULL: it has an order */
+    } cases[] = {
+        {{.exclusive = true}, 1, NULL, NULL},
+        {{.declare = BAILEY_DECLARE_CREATE, .single_active = true}, 1, NULL, NULL},
+        {{.declare = BAILEY_DECLARE_CREATE, .arguments = {&single_active, 1}}, 1, NULL, NULL},
+        {{.exclusive = true}, 2, "2 lanes", "lanes: 1"},
+        {{.declare = BAILEY_DECLARE_ASSERT, .single_active = true}, 1, "other consumers", "exclusive: true"},
+        {{.queue = "q"}, 1, "other consumers", "exclusive: true"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int order = BAILEY_ORDER_KEY; order <= BAILEY_ORDER_STRICT; order++) {
+            struct bailey_error err = {0};
+            bool kept = amq_keeps_order(NULL, &cases[i].settings, BAILEY_SOURCE, (enum bailey_order)order,
+                                        cases[i].lanes, &err);
+
+            assert_int_equal(kept, cases[i].reason == NULL);
+            assert_true(kept || (strstr(err.text, cases[i].reason) != NULL && strstr(err.hint, cases[i].hint) != NULL));
+        }
+        assert_true(amq_keeps_order(NULL, &cases[i].settings, BAILEY_SOURCE, BAILEY_ORDER_NONE, cases[i].lanes, NULL));
+    }
+    assert_true(amq_keeps_order(NULL, NULL, BAILEY_SINK, BAILEY_ORDER_STRICT, 4, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -420,6 +452,7 @@ int main(void)
         cmocka_unit_test(a_drain_cancels_and_leaves_the_rest_to_the_queue),
         cmocka_unit_test(what_was_refused_goes_back_at_a_drain),
         cmocka_unit_test(nonsense_ends_the_connection_and_nothing_else),
+        cmocka_unit_test(an_order_needs_a_single_consumer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
