@@ -192,7 +192,7 @@ const struct bailey_option amq_source_options[] = {
      .flags = BAILEY_OPT_ADVANCED,
      SOURCE(consumer_timeout_ms),
      .initial = "30m",
-     .min = 60000,
+     .min = 10000,
      .max = 604800000,
      .summary = "The broker's consumer_timeout: what is unsettled for 80 % of it is handed back and consumed again."},
     {0},
