@@ -57,6 +57,7 @@ void replay_unwrap(const struct lane_options *options, struct bailey_host *host,
 {
     struct bailey_message *letter = dlv->pub.message;
 
+    dlv->pub.possible_duplicate = false; /* that others have looked at it makes it no duplicate */
     if (text_of(letter, DEAD_LETTER_ID).data == NULL) {
         dlv->letter = identity_of(options, host, dlv);
         return;
