@@ -30,6 +30,9 @@ struct stomp_dialect_row {
     enum stomp_ack_form ack_form;
     enum stomp_length_place length_place; /* which content-length of a MESSAGE is the broker's */
 
+    const char *delay;  /* header of SEND that lets the broker hold the message; NULL: it cannot */
+    bool delay_is_time; /* ms since 1970, and not from now */
+
     const char *exclusive; /* header of SUBSCRIBE by which nobody else gets messages; NULL: none */
 
     const char *selector; /* header of SUBSCRIBE; NULL: it would be ignored silently, so we refuse it */
