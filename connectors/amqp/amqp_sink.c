@@ -78,9 +78,10 @@ static void gather_confirm(struct sink *sink, struct bailey_delivery *delivery)
 static void refuse_returned(struct sink *sink, struct bailey_delivery *delivery)
 {
     struct bailey_error err = {0};
+    bool no_route = sink->returned.code == AMQP_NO_ROUTE;
 
-    bailey_fail_native(&err, BAILEY_ERR_PERMANENT, "amqp", (int)sink->returned.code, "unroutable: %u %s",
-                       sink->returned.code, sink->returned.text);
+    bailey_fail_native(&err, no_route ? BAILEY_ERR_UNROUTABLE : BAILEY_ERR_PERMANENT, "amqp", (int)sink->returned.code,
+                       "unroutable: %u %s", sink->returned.code, sink->returned.text);
     bailey_hint(&err, "No queue is bound for this message: bind one to the exchange, or create the queue.");
     bailey_refuse(sink->port, delivery, &err);
 }

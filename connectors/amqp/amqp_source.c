@@ -12,33 +12,23 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "acks.h"
-#include "assembly.h"
-#include "connection.h"
+#include "receiver.h"
 #include "setup.h"
 
 enum {
-    BATCH_MAX = 256,        /* messages handed over at once */
-    ACKS_A_TURN = 256,      /* single acks sent at once */
-    STRAGGLER_MS = 20,      /* an ack that cannot be gathered waits this long for older ones */
-    TICK_MS = 5000,         /* lag, age of the oldest unsettled */
-    LAG_IDLE_TICKS = 6,     /* an idle queue is looked at every so many ticks */
-    FIRST_MEAN = 128 << 10, /* bytes a message, until we know better */
-    GROWTH = 2,             /* a window is worth changing if it becomes so many times larger */
-    PREFETCH_MAX = 65535,   /* basic.qos counts in 16 bits */
+    TICK_MS = 5000,       /* lag, age of the oldest unsettled */
+    LAG_IDLE_TICKS = 6,   /* an idle queue is looked at every so many ticks */
+    GROWTH = 2,           /* a window is worth changing if it becomes so many times larger */
+    PREFETCH_MAX = 65535, /* basic.qos counts in 16 bits */
 };
 
 enum consumer { NONE, STARTING, ON, STOPPING };
 
 struct source {
-    struct amq_channel ch; /* first */
-    struct amq_broker *broker;
-    struct bailey_host *host;
-    struct bailey_port *port;
+    struct amq_receiver in; /* first */
     const struct amq_source_settings *settings;
-    struct bailey_task ack_task, later;
-    struct bailey_timer stragglers, tick, limit;
-    bool stragglers_run;
+    struct bailey_task later;
+    struct bailey_timer tick, limit;
 
     bool is_ready; /* the queue is there: bailey_up was told */
     bool creating; /* it was not: create it */
@@ -48,65 +38,34 @@ struct source {
     unsigned consumer_number; /* for a tag of its own */
     char tag[AMQ_SHORTSTR_MAX + 1];
 
-    uint32_t group; /* this channel's life */
-    struct amq_acks acks;
     uint16_t window;       /* prefetch of the consumer */
-    uint64_t mean;         /* bytes a message */
     uint64_t seen_at_look; /* acks.next at the last look at the lag */
     unsigned idle_ticks;
-    uint64_t opaque_tables; /* since the last tick */
-
-    struct amq_assembly assembly;
-    int64_t wall_ms; /* when the batch began */
-    struct bailey_message *batch[BATCH_MAX];
-    size_t batch_count;
 };
 
 static void adjust(struct source *source);
 static int64_t tick_ms(const struct source *source);
 static void grow_window(struct source *source);
 
-static uint32_t now_second(const struct source *source)
-{
-    return (uint32_t)(bailey_now_ms(source->host) / 1000) & (UINT32_MAX >> 2);
-}
-
 /* ---- Receiving ---- */
-
-static void drop_input(struct source *source)
-{
-    amq_assembly_drop(&source->assembly);
-    for (size_t i = 0; i < source->batch_count; i++)
-        bailey_message_unref(source->batch[i]);
-    source->batch_count = 0;
-}
 
 /* The lane has no room, and the broker may still send: cancel. When the window is nearly used up, the broker stops by
  * itself. */
 static void check_room(struct source *source)
 {
-    if (source->consumer != ON || source->paused || bailey_room(source->port) > 0)
+    if (source->consumer != ON || source->paused || bailey_room(source->in.port) > 0)
         return;
-    if (amq_acks_since_mark(&source->acks) < source->window - source->window / 4u) {
+    if (amq_acks_since_mark(&source->in.acks) < source->window - source->window / 4u) {
         source->paused = true;
         adjust(source);
     }
-}
-
-static void hand_over(struct source *source)
-{
-    size_t count = source->batch_count;
-
-    source->batch_count = 0;
-    if (count > 0)
-        bailey_receive(source->port, source->batch, count);
 }
 
 static void on_input_end(struct amq_channel *ch)
 {
     struct source *source = (struct source *)ch;
 
-    hand_over(source);
+    amq_receiver_hand_over(&source->in);
     check_room(source);
     grow_window(source);
 }
@@ -114,145 +73,27 @@ static void on_input_end(struct amq_channel *ch)
 static void on_deliver(struct source *source, struct bailey_bytes args)
 {
     struct amq_reader r = {args.data, args.data + args.len, false};
-    struct bailey_bytes exchange, routing_key;
-    struct bailey_message *msg;
-    uint64_t tag;
-    bool redelivered;
 
+    if (amq_acks_outstanding(&source->in.acks) > 2u * PREFETCH_MAX) {
+        amq_connection_break(source->in.ch.conn, "more messages than any prefetch allows");
+        return;
+    }
     amq_read_shortstr(&r); /* consumer tag: a former consumer's deliveries count alike */
-    tag = amq_read_u64(&r);
-    redelivered = amq_read_u8(&r) & 1;
-    exchange = amq_read_shortstr(&r);
-    routing_key = amq_read_shortstr(&r);
-    if (r.bad || tag != source->acks.next || amq_acks_outstanding(&source->acks) > 2u * PREFETCH_MAX) {
-        amq_connection_break(source->ch.conn, "malformed or unexpected basic.deliver");
-        return;
-    }
-    amq_acks_deliver(&source->acks, now_second(source));
-    assert(source->assembly.msg == NULL);
-    if (source->draining || source->closing)
-        return; /* it stays unacknowledged, and returns to the queue with the channel's close */
-    msg = amq_assembly_begin(&source->assembly, source->port, bailey_bytes_of(source->settings->queue), exchange,
-                             routing_key);
-    msg->group = source->group;
-    msg->position = tag;
-    msg->redelivered = redelivered;
-}
-
-/* It stays unacknowledged in its queue, and does not stop the others. */
-static void refuse_too_large(struct source *source, uint64_t body_size, uint64_t limit)
-{
-    bailey_log(BAILEY_LOG_ERROR, "amqp.message_too_large", kv_str("route", source->port->route),
-               kv_str("queue", source->settings->queue), kv_u64("bytes", body_size), kv_u64("limit", limit),
-               kv_str("hint", "It stays in the queue, unacknowledged. Raise max_message_size."));
-    amq_assembly_drop(&source->assembly);
-}
-
-static void on_header(struct amq_channel *ch, uint64_t body_size, struct bailey_bytes props)
-{
-    struct source *source = (struct source *)ch;
-    uint64_t limit = (uint64_t)amq_broker_settings(source->broker)->max_message_size;
-    enum amq_unmap_result result;
-
-    if (source->assembly.msg == NULL)
-        return;
-    if (body_size > limit) {
-        refuse_too_large(source, body_size, limit);
-        return;
-    }
-    if (source->batch_count == 0)
-        source->wall_ms = bailey_wall_ms(source->host);
-    result = amq_assembly_header(&source->assembly, body_size, props, source->wall_ms);
-    if (result == AMQ_UNMAP_BAD)
-        amq_connection_break(ch->conn, "malformed properties in a content header");
-    source->opaque_tables += result == AMQ_UNMAP_OPAQUE;
-    source->mean += (body_size + props.len + 256) / 64 - source->mean / 64;
-}
-
-static void on_body(struct amq_channel *ch, struct bailey_bytes part, bool last)
-{
-    struct source *source = (struct source *)ch;
-
-    if (source->assembly.msg == NULL)
-        return;
-    amq_assembly_body(&source->assembly, part);
-    if (!last)
-        return;
-    source->batch[source->batch_count++] = amq_assembly_finish(&source->assembly);
-    amq_channel_dirty(ch);
-    if (source->batch_count == BATCH_MAX)
-        hand_over(source);
-}
-
-/* ---- Acknowledging ---- */
-
-static void write_ack(struct source *source, const struct amq_ack *ack)
-{
-    enum { SIZE = AMQ_FRAME_OVERHEAD + 13 };
-    uint8_t *at = amq_connection_reserve(source->ch.conn, SIZE);
-
-    amq_frame_head(at, AMQ_FRAME_METHOD, source->ch.id, 13);
-    amq_put_uint(at + 7, 4, ack->reject ? AMQP_BASIC_REJECT_METHOD : AMQP_BASIC_ACK_METHOD);
-    amq_put_uint(at + 11, 8, ack->tag);
-    at[19] = ack->multiple; /* for a reject: requeue = false */
-    at[20] = AMQ_FRAME_END;
-    amq_connection_commit(source->ch.conn, SIZE);
-}
-
-static void send_acks(struct source *source, bool singly)
-{
-    struct amq_ack ack;
-
-    if (source->ch.state != AMQ_CHANNEL_OPEN)
-        return;
-    for (int i = 0; i < ACKS_A_TURN; i++) {
-        if (!amq_acks_next(&source->acks, singly, &ack))
-            break;
-        write_ack(source, &ack);
-    }
-    if (!amq_acks_waiting(&source->acks) || source->stragglers_run)
-        return;
-    source->stragglers_run = true;
-    bailey_timer_start(source->host, &source->stragglers, STRAGGLER_MS);
-}
-
-static void ack_soon(struct bailey_task *task)
-{
-    send_acks(task->ctx, false);
-}
-
-static void ack_stragglers(struct bailey_timer *timer)
-{
-    struct source *source = timer->ctx;
-
-    source->stragglers_run = false;
-    send_acks(source, true);
+    amq_receiver_begin(&source->in, &r, !source->draining && !source->closing);
 }
 
 static void source_settle(void *self, const struct bailey_settlement *ended, size_t count)
 {
     struct source *source = self;
 
-    for (size_t i = 0; i < count; i++) {
-        if (ended[i].group != source->group)
-            continue;
-        if (ended[i].outcome == BAILEY_ACCEPTED)
-            amq_acks_settle(&source->acks, ended[i].position, AMQ_SETTLED_ACK);
-        else if (ended[i].outcome == BAILEY_REJECTED)
-            amq_acks_settle(&source->acks, ended[i].position, AMQ_SETTLED_REJECT);
-        /* released, modified: it stays unacknowledged */
-    }
-    bailey_again(source->host, &source->ack_task);
+    amq_receiver_settle(&source->in, ended, count, true);
 }
 
 /* ---- Failing ---- */
 
 static void forget(struct source *source)
 {
-    drop_input(source);
-    amq_acks_reset(&source->acks);
-    bailey_revoke(source->port, source->group);
-    source->group = amq_broker_next_group(source->broker);
+    amq_receiver_forget(&source->in);
     source->consumer = NONE;
     source->looking = false;
 }
@@ -268,7 +109,7 @@ static void fail(struct source *source, const struct bailey_error *err)
     if (source->closing)
         finish_close(source);
     else
-        bailey_down(source->port, err);
+        bailey_down(source->in.port, err);
 }
 
 static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool connection)
@@ -283,7 +124,7 @@ static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool
     }
     if (source->draining && !source->tell_drained) {
         source->tell_drained = true;
-        bailey_again(source->host, &source->later);
+        bailey_again(source->in.host, &source->later);
     }
     struct bailey_error named = *err;
 
@@ -306,9 +147,9 @@ static void must_fit(struct source *source, bool sent)
 static void ready(struct source *source)
 {
     source->is_ready = true;
-    source->paused = bailey_room(source->port) == 0; /* the sink is not there yet: resume() will tell */
-    bailey_up(source->port);
-    bailey_timer_start(source->host, &source->tick, tick_ms(source));
+    source->paused = bailey_room(source->in.port) == 0; /* the sink is not there yet: resume() will tell */
+    bailey_up(source->in.port);
+    bailey_timer_start(source->in.host, &source->tick, tick_ms(source));
     adjust(source);
 }
 
@@ -318,7 +159,7 @@ static void on_opened(struct amq_channel *ch)
     const struct amq_source_settings *s = source->settings;
     struct bailey_bytes queue = bailey_bytes_of(s->queue);
 
-    amq_acks_reset(&source->acks);
+    amq_acks_reset(&source->in.acks);
     if (s->declare == BAILEY_DECLARE_NEVER || source->is_ready)
         ready(source);
     else if (source->creating)
@@ -336,15 +177,15 @@ static void on_declared(struct source *source, struct bailey_bytes args)
     amq_read_shortstr(&r);
     messages = amq_read_u32(&r);
     if (r.bad) {
-        amq_connection_break(source->ch.conn, "malformed queue.declare-ok");
+        amq_connection_break(source->in.ch.conn, "malformed queue.declare-ok");
         return;
     }
-    bailey_lag(source->port, messages);
+    bailey_lag(source->in.port, messages);
     source->idle_ticks = messages > 0 ? LAG_IDLE_TICKS : 0;
     if (source->looking || source->is_ready)
         source->looking = false;
     else if (s->declare == BAILEY_DECLARE_CREATE && s->bind_exchange != NULL)
-        must_fit(source, amq_queue_bind(&source->ch, s->queue, s->bind_exchange, s->bind_routing_key));
+        must_fit(source, amq_queue_bind(&source->in.ch, s->queue, s->bind_exchange, s->bind_routing_key));
     else
         ready(source);
 }
@@ -353,19 +194,19 @@ static void on_declared(struct source *source, struct bailey_bytes args)
 
 static uint16_t largest_window(const struct source *source)
 {
-    int64_t limit = source->settings->prefetch > 0 ? source->settings->prefetch : source->port->credit_messages;
+    int64_t limit = source->settings->prefetch > 0 ? source->settings->prefetch : source->in.port->credit_messages;
 
-    if (limit > source->port->credit_messages)
-        limit = source->port->credit_messages;
+    if (limit > source->in.port->credit_messages)
+        limit = source->in.port->credit_messages;
     return (uint16_t)(limit < 1 ? 1 : limit > PREFETCH_MAX ? PREFETCH_MAX : limit);
 }
 
 /* What fits for a consumer, beside what earlier ones still have out. */
 static uint16_t fitting_window(const struct source *source)
 {
-    uint64_t fits = (uint64_t)source->port->credit_bytes / (source->mean + 1), limit = largest_window(source);
+    uint64_t fits = (uint64_t)source->in.port->credit_bytes / (source->in.mean + 1), limit = largest_window(source);
     uint64_t taken =
-        amq_acks_outstanding(&source->acks) - (source->consumer == ON ? amq_acks_since_mark(&source->acks) : 0);
+        amq_acks_outstanding(&source->in.acks) - (source->consumer == ON ? amq_acks_since_mark(&source->in.acks) : 0);
 
     fits = fits > limit ? limit : fits;
     return (uint16_t)(fits > taken ? fits - taken : 1);
@@ -375,7 +216,7 @@ static uint16_t fitting_window(const struct source *source)
 static uint16_t window_now(const struct source *source)
 {
     uint16_t fits = fitting_window(source);
-    size_t room = bailey_room(source->port);
+    size_t room = bailey_room(source->in.port);
 
     return room < fits && room > 0 ? (uint16_t)room : fits;
 }
@@ -389,15 +230,15 @@ static void start_consumer(struct source *source)
     amqp_basic_consume_t consume = {.queue = amqp_cstring_bytes(s->queue), .exclusive = s->exclusive};
 
     source->window = qos.prefetch_count;
-    amq_acks_mark(&source->acks);
-    snprintf(source->tag, sizeof source->tag, "%.100s.%.100s.%u.%u", s->consumer_tag, source->port->route,
-             source->port->lane, ++source->consumer_number);
+    amq_acks_mark(&source->in.acks);
+    snprintf(source->tag, sizeof source->tag, "%.100s.%.100s.%u.%u", s->consumer_tag, source->in.port->route,
+             source->in.port->lane, ++source->consumer_number);
     consume.consumer_tag = amqp_cstring_bytes(source->tag);
     if (s->priority != 0)
         consume.arguments = (amqp_table_t){1, &priority};
     source->consumer = STARTING;
-    must_fit(source, amq_channel_send(&source->ch, AMQP_BASIC_QOS_METHOD, &qos) &&
-                         amq_channel_send(&source->ch, AMQP_BASIC_CONSUME_METHOD, &consume));
+    must_fit(source, amq_channel_send(&source->in.ch, AMQP_BASIC_QOS_METHOD, &qos) &&
+                         amq_channel_send(&source->in.ch, AMQP_BASIC_CONSUME_METHOD, &consume));
 }
 
 static void stop_consumer(struct source *source)
@@ -405,7 +246,7 @@ static void stop_consumer(struct source *source)
     amqp_basic_cancel_t cancel = {.consumer_tag = amqp_cstring_bytes(source->tag)};
 
     source->consumer = STOPPING;
-    amq_channel_send(&source->ch, AMQP_BASIC_CANCEL_METHOD, &cancel);
+    amq_channel_send(&source->in.ch, AMQP_BASIC_CANCEL_METHOD, &cancel);
 }
 
 /* Messages turned out so much smaller than thought that a larger window is worth a new consumer. Only at a moment
@@ -413,8 +254,8 @@ static void stop_consumer(struct source *source)
  * cancelled it takes back, and marks as redelivered. */
 static void grow_window(struct source *source)
 {
-    if (source->consumer == ON && source->ch.state == AMQ_CHANNEL_OPEN &&
-        amq_acks_since_mark(&source->acks) == source->window && fitting_window(source) / GROWTH >= source->window)
+    if (source->consumer == ON && source->in.ch.state == AMQ_CHANNEL_OPEN &&
+        amq_acks_since_mark(&source->in.acks) == source->window && fitting_window(source) / GROWTH >= source->window)
         stop_consumer(source);
 }
 
@@ -423,7 +264,7 @@ static void adjust(struct source *source)
 {
     bool wanted = !source->paused && !source->draining && !source->closing;
 
-    if (!source->is_ready || source->failed || source->ch.state != AMQ_CHANNEL_OPEN)
+    if (!source->is_ready || source->failed || source->in.ch.state != AMQ_CHANNEL_OPEN)
         return;
     if (source->consumer == NONE && wanted)
         start_consumer(source);
@@ -431,7 +272,7 @@ static void adjust(struct source *source)
         stop_consumer(source);
     if (source->consumer == NONE && source->draining && !source->tell_drained) {
         source->tell_drained = true;
-        bailey_again(source->host, &source->later);
+        bailey_again(source->in.host, &source->later);
     }
 }
 
@@ -497,37 +338,37 @@ static void renew_before_timeout(struct source *source)
     int64_t limit_ms = source->settings->consumer_timeout_ms;
     uint32_t second;
 
-    if (!amq_acks_oldest(&source->acks, &second) ||
-        (int64_t)(now_second(source) - second) * 1000 < limit_ms * 8 / 10 - tick_ms(source))
+    if (!amq_acks_oldest(&source->in.acks, &second) ||
+        (int64_t)(amq_receiver_second(&source->in) - second) * 1000 < limit_ms * 8 / 10 - tick_ms(source))
         return;
-    bailey_log(BAILEY_LOG_WARN, "amqp.handed_back", kv_str("route", source->port->route),
-               kv_str("queue", source->settings->queue), kv_u64("messages", amq_acks_outstanding(&source->acks)),
+    bailey_log(BAILEY_LOG_WARN, "amqp.handed_back", kv_str("route", source->in.port->route),
+               kv_str("queue", source->settings->queue), kv_u64("messages", amq_acks_outstanding(&source->in.acks)),
                kv_str("reason", "unsettled for nearly the broker's consumer_timeout"));
     forget(source);
-    amq_channel_renew(&source->ch);
+    amq_channel_renew(&source->in.ch);
 }
 
 static void tell_opaque_tables(struct source *source)
 {
-    if (source->opaque_tables > 0)
-        bailey_log(BAILEY_LOG_WARN, "amqp.header_tables_unreadable", kv_str("route", source->port->route),
-                   kv_str("queue", source->settings->queue), kv_u64("messages", source->opaque_tables),
+    if (source->in.opaque_tables > 0)
+        bailey_log(BAILEY_LOG_WARN, "amqp.header_tables_unreadable", kv_str("route", source->in.port->route),
+                   kv_str("queue", source->settings->queue), kv_u64("messages", source->in.opaque_tables),
                    kv_str("hint", "Malformed, too deep or too large: carried as the header bailey-amqp-table."));
-    source->opaque_tables = 0;
+    source->in.opaque_tables = 0;
 }
 
 /* How many messages wait; seldom for a queue where nothing happens. */
 static void look_at_lag(struct source *source)
 {
-    bool busy = source->acks.next != source->seen_at_look;
+    bool busy = source->in.acks.next != source->seen_at_look;
 
-    source->seen_at_look = source->acks.next;
+    source->seen_at_look = source->in.acks.next;
     if (source->looking || source->settings->declare == BAILEY_DECLARE_NEVER)
         return;
     if (!busy && ++source->idle_ticks < LAG_IDLE_TICKS)
         return;
     source->idle_ticks = 0;
-    source->looking = amq_queue_look(&source->ch, bailey_bytes_of(source->settings->queue));
+    source->looking = amq_queue_look(&source->in.ch, bailey_bytes_of(source->settings->queue));
 }
 
 /* Often enough for the consumer_timeout. */
@@ -544,12 +385,12 @@ static void on_tick(struct bailey_timer *timer)
 
     if (source->failed || source->closing)
         return;
-    bailey_timer_start(source->host, timer, tick_ms(source));
+    bailey_timer_start(source->in.host, timer, tick_ms(source));
     tell_opaque_tables(source);
-    if (source->ch.state != AMQ_CHANNEL_OPEN)
+    if (source->in.ch.state != AMQ_CHANNEL_OPEN)
         return;
     renew_before_timeout(source);
-    if (source->ch.state == AMQ_CHANNEL_OPEN)
+    if (source->in.ch.state == AMQ_CHANNEL_OPEN)
         look_at_lag(source);
 }
 
@@ -568,14 +409,10 @@ static void on_blocked(struct amq_channel *ch, const char *reason)
 
 static void source_free(struct source *source)
 {
-    drop_input(source);
-    amq_channel_detach(&source->ch);
-    bailey_again_stop(source->host, &source->ack_task);
-    bailey_again_stop(source->host, &source->later);
-    bailey_timer_stop(source->host, &source->stragglers);
-    bailey_timer_stop(source->host, &source->tick);
-    bailey_timer_stop(source->host, &source->limit);
-    amq_acks_free(&source->acks);
+    amq_receiver_fini(&source->in);
+    bailey_again_stop(source->in.host, &source->later);
+    bailey_timer_stop(source->in.host, &source->tick);
+    bailey_timer_stop(source->in.host, &source->limit);
     free(source);
 }
 
@@ -583,7 +420,7 @@ static void source_free(struct source *source)
 static void tell_later(struct bailey_task *task)
 {
     struct source *source = task->ctx;
-    struct bailey_port *port = source->port;
+    struct bailey_port *port = source->in.port;
 
     if (source->tell_closed) {
         source_free(source);
@@ -596,9 +433,9 @@ static void tell_later(struct bailey_task *task)
 
 static void finish_close(struct source *source)
 {
-    bailey_timer_stop(source->host, &source->limit);
+    bailey_timer_stop(source->in.host, &source->limit);
     source->tell_closed = true;
-    bailey_again(source->host, &source->later);
+    bailey_again(source->in.host, &source->later);
 }
 
 static void on_closed(struct amq_channel *ch)
@@ -616,9 +453,9 @@ static void source_drain(void *self)
     struct source *source = self;
 
     source->draining = true;
-    if (!source->is_ready || source->failed || source->ch.state != AMQ_CHANNEL_OPEN) {
+    if (!source->is_ready || source->failed || source->in.ch.state != AMQ_CHANNEL_OPEN) {
         source->tell_drained = true;
-        bailey_again(source->host, &source->later);
+        bailey_again(source->in.host, &source->later);
         return;
     }
     adjust(source);
@@ -629,23 +466,21 @@ static void source_close(void *self)
     struct source *source = self;
 
     source->closing = true;
-    drop_input(source);
-    if (source->failed || source->ch.state != AMQ_CHANNEL_OPEN) {
+    amq_receiver_drop(&source->in);
+    if (source->failed || source->in.ch.state != AMQ_CHANNEL_OPEN) {
         finish_close(source);
         return;
     }
-    for (int i = 0; i < PREFETCH_MAX && amq_acks_waiting(&source->acks); i += ACKS_A_TURN)
-        send_acks(source, true);
-    send_acks(source, true);
-    amq_channel_close(&source->ch);
-    bailey_timer_start(source->host, &source->limit, AMQ_CLOSE_MS);
+    amq_receiver_flush(&source->in);
+    amq_channel_close(&source->in.ch);
+    bailey_timer_start(source->in.host, &source->limit, AMQ_CLOSE_MS);
 }
 
 static const struct amq_channel_ops source_ops = {
     .opened = on_opened,
     .method = on_method,
-    .header = on_header,
-    .body = on_body,
+    .header = amq_receiver_header,
+    .body = amq_receiver_body,
     .input_end = on_input_end,
     .writable = on_writable,
     .blocked = on_blocked,
@@ -660,21 +495,14 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
 
     if (source == NULL)
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
-    source->ch.ops = &source_ops;
-    source->broker = broker;
-    source->host = amq_broker_host(broker);
-    source->port = port;
     source->settings = settings;
-    source->group = amq_broker_next_group(broker);
-    source->mean = FIRST_MEAN;
-    source->ack_task = (struct bailey_task){.run = ack_soon, .ctx = source};
+    source->in.ch.ops = &source_ops;
+    amq_receiver_init(&source->in, broker, port, source->settings->queue);
     source->later = (struct bailey_task){.run = tell_later, .ctx = source};
-    source->stragglers = (struct bailey_timer){.fire = ack_stragglers, .ctx = source};
     source->tick = (struct bailey_timer){.fire = on_tick, .ctx = source};
     source->limit = (struct bailey_timer){.fire = on_limit, .ctx = source};
-    amq_acks_reset(&source->acks);
     *self = source;
-    amq_channel_attach(broker, AMQ_CONSUME, &source->ch);
+    amq_channel_attach(broker, AMQ_CONSUME, &source->in.ch);
     return true;
 }
 

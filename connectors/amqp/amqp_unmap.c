@@ -14,7 +14,7 @@ struct decoder {
     struct bailey_message *msg;
     unsigned budget; /* values still allowed */
     bool *null_body;
-    const struct bailey_value *odd; /* bailey-h */
+    struct bailey_value odd; /* bailey-h: a copy, since the fields behind it move up; kind NULL: none */
 };
 
 static bool read_value(struct decoder *d, struct amq_reader *r, struct bailey_value *value, int depth);
@@ -191,7 +191,7 @@ static bool restore(struct decoder *d, int own, const struct bailey_value *value
     case AMQ_OWN_HEADERS:
         if (value->kind != BAILEY_KIND_ARRAY)
             return false;
-        d->odd = value;
+        d->odd = *value;
         return true;
     default:
         if (is_bytes(value))
@@ -231,14 +231,14 @@ static bool odd_header(const struct bailey_value *entry, uint32_t *index, struct
 /* Put the headers of bailey-h back at their places among the others. */
 static void merge_odd_headers(struct decoder *d, const struct bailey_header *plain, uint32_t plain_count)
 {
-    uint32_t total = plain_count + d->odd->count, out = 0, next_plain = 0;
+    uint32_t total = plain_count + d->odd.count, out = 0, next_plain = 0;
     struct bailey_header *headers = bailey_message_alloc(d->msg, total * sizeof *headers);
 
-    for (uint32_t i = 0; i < d->odd->count; i++) {
+    for (uint32_t i = 0; i < d->odd.count; i++) {
         struct bailey_header header;
         uint32_t index;
 
-        if (!odd_header(&d->odd->items[i], &index, &header))
+        if (!odd_header(&d->odd.items[i], &index, &header))
             continue;
         while (out < index && next_plain < plain_count)
             headers[out++] = plain[next_plain++];
@@ -269,7 +269,7 @@ static bool read_headers(struct decoder *d, struct bailey_bytes table)
         return false;
     }
     count = take_own_fields(d, (struct bailey_header *)(uintptr_t)headers, count);
-    if (d->odd != NULL) {
+    if (d->odd.kind == BAILEY_KIND_ARRAY) {
         merge_odd_headers(d, headers, count);
     } else {
         d->msg->headers = headers;

@@ -259,6 +259,8 @@ static bool expected_method(uint32_t id)
     case AMQP_BASIC_CANCEL_OK_METHOD:
     case AMQP_BASIC_RETURN_METHOD:
     case AMQP_BASIC_DELIVER_METHOD:
+    case AMQP_BASIC_GET_OK_METHOD:
+    case AMQP_BASIC_GET_EMPTY_METHOD:
     case AMQP_BASIC_ACK_METHOD:
     case AMQP_BASIC_NACK_METHOD:
     case AMQP_CONFIRM_SELECT_OK_METHOD:
@@ -266,6 +268,13 @@ static bool expected_method(uint32_t id)
     default:
         return false;
     }
+}
+
+/* The broker has done what the connection is for. */
+static bool proves_work(uint32_t id)
+{
+    return id == AMQP_BASIC_DELIVER_METHOD || id == AMQP_BASIC_GET_OK_METHOD || id == AMQP_BASIC_GET_EMPTY_METHOD ||
+           id == AMQP_BASIC_ACK_METHOD || id == AMQP_BASIC_NACK_METHOD;
 }
 
 static void closed_by_broker(struct amq_connection *conn, struct amq_channel *ch, uint16_t number,
@@ -347,9 +356,11 @@ static void method_frame(struct amq_connection *conn, struct amq_channel *ch, co
     } else if (id == AMQP_CHANNEL_FLOW_METHOD) {
         flow(conn, ch, args);
     } else if (expected_method(id)) {
-        if (id == AMQP_BASIC_DELIVER_METHOD || id == AMQP_BASIC_RETURN_METHOD)
+        if (id == AMQP_BASIC_DELIVER_METHOD || id == AMQP_BASIC_GET_OK_METHOD || id == AMQP_BASIC_RETURN_METHOD)
             ch->expect = AMQ_EXPECT_HEADER;
         ch->ops->method(ch, id, args);
+        if (proves_work(id))
+            amq_connection_works(conn);
     } else {
         amq_connection_break(conn, "unexpected method %u.%u", id >> 16, id & 0xffff);
     }

@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { METHOD_ROOM = 2048, FAILURE_AGAIN_MS = 60000 };
+enum { METHOD_ROOM = 2048 };
 
 static void conn_dial(struct amq_connection *conn);
 static void conn_failed(struct amq_connection *conn, const struct bailey_error *why);
@@ -212,19 +212,43 @@ int64_t amq_connection_next_delay(struct amq_connection *conn)
     return bailey_backoff_next(host_of(conn), &conn->backoff, BAILEY_RECONNECT_MIN_MS, BAILEY_RECONNECT_MAX_MS);
 }
 
-/* Once for both connections, and for the same reason not again within a minute: the ends say what it means to them. */
+struct bailey_told_end amq_connection_end(const struct amq_connection *conn)
+{
+    static const char *const purposes[] = {
+        [AMQ_PUBLISH] = "publish", [AMQ_CONSUME] = "consume", [AMQ_BROWSE] = "browse"};
+
+    return (struct bailey_told_end){"", purposes[conn->role]};
+}
+
+/* A broker that is stopped closes its connections, too: that refuses nothing. */
+static enum bailey_told_phase phase_of(const struct amq_connection *conn, const struct bailey_error *why)
+{
+    bool refused = why->domain != NULL && strcmp(why->domain, "amqp") == 0 && why->native != AMQP_CONNECTION_FORCED;
+
+    if (conn->state != CONN_OPEN)
+        return BAILEY_TOLD_BEFORE;
+    return refused ? BAILEY_TOLD_REFUSED : BAILEY_TOLD_BEHIND;
+}
+
+/* Once for both connections, and for the same reason not again until it works: the ends say what it means to them. */
 void amq_connection_log_failure(struct amq_connection *conn, const struct bailey_error *why, int64_t delay_ms)
 {
     struct amq_broker *broker = conn->broker;
-    int64_t now = bailey_now_ms(broker->host);
 
-    if (strcmp(broker->last_failure, why->text) == 0 && now - broker->last_failure_ms < FAILURE_AGAIN_MS)
+    if (!bailey_told_failure(&broker->told, amq_connection_end(conn), phase_of(conn, why), why->text))
         return;
-    memcpy(broker->last_failure, why->text, sizeof broker->last_failure);
-    broker->last_failure_ms = now;
     bailey_log(why->kind == BAILEY_ERR_CONFIG ? BAILEY_LOG_ERROR : BAILEY_LOG_WARN, "amqp.connection_failed",
                kv_str("broker", broker->name), kv_str("address", conn->address), kv_error(why),
                kv_ms("retry_in", delay_ms));
+}
+
+void amq_connection_works(struct amq_connection *conn)
+{
+    if (conn->works || conn->state != CONN_OPEN || conn->broken.kind != BAILEY_ERR_NONE)
+        return;
+    conn->works = true;
+    bailey_told_works(&conn->broker->told, amq_connection_end(conn));
+    amq_handshake_tell(conn);
 }
 
 /* It could not be made, or was lost. */
@@ -362,6 +386,8 @@ static void beat(struct amq_connection *conn)
         conn_failed(conn, &err);
         return;
     }
+    if (now - conn->opened_ms >= BAILEY_TOLD_HOLDS_MS)
+        amq_connection_works(conn);
     if (now - bailey_transport_last_write_ms(conn->transport) >= tick && bailey_transport_backlog(conn->transport) == 0)
         amq_connection_append(conn, heartbeat, sizeof heartbeat);
     bailey_timer_start(host_of(conn), &conn->timer, tick);

@@ -1,7 +1,7 @@
 /* connection.h: connections to one broker, and the channels that endpoints have on them.
  *
  * A broker of a worker has one connection for publishing and one for consuming (an alarm stops RabbitMQ from reading
- * a publishing connection), and more only when channel_max is reached. A connection is dialed when its first channel
+ * a publishing connection), one for shelves (RabbitMQ may end it), and more only when channel_max is reached. A connection is dialed when its first channel
  * is wanted and kept for AMQ_LINGER_MS after the last; it redials by itself, with its own back-off.
  *
  *     DOWN → DIALING → HANDSHAKE → OPEN → CLOSING → DOWN
@@ -23,7 +23,7 @@ struct amq_broker;
 struct amq_connection;
 struct amq_channel;
 
-enum amq_role { AMQ_PUBLISH, AMQ_CONSUME };
+enum amq_role { AMQ_PUBLISH, AMQ_CONSUME, AMQ_BROWSE };
 
 struct amq_channel_ops {
     /* The channel is open on the broker; may come again after amq_channel_renew(). */

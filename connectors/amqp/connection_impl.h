@@ -3,6 +3,8 @@
 #ifndef AMQ_CONNECTION_IMPL_H
 #define AMQ_CONNECTION_IMPL_H
 
+#include <bailey/told.h>
+
 #include "connection.h"
 #include "url.h"
 
@@ -35,6 +37,8 @@ struct amq_connection {
     struct bailey_task breaking;
     struct bailey_error broken; /* kind NONE: not */
     unsigned life;              /* counts transports */
+    bool is_told, works;        /* amqp.connected was logged; a message or a confirm came, or it holds for a while */
+    int64_t opened_ms;
 
     bool is_rabbitmq; /* the broker says so */
     uint32_t frame_max;
@@ -61,8 +65,7 @@ struct amq_broker {
     struct amq_connection *connections;
     struct amq_probing *probing; /* check --connect, else NULL */
     uint32_t last_group;
-    char last_failure[240]; /* as logged: the same one again is logged only after a while */
-    int64_t last_failure_ms;
+    struct bailey_told told; /* of both connections */
 };
 
 /* Fill `err` from a reply code and text of the broker. Always returns false. */
@@ -78,11 +81,14 @@ void *amq_connection_decode(struct amq_connection *conn, uint32_t id, struct bai
 
 int64_t amq_connection_next_delay(struct amq_connection *conn); /* back-off; the next URL's turn */
 void amq_connection_log_failure(struct amq_connection *conn, const struct bailey_error *why, int64_t delay_ms);
+struct bailey_told_end amq_connection_end(const struct amq_connection *conn);
+void amq_connection_works(struct amq_connection *conn); /* what came is no mistake: what it met before is over */
 /* → CLOSING, for at most limit_ms; then dial after redial_ms (-1: only if a channel waits). */
 void amq_connection_begin_closing(struct amq_connection *conn, int64_t redial_ms, int64_t limit_ms);
 void amq_connection_closed(struct amq_connection *conn); /* CLOSING is over */
 
 /* handshake.c */
+void amq_handshake_tell(struct amq_connection *conn); /* amqp.connected, once for each life */
 void amq_connection_frame(struct amq_connection *conn, const struct amq_frame *frame);
 void amq_connection_not_amqp(struct amq_connection *conn, const uint8_t *data, size_t len); /* the first bytes say so */
 

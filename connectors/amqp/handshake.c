@@ -70,7 +70,7 @@ static void send_start_ok(struct amq_connection *conn, const char *mechanism, am
     };
 
     snprintf(name, sizeof name, "bailey %s/%s %s", conn->broker->instance, conn->broker->name,
-             conn->role == AMQ_PUBLISH ? "publish" : "consume");
+             amq_connection_end(conn).purpose);
     entries[2] = text_entry("connection_name", name);
     if (!amq_connection_send(conn, 0, AMQP_CONNECTION_START_OK_METHOD, &ok))
         fail_handshake(conn, BAILEY_ERR_CONFIG, "user and password do not fit into a frame", NULL);
@@ -182,17 +182,27 @@ static void handle_tune(struct amq_connection *conn, struct bailey_bytes args)
     send_open(conn);
 }
 
+void amq_handshake_tell(struct amq_connection *conn)
+{
+    if (conn->is_told)
+        return;
+    conn->is_told = true;
+    bailey_log(BAILEY_LOG_INFO, "amqp.connected", kv_str("broker", conn->broker->name),
+               kv_str("address", conn->address), kv_str("for", amq_connection_end(conn).purpose),
+               kv_ms("heartbeat", conn->heartbeat_ms), kv_u64("frame_max", conn->frame_max),
+               kv_u64("channel_max", conn->channel_max));
+}
+
 static void handle_open_ok(struct amq_connection *conn)
 {
     conn->state = CONN_OPEN;
     conn->expected = 0;
     conn->backoff = (struct bailey_backoff){0};
-    conn->broker->last_failure[0] = '\0';
+    conn->works = conn->is_told = false;
+    conn->opened_ms = bailey_now_ms(conn->broker->host);
+    if (bailey_told_connected(&conn->broker->told, amq_connection_end(conn)))
+        amq_handshake_tell(conn);
     bailey_connection_up(conn->broker->host, conn->broker->name, 1);
-    bailey_log(BAILEY_LOG_INFO, "amqp.connected", kv_str("broker", conn->broker->name),
-               kv_str("address", conn->address), kv_str("for", conn->role == AMQ_PUBLISH ? "publish" : "consume"),
-               kv_ms("heartbeat", conn->heartbeat_ms), kv_u64("frame_max", conn->frame_max),
-               kv_u64("channel_max", conn->channel_max));
     bailey_timer_start(conn->broker->host, &conn->timer, conn->heartbeat_ms / 4);
     amq_renew_start(conn);
     amq_channels_open(conn);

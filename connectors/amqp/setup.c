@@ -61,6 +61,15 @@ bool amq_queue_look(struct amq_channel *ch, struct bailey_bytes queue)
     return amq_channel_send(ch, AMQP_QUEUE_DECLARE_METHOD, &look);
 }
 
+bool amq_queue_ask_type(struct amq_channel *ch, struct bailey_bytes queue)
+{
+    amqp_table_entry_t type = {text_of("x-queue-type"),
+                               {.kind = AMQP_FIELD_KIND_UTF8, .value.bytes = amqp_cstring_bytes("bailey-looks")}};
+    amqp_queue_declare_t ask = {.queue = bytes_of(queue), .durable = 1, .arguments = {1, &type}};
+
+    return amq_channel_send(ch, AMQP_QUEUE_DECLARE_METHOD, &ask);
+}
+
 bool amq_queue_create(struct amq_channel *ch, struct bailey_bytes queue, int queue_type, bool durable,
                       bool single_active, const struct bailey_map *arguments)
 {

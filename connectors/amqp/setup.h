@@ -6,6 +6,8 @@
 
 /* queue.declare: passive (only look), or create it. `single_active`: one consumer at a time gets messages. */
 bool amq_queue_look(struct amq_channel *ch, struct bailey_bytes queue);
+/* Asks for a type that there is not: the refusal, "inequivalent arg", names the type that the queue has. Changes nothing. */
+bool amq_queue_ask_type(struct amq_channel *ch, struct bailey_bytes queue);
 bool amq_queue_create(struct amq_channel *ch, struct bailey_bytes queue, int queue_type, bool durable,
                       bool single_active, const struct bailey_map *arguments);
 bool amq_queue_bind(struct amq_channel *ch, const char *queue, const char *exchange, const char *routing_key);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { IDLE_TICK_MS = 10000, HOLDS_MS = 300000 /* open for so long: it works, though nothing was said on it */ };
+enum { IDLE_TICK_MS = 10000 };
 
 static const char bye[] = "bye"; /* the receipt of DISCONNECT */
 
@@ -172,18 +172,19 @@ void stomp_connection_drop(struct stomp_connection *conn)
     drop_transport(conn);
 }
 
-static struct stomp_end end_of(const struct stomp_connection *conn)
+static struct bailey_told_end end_of(const struct stomp_connection *conn)
 {
-    return (struct stomp_end){conn->route, conn->purpose};
+    return (struct bailey_told_end){conn->route, conn->purpose};
 }
 
-static void log_loss(struct stomp_connection *conn, enum stomp_phase phase, const struct bailey_error *why)
+static void log_loss(struct stomp_connection *conn, enum bailey_told_phase phase, const struct bailey_error *why)
 {
-    if (!stomp_told_failure(&conn->broker->told, end_of(conn), phase, why->text))
+    if (!bailey_told_failure(&conn->broker->told, end_of(conn), phase, why->text))
         return;
     bailey_log(why->kind == BAILEY_ERR_CONFIG ? BAILEY_LOG_ERROR : BAILEY_LOG_WARN,
-               phase == STOMP_REFUSED ? "stomp.error" : "stomp.connection_failed", kv_str("broker", conn->broker->name),
-               kv_str("address", conn->address), kv_str("for", conn->purpose), kv_error(why));
+               phase == BAILEY_TOLD_REFUSED ? "stomp.error" : "stomp.connection_failed",
+               kv_str("broker", conn->broker->name), kv_str("address", conn->address), kv_str("for", conn->purpose),
+               kv_error(why));
 }
 
 /* What came is no mistake: what this end met before is over. */
@@ -192,7 +193,7 @@ static void mark_working(struct stomp_connection *conn)
     if (conn->works || conn->state != STOMP_OPEN || conn->broken.kind != BAILEY_ERR_NONE)
         return;
     conn->works = true;
-    stomp_told_works(&conn->broker->told, end_of(conn));
+    bailey_told_works(&conn->broker->told, end_of(conn));
     stomp_handshake_tell(conn);
 }
 
@@ -216,9 +217,9 @@ static void lost(struct stomp_connection *conn, const struct bailey_error *why, 
     if (broker->url_index == conn->url_index)
         broker->url_index = (broker->url_index + 1) % broker->settings->urls.count;
     log_loss(conn,
-             !was_open              ? STOMP_BEFORE_CONNECTED
-             : receipt.data != NULL ? STOMP_REFUSED
-                                    : STOMP_BEHIND_CONNECTED,
+             !was_open              ? BAILEY_TOLD_BEFORE
+             : receipt.data != NULL ? BAILEY_TOLD_REFUSED
+                                    : BAILEY_TOLD_BEHIND,
              &err);
     conn->ops->lost(conn, &err, receipt);
 }
@@ -492,7 +493,7 @@ static void beat(struct stomp_connection *conn)
         lost(conn, &err, BAILEY_NULL_BYTES);
         return;
     }
-    if (now - conn->opened_ms >= HOLDS_MS)
+    if (now - conn->opened_ms >= BAILEY_TOLD_HOLDS_MS)
         mark_working(conn);
     if (conn->send_ms > 0 && now - bailey_transport_last_write_ms(conn->transport) >= conn->send_ms / 4 &&
         bailey_transport_backlog(conn->transport) == 0) {
@@ -528,7 +529,7 @@ void stomp_connection_opened(struct stomp_connection *conn)
     conn->state = STOMP_OPEN;
     conn->works = conn->is_told = false;
     conn->opened_ms = bailey_now_ms(broker->host);
-    if (stomp_told_connected(&broker->told, end_of(conn)))
+    if (bailey_told_connected(&broker->told, end_of(conn)))
         stomp_handshake_tell(conn);
     bailey_connection_up(broker->host, broker->name, 1);
     bailey_timer_start(broker->host, &conn->timer, tick_ms(conn));

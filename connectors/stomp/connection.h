@@ -122,6 +122,9 @@ void stomp_connection_fini(struct stomp_connection *conn, bool comes_back);
 /* Give it up, when the callback that runs has returned: the peer broke the protocol, or is stuck. */
 void stomp_connection_break(struct stomp_connection *conn, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* An ERROR of this text, if it is about a SEND, says that there is nothing that takes the message (reply.c). */
+bool stomp_reply_is_unroutable(const struct bailey_error *err);
+
 /* ---- Output ---- */
 
 /* As bailey_transport_* of host.h. Offsets count bytes from the connection's begin. */

@@ -2,8 +2,9 @@
 #ifndef STOMP_CONNECTION_IMPL_H
 #define STOMP_CONNECTION_IMPL_H
 
+#include <bailey/told.h>
+
 #include "connection.h"
-#include "told.h"
 #include "url.h"
 
 enum stomp_frame_kind { STOMP_FRAME_OTHER, STOMP_FRAME_MESSAGE, STOMP_FRAME_ERROR };
@@ -18,7 +19,7 @@ struct stomp_broker {
     unsigned vacant;         /* connections that count as expected and wait for their end to be opened anew */
     uint32_t last_group;
     struct stomp_lost lost;
-    struct stomp_told told;
+    struct bailey_told told;
 };
 
 /* connection.c: give it up when the callback that runs has returned, for a reason in which the address stands already. */

@@ -11,12 +11,25 @@ static const char *const config_words[] = {
     "unknown destination", "selector",      "not_allowed",
 };
 
-static bool is_config(const char *text)
+/* Words for a destination that is not there, and is not made by a SEND (RabbitMQ: an exchange; Artemis: without auto-create). */
+static const char *const unroutable_words[] = {"no exchange", "destination does not exist"};
+
+static bool has_any(const char *text, const char *const *words, size_t count)
 {
-    for (size_t i = 0; i < sizeof config_words / sizeof *config_words; i++)
-        if (strcasestr(text, config_words[i]) != NULL)
+    for (size_t i = 0; i < count; i++)
+        if (strcasestr(text, words[i]) != NULL)
             return true;
     return false;
+}
+
+static bool is_config(const char *text)
+{
+    return has_any(text, config_words, sizeof config_words / sizeof *config_words);
+}
+
+bool stomp_reply_is_unroutable(const struct bailey_error *err)
+{
+    return has_any(err->text, unroutable_words, sizeof unroutable_words / sizeof *unroutable_words);
 }
 
 /* The first line of `text`, without what cannot be printed. */

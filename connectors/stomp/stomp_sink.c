@@ -180,6 +180,7 @@ static bool send_one(struct sink *sink, struct bailey_delivery *delivery, bool a
         .headers = &sink->settings->headers,
         .map = {sink->conn.dialect, sink->settings->persistent, &sink->settings->pass_headers, sink->port->dedup_scope},
         .wall_ms = sink->wall_ms,
+        .deliver_at_ms = delivery->deliver_at_ms,
         .marks = {delivery->id, again || delivery->possible_duplicate},
     };
 
@@ -276,7 +277,7 @@ static void refuse_culprit(struct sink *sink, struct bailey_delivery *delivery, 
 {
     struct bailey_error err = *why;
 
-    err.kind = BAILEY_ERR_PERMANENT;
+    err.kind = stomp_reply_is_unroutable(why) ? BAILEY_ERR_UNROUTABLE : BAILEY_ERR_PERMANENT;
     sink->culprits[sink->next_culprit++ % CULPRITS_MAX] = delivery;
     bailey_refuse(sink->port, delivery, &err);
 }

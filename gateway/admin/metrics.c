@@ -87,7 +87,7 @@ static void add_refused(struct text *out, const struct snapshot *snapshot)
     const char *name = begin(out, REFUSED);
 
     for (size_t i = 0; i < snapshot->route_count; i++) {
-        for (int kind = BAILEY_ERR_TRANSIENT; kind <= BAILEY_ERR_CONFIG; kind++) {
+        for (int kind = BAILEY_ERR_TRANSIENT; kind < BAILEY_ERR_KINDS; kind++) {
             open_labels(out, name, "route", snapshot->routes[i].name);
             text_printf(out, ",class=\"%s\"} %" PRId64 "\n", bailey_error_kind_name((enum bailey_error_kind)kind),
                         snapshot->routes[i].refused[kind]);

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <openssl/evp.h>
+
 enum { TEXT_FIRST = 256 };
 
 static void out_of_memory(void)
@@ -76,6 +78,17 @@ void text_printf(struct text *text, const char *fmt, ...)
         va_end(args);
     }
     text->len += (size_t)len;
+}
+
+void text_add_base64(struct text *text, const void *data, size_t len)
+{
+    enum { GROUP = 48 }; /* bytes: a multiple of 3, so that nothing is padded in between */
+    unsigned char encoded[GROUP / 3 * 4 + 1];
+
+    for (size_t at = 0; at < len; at += GROUP) {
+        EVP_EncodeBlock(encoded, (const unsigned char *)data + at, (int)(len - at < GROUP ? len - at : GROUP));
+        text_add(text, (const char *)encoded);
+    }
 }
 
 size_t text_utf8(const char *data, size_t len)

@@ -26,6 +26,9 @@ void text_printf(struct text *text, const char *fmt, ...) __attribute__((format(
 /* Add `len` bytes as a JSON string with its quotes (RFC 8259); bytes that are not UTF-8 become U+FFFD. */
 void text_add_json(struct text *text, const char *data, size_t len);
 
+/* Add `len` bytes in base 64 (RFC 4648, section 4). */
+void text_add_base64(struct text *text, const void *data, size_t len);
+
 /* Bytes of the well-formed UTF-8 character (RFC 3629) that `data` begins with; 0 if there is none. */
 size_t text_utf8(const char *data, size_t len);
 

@@ -13,7 +13,8 @@
 enum { FLAGS_MAX = 16 };
 
 const struct command *const commands[] = {
-    &run_command, &check_command, &explain_command, &copy_command, &connectors_command, &help_command, NULL,
+    &run_command, &check_command,      &explain_command, &copy_command,
+    &dlq_command, &connectors_command, &help_command,    NULL,
 };
 
 static int put(int fd, struct text *out)

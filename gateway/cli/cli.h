@@ -21,7 +21,8 @@ struct command {
     void (*more)(struct text *out); /* appends to the help what is not known before; may be NULL */
     int (*run)(const struct command *command, int argc, char **argv); /* argv[0] is the command's name */
 };
-extern const struct command run_command, check_command, explain_command, connectors_command, copy_command, help_command;
+extern const struct command run_command, check_command, explain_command, connectors_command, copy_command, dlq_command,
+    help_command;
 
 /* All commands, in the order of the help; ends with NULL. */
 extern const struct command *const commands[];

@@ -60,6 +60,40 @@ struct config_dedup {
     bool pass_on_failure;
 };
 
+enum config_expire { CONFIG_EXPIRE_DEAD_LETTER, CONFIG_EXPIRE_DROP };
+
+enum config_unroutable { CONFIG_UNROUTABLE_DEAD_LETTER, CONFIG_UNROUTABLE_RETRY, CONFIG_UNROUTABLE_ACCEPT };
+
+struct config_retry {
+    bool is_given;
+    int64_t attempts; /* 0: for ever */
+    int64_t min_ms, max_ms;
+    double multiplier, jitter;
+    bool parks_in_store;
+};
+
+struct config_delay {
+    struct template *delay, *deliver_at; /* one of them, or none */
+    bool is_native;
+};
+
+/* What a reader of dead letters does with one. */
+enum config_pick {
+    CONFIG_PICK_SEND,   /* replay it */
+    CONFIG_PICK_LEAVE,  /* where it is */
+    CONFIG_PICK_REMOVE, /* for good */
+    CONFIG_PICK_STOP,   /* leave it, and all behind it */
+};
+
+/* A route that reads dead letters back (bailey dlq): its `from` has the settings of a sink. Set by the command, not by a file. */
+struct config_dead_reader {
+    enum config_pick (*pick)(void *ctx, const struct bailey_message *letter); /* on a worker's thread */
+    void *ctx;
+    bool only_looks;              /* picks LEAVE or STOP only */
+    int64_t rate;                 /* messages a second at most; 0: no limit */
+    const struct bailey_sink *sink; /* instead of that of `to`; NULL: that one */
+};
+
 struct config_route {
     const char *name;
     int64_t lanes;
@@ -67,7 +101,16 @@ struct config_route {
     int64_t credit_bytes;
     struct template *key;             /* or NULL */
     const struct config_dedup *dedup; /* or NULL */
+    enum bailey_order order;
+    struct config_retry retry;
+    struct config_delay delay;
+    enum config_expire expire;
+    enum config_unroutable unroutable;
+    int64_t max_hops; /* 0: no limit */
     struct config_end from, to;
+    const struct config_end *dead_letter; /* or NULL */
+    const struct config_dead_reader *dead_reader; /* NULL: an ordinary route */
+    bool keeps_messages;                          /* it delays or parks them: it needs a table for them */
     struct config_position at;
 };
 

@@ -39,6 +39,10 @@ struct route_settings;
 void loader_read_dedup(struct loader *ld, const struct yaml_node *node, const struct route_settings *settings,
                        struct config_route *route);
 
+/* delivery.c: order, retry, delay and so on, of a route whose ends are read, too. */
+void loader_read_delivery(struct loader *ld, const struct yaml_node *node, const struct route_settings *settings,
+                          struct config_route *route);
+
 /* report.c: what a connector's check() reports to. `end` is NULL when the broker alone is checked. */
 struct bailey_report {
     struct findings *findings;

@@ -226,10 +226,9 @@ static void load_settings(struct loader *ld, const struct yaml_node *node, struc
     end->warnings = keep_warnings(ld, before);
 }
 
-static void load_end(struct loader *ld, const struct yaml_node *route, enum bailey_role role, const char *route_name,
-                     int64_t lanes, const char *no_position, struct config_end *end)
+static void load_end(struct loader *ld, const struct yaml_node *route, const char *name, enum bailey_role role,
+                     const char *route_name, int64_t lanes, const char *no_position, struct config_end *end)
 {
-    const char *name = role == BAILEY_SOURCE ? "from" : "to";
     const struct yaml_node *node = yaml_child(route, name);
     char what[NAME_LEN_MAX + 32];
 
@@ -278,6 +277,20 @@ static const char *lacks_positions(struct loader *ld, const struct yaml_node *ro
     return NULL;
 }
 
+static void load_dead_letter(struct loader *ld, const struct yaml_node *node, const char *no_position,
+                             struct config_route *route)
+{
+    if (yaml_child(node, "dead_letter") == NULL)
+        return;
+    struct config_end *end = loader_alloc(ld, sizeof *end);
+
+    if (end == NULL)
+        return;
+    load_end(ld, node, "dead_letter", BAILEY_SINK, route->name == NULL ? "" : route->name, route->lanes, no_position,
+             end);
+    route->dead_letter = end;
+}
+
 static void load_route(struct loader *ld, const struct yaml_node *node, struct config_route *route)
 {
     struct route_settings settings = {0};
@@ -301,8 +314,10 @@ static void load_route(struct loader *ld, const struct yaml_node *node, struct c
     loader_read_dedup(ld, node, &settings, route);
 
     const char *name = route->name == NULL ? "" : route->name;
-    load_end(ld, node, BAILEY_SOURCE, name, route->lanes, NULL, &route->from);
-    load_end(ld, node, BAILEY_SINK, name, route->lanes, no_position, &route->to);
+    load_end(ld, node, "from", BAILEY_SOURCE, name, route->lanes, NULL, &route->from);
+    load_end(ld, node, "to", BAILEY_SINK, name, route->lanes, no_position, &route->to);
+    load_dead_letter(ld, node, no_position, route);
+    loader_read_delivery(ld, node, &settings, route);
 }
 
 static int compare_routes(const void *a, const void *b)

@@ -318,8 +318,9 @@ static void add_definitions(struct writer *w, const struct bailey_connector *con
     add_properties(w, route_options);
     member(w, "from", "{ \"$ref\": \"#/$defs/source\" }");
     member(w, "to", "{ \"$ref\": \"#/$defs/sink\" }");
+    member(w, "dead_letter", "{ \"$ref\": \"#/$defs/sink\" }");
     end(w, "}");
-    add_required(w, route_options, route_others);
+    add_required(w, route_options, route_required);
     member(w, "additionalProperties", "false");
     end(w, "}");
     end(w, "}");

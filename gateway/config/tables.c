@@ -4,7 +4,8 @@
 #include "config/config.h"
 
 const char *const top_others[] = {"brokers", "routes", NULL};
-const char *const route_others[] = {"from", "to", NULL};
+const char *const route_others[] = {"from", "to", "dead_letter", NULL};
+const char *const route_required[] = {"from", "to", NULL};
 const char *const broker_others[] = {"connector", NULL};
 const char *const end_others[] = {"broker", NULL};
 
@@ -164,6 +165,47 @@ static const struct bailey_option dedup_options[] = {
     {0},
 };
 
+static const char *const orders[] = {"none", "key", "partition", "strict", NULL};
+static const char *const expiries[] = {"dead-letter", "drop", NULL};
+static const char *const unroutables[] = {"dead-letter", "retry", "accept", NULL};
+static const char *const parks[] = {"hold", "store", NULL};
+
+static const struct bailey_option retry_options[] = {
+    {.name = "attempts",
+     .type = BAILEY_OPT_INT,
+     FIELD(attempts),
+     .initial_text = "for ever",
+     .min = 1,
+     .max = 1000000,
+     .unit = "refusals",
+     .summary = "Refusals of one message that make it hopeless. A sink that is away refuses nothing."},
+    {.name = "backoff",
+     .type = BAILEY_OPT_STRING,
+     FIELD(backoff),
+     .initial = "1s..1m",
+     .summary = "The first and the longest wait between two attempts: MIN..MAX, such as 1s..5m."},
+    {.name = "multiplier",
+     .type = BAILEY_OPT_STRING,
+     FIELD(multiplier),
+     .initial = "2",
+     .summary = "How much longer each wait is than the one before, from 1 to 10; decimals are allowed."},
+    {.name = "jitter",
+     .type = BAILEY_OPT_STRING,
+     FIELD(jitter),
+     .initial = "0.2",
+     .summary =
+         "What part of a wait is at random, from 0 to 1: so that those refused together do not come back together."},
+    {.name = "park",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(park),
+     .initial = "hold",
+     .choices = parks,
+     .summary =
+         "Where a refused message waits: hold keeps it unsettled at its source, store settles it and keeps it on "
+         "this machine's disk."},
+    {0},
+};
+
 const struct bailey_option route_options[] = {
     {.name = "name",
      .type = BAILEY_OPT_STRING,
@@ -191,5 +233,52 @@ const struct bailey_option route_options[] = {
      .type = BAILEY_OPT_GROUP,
      .children = dedup_options,
      .summary = "Deliver a message once: a second one with the same id is settled, not sent."},
+    {.name = "order",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(order),
+     .initial = "none",
+     .choices = orders,
+     .summary = "What must not overtake a refused message: nothing, messages of its key, of its partition, or all of "
+                "its lane."},
+    {.name = "delay",
+     .type = BAILEY_OPT_TEMPLATE,
+     FIELD(delay),
+     .initial_text = "none",
+     .summary = "Deliver a message so much later, such as ${header.x-delay:-0}ms."},
+    {.name = "deliver_at",
+     .type = BAILEY_OPT_TEMPLATE,
+     FIELD(deliver_at),
+     .initial_text = "at once",
+     .summary = "Deliver a message at that moment: ms since 1970, or RFC 3339; such as ${header.deliver-at:-0}."},
+    {.name = "delay_native",
+     .type = BAILEY_OPT_BOOL,
+     FIELD(delay_native),
+     .initial = "false",
+     .summary = "Let the sink's broker hold delayed messages, if it can, instead of this machine's disk."},
+    {.name = "retry",
+     .type = BAILEY_OPT_GROUP,
+     .children = retry_options,
+     .summary = "What becomes of a message that the sink refuses for a reason that may pass."},
+    {.name = "expire",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(expire),
+     .initial = "dead-letter",
+     .choices = expiries,
+     .summary = "What becomes of a message that is past its expiry before it could be sent."},
+    {.name = "unroutable",
+     .type = BAILEY_OPT_ENUM,
+     FIELD(unroutable),
+     .initial = "dead-letter",
+     .choices = unroutables,
+     .summary =
+         "What becomes of a message that nobody at the sink takes (AMQP: no queue is bound for it); accept drops it."},
+    {.name = "max_hops",
+     .type = BAILEY_OPT_INT,
+     FIELD(max_hops),
+     .initial = "8",
+     .min = 0,
+     .max = 254,
+     .unit = "gateways",
+     .summary = "A message that has passed more gateways goes in a circle: it is hopeless. 0: no limit."},
     {0},
 };

@@ -23,14 +23,20 @@ struct route_settings {
     int64_t dedup_window_ms, dedup_max;
     const char *dedup_scope;
     int dedup_on_failure;
+    int order, expire, unroutable, park;
+    int64_t max_hops, attempts;
+    const char *backoff, *multiplier, *jitter;
+    const struct bailey_template *delay, *deliver_at;
+    bool delay_native;
 };
 
 extern const struct bailey_option top_options[];
 extern const struct bailey_option route_options[];
 
-/* Names beside the tables: brokers and routes; from and to. */
+/* Names beside the tables: brokers and routes; from, to and dead_letter. */
 extern const char *const top_others[];
 extern const char *const route_others[];
+extern const char *const route_required[]; /* those of them that must be there */
 extern const char *const broker_others[];
 extern const char *const end_others[];
 

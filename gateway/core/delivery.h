@@ -1,10 +1,12 @@
 /* core/delivery.h: the core's own part of a delivery, and the steps that a batch of them goes through.
  *
- *     [ASKING → GRANTED →] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
- *                            ↑              ├──handed back──→ READY
- *                            └──back-off── WAITING ←──refused┘
+ *     [ASKING → GRANTED →] [HELD →] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
+ *                                     ↑              ├──handed back──→ READY
+ *                                     └──back-off── WAITING ←──refused─┤
+ *                                     └──(as a dead letter, to the other outlet) ←── hopeless
  *
- * In brackets: where the route deduplicates. What is let go of before its end is LEAVING until its id is given back.
+ * In brackets: where the route deduplicates, and where it keeps an order. What is let go of before its end is LEAVING until
+ * its id is given back.
  */
 #ifndef BAILEY_CORE_DELIVERY_H
 #define BAILEY_CORE_DELIVERY_H
@@ -13,13 +15,16 @@
 #include <bailey/host.h>
 
 #include "core/dedup.h"
+#include "message/template.h"
 
 struct lane_options;
+struct order_key;
 
 enum delivery_state {
     DELIVERY_READY,
     DELIVERY_ASKING,  /* for its id: may it go on? */
     DELIVERY_GRANTED, /* it may, behind those that asked before it */
+    DELIVERY_HELD,    /* behind another one of its key (order.h) */
     DELIVERY_OUT,
     DELIVERY_WAITING,
     DELIVERY_RECORDING, /* confirmed; its id is being recorded */
@@ -40,12 +45,20 @@ struct delivery {
     bool is_detached;  /* the message owns its bytes */
     bool holds_slot;   /* a shard has `slot` */
     bool is_in_doubt;  /* was sent and handed back without a verdict at least once */
+    bool is_dead;      /* hopeless: on its way to the dead letters, and its message says why */
+    uint32_t counted;  /* refusals that count against the route's `attempts` */
+    uint8_t replays;   /* times that it was replayed as a dead letter */
+    bool is_blocking;  /* hopeless, and has nowhere to go: the lane receives no more */
     uint64_t sequence; /* order of receiving in the lane */
     int64_t received_ms;
     size_t size;
     struct bailey_timer retry;
     struct dedup_slot slot;
     struct delivery *asked_next, *asked_prev; /* those whose answer others wait for, in the order of asking; or NULL */
+    struct order_key *turn;                   /* whose turn it has or waits for; NULL: none */
+    struct delivery *held_next, *held_prev;
+    struct id letter;       /* of a replayed one: the dead letter that it was */
+    int64_t first_failed_ms, last_failed_ms; /* wall clock; 0: never */
     struct bailey_bytes address[DELIVERY_ADDRESSES];
 };
 
@@ -71,7 +84,14 @@ size_t steps_build(struct step steps[STEPS_MAX], const struct lane_options *opti
 /* From the step that knows the ids: takes out of `batch` those that have to ask for theirs, and asks. */
 void lane_ask(struct batch *batch);
 
-/* From a step: this one cannot go on, for the reason `err`; the caller takes it out of its batch. */
+/* From the step that keeps the order: takes out of `batch` those whose turn has not come. */
+void lane_line_up(struct batch *batch);
+
+/* From a step (the caller takes it out of its batch), or by the sink: this one cannot go on, for the reason `err`. */
 void lane_refuse(struct lane *lane, struct delivery *dlv, const struct bailey_error *err);
+
+/* Where a message goes: the texts of a sink's options, `count` of them. */
+bool address_fill(struct delivery *dlv, struct template *const *templates, size_t count, const char *route,
+                  struct bailey_error *err);
 
 #endif

@@ -1,6 +1,6 @@
 /* The life of an endpoint. A connector only ever says that it is down; how long to wait and when to try again is decided
  * here, in one place, alike for every connector. */
-#include "core/end.h"
+#include "core/lane_impl.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -28,16 +28,11 @@ static void end_move(struct end *end, enum end_state next)
     end->state = next;
 }
 
-static const char *role_name(const struct end *end)
-{
-    return end->role == BAILEY_SOURCE ? "source" : "sink";
-}
-
 static void note_failure(struct end *end, const struct bailey_error *err)
 {
     snprintf(end->reason, sizeof end->reason, "%s", err->text);
     bailey_log(BAILEY_LOG_WARN, "end.down", kv_str("route", end->port.route), kv_u64("lane", end->port.lane),
-               kv_str("end", role_name(end)), kv_str("broker", end->port.broker), kv_error(err));
+               kv_str("end", end->kind.name), kv_str("broker", end->port.broker), kv_error(err));
 }
 
 static void wait_to_open(struct end *end)
@@ -64,11 +59,11 @@ void end_open(struct end *end)
     end_move(end, END_OPENING);
     end->wanted = true;
     end->is_drained = false;
-    opened = end->options->broker(end->options->broker_ctx, &broker, &err);
-    if (opened && end->role == BAILEY_SOURCE)
-        opened = end->source->open(&end->self, broker, end->options->settings, &end->port, &err);
+    opened = end->kind.options->broker(end->kind.options->broker_ctx, &broker, &err);
+    if (opened && end->kind.role == BAILEY_SOURCE)
+        opened = end->kind.source->open(&end->self, broker, end->kind.options->settings, &end->port, &err);
     else if (opened)
-        opened = end->sink->open(&end->self, broker, end->options->settings, &end->port, &err);
+        opened = end->kind.sink->open(&end->self, broker, end->kind.options->settings, &end->port, &err);
     if (!opened) {
         end->self = NULL;
         note_failure(end, &err);
@@ -79,10 +74,10 @@ void end_open(struct end *end)
 static void call_close(struct end *end)
 {
     end_move(end, END_CLOSING);
-    if (end->role == BAILEY_SOURCE)
-        end->source->close(end->self);
+    if (end->kind.role == BAILEY_SOURCE)
+        end->kind.source->close(end->self);
     else
-        end->sink->close(end->self);
+        end->kind.sink->close(end->self);
 }
 
 static void close_failed(struct bailey_task *task)
@@ -112,25 +107,25 @@ void end_close(struct end *end)
     }
 }
 
-void end_init(struct end *end, struct lane *lane, enum bailey_role role, struct bailey_host *host,
-              const struct lane_options *options)
+void end_init(struct end *end, struct lane *lane, const struct end_kind *kind)
 {
+    const struct lane_options *options = &lane->options;
+
     *end = (struct end){
-        .port = {.host = host,
+        .port = {.host = lane->host,
                  .route = options->route,
+                 .broker = kind->options->broker_name,
                  .instance = options->instance,
                  .lane = options->lane,
                  .lanes = options->lanes,
                  .credit_messages = options->credit_messages,
                  .credit_bytes = options->credit_bytes,
-                 .dedup_scope = options->dedup == NULL ? NULL : options->dedup->scope},
+                 .dedup_scope = options->dedup == NULL ? NULL : options->dedup->scope,
+                 .order = (uint8_t)options->order,
+                 .only_looks = options->reader != NULL && options->reader->only_looks},
         .lane = lane,
-        .role = role,
-        .options = role == BAILEY_SOURCE ? &options->from : &options->to,
-        .source = options->source,
-        .sink = options->sink,
+        .kind = *kind,
     };
-    end->port.broker = end->options->broker_name;
     end->retry = (struct bailey_timer){.fire = retry_due, .ctx = end};
     end->close_task = (struct bailey_task){.run = close_failed, .ctx = end};
 }

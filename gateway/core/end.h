@@ -21,17 +21,23 @@ enum end_state {
     END_STATES
 };
 
+/* What an end is: by role with a source or a sink. */
+struct end_kind {
+    enum bailey_role role;
+    const char *name; /* for people */
+    const struct lane_end_options *options;
+    const struct bailey_source *source;
+    const struct bailey_sink *sink;
+};
+
 struct end {
     struct bailey_port port; /* first: a connector's `struct bailey_port *` is a `struct end *` */
     struct lane *lane;
-    enum bailey_role role;
+    struct end_kind kind;
     enum end_state state;
     bool wanted;     /* open it again when it has failed */
     bool is_drained; /* source: pushes no more */
-    const struct lane_end_options *options;
-    const struct bailey_source *source; /* by role one of these two */
-    const struct bailey_sink *sink;
-    void *self; /* the connector's endpoint; NULL unless open */
+    void *self;      /* the connector's endpoint; NULL unless open */
     int64_t up_since_ms;
     struct bailey_backoff backoff;
     struct bailey_timer retry;
@@ -39,8 +45,7 @@ struct end {
     char reason[256]; /* why it is held, failed or waiting; "" when up */
 };
 
-void end_init(struct end *end, struct lane *lane, enum bailey_role role, struct bailey_host *host,
-              const struct lane_options *options);
+void end_init(struct end *end, struct lane *lane, const struct end_kind *kind);
 void end_open(struct end *end);
 
 /* Close for good; ends in lane_on_end_closed(), perhaps within this call. */

@@ -1,7 +1,7 @@
 /* A lane: from received to settled.
  *
- *     bailey_receive → credit → steps → ready ring → sink.send → (verdict) → source.settle
- *                                         ↑  ↑          │
+ *     bailey_receive → credit → steps → outlet (ready, sink.send) → (verdict) → source.settle
+ *                                         ↑  ↑          │  └ refused for good → outlet of the dead letters → (verdict) → source.settle
  *               back-off of a refused one ┘  └ handed back (connection gone)
  *
  * Nothing is sent while the sink is not up; then the lane has no room either, so its source is held. Calls into the
@@ -16,16 +16,14 @@
 
 #include "base/crash.h"
 #include "core/lane_impl.h"
+#include "core/replay.h"
 #include "message/pool.h"
 
 enum {
-    REFUSED_BACKOFF_MIN_MS = 1000,
-    REFUSED_BACKOFF_MAX_MS = 60000,
     TICK_MS = 250,
-    STUCK_MS = 2000,     /* no verdict for that long while some are out: shown as held */
-    DETACH_MS = 1000,    /* a message that waits longer owns its bytes, and pins no connector's buffer */
-    DETACH_MAX = 1024,   /* a tick */
-    REFUSALS_LOGGED = 5, /* a second; more are counted and told in one line */
+    STUCK_MS = 2000,   /* no verdict for that long while some are out: shown as held */
+    DETACH_MS = 1000,  /* a message that waits longer owns its bytes, and pins no connector's buffer */
+    DETACH_MAX = 1024, /* a tick */
 };
 
 /* ---- State, for people ---- */
@@ -48,13 +46,13 @@ static enum lane_state end_shows(const struct end *end, bool was_up)
 
 static enum lane_state lane_state(const struct lane *lane, char reason[static 320])
 {
-    enum lane_state from = end_shows(&lane->from, lane->was_up), to = end_shows(&lane->to, lane->was_up);
+    enum lane_state from = end_shows(&lane->from, lane->was_up), to = end_shows(&lane->to.end, lane->was_up);
 
     reason[0] = '\0';
     if (lane->is_ended)
         return lane->is_finishing ? LANE_FINISHED : LANE_STOPPED;
     if (to != LANE_RUNNING && to >= from) {
-        snprintf(reason, 320, "sink: %s", lane->to.reason[0] ? lane->to.reason : "connecting");
+        snprintf(reason, 320, "sink: %s", lane->to.end.reason[0] ? lane->to.end.reason : "connecting");
         return lane->is_draining ? LANE_DRAINING : to;
     }
     if (lane_dedup_trouble(lane)[0] != '\0') {
@@ -67,9 +65,21 @@ static enum lane_state lane_state(const struct lane *lane, char reason[static 32
         snprintf(reason, 320, "source: %s", lane->from.reason[0] ? lane->from.reason : "connecting");
         return from;
     }
-    if (lane->is_stuck) {
-        snprintf(reason, 320, "sink: gives no confirm for what was sent");
+    if (lane->blocking > 0) {
+        snprintf(reason, 320, "%s", lane->block_reason);
+        return LANE_BLOCKED;
+    }
+    if (lane->dying > 0 && lane->dead.end.state != END_UP) {
+        snprintf(reason, 320, "dead letters: %s", lane->dead.end.reason[0] ? lane->dead.end.reason : "connecting");
         return LANE_HELD;
+    }
+    if (lane->stuck != NULL) {
+        snprintf(reason, 320, "%s: gives no confirm for what was sent", lane->stuck);
+        return LANE_HELD;
+    }
+    if (lane->is_stalled) {
+        snprintf(reason, 320, "refused messages, and those that wait behind them, fill half of the credit");
+        return LANE_STALLED;
     }
     return LANE_RUNNING;
 }
@@ -100,14 +110,28 @@ void lane_show_state(struct lane *lane)
                    kv_str("reason", reason));
 }
 
+static void see_stall(struct lane *lane)
+{
+    int64_t pending = lane->waiting + order_held(lane->order);
+    bool is_stalled = pending > 0 && pending >= lane->options.credit_messages / 2;
+
+    if (is_stalled == lane->is_stalled)
+        return;
+    lane->is_stalled = is_stalled;
+    lane_show_state(lane);
+}
+
 void lane_show_gauges(struct lane *lane)
 {
     struct lane_status *status = lane->options.status;
 
     atomic_store_explicit(&status->unsettled, lane->unsettled, memory_order_relaxed);
     atomic_store_explicit(&status->unsettled_bytes, lane->unsettled_bytes, memory_order_relaxed);
-    atomic_store_explicit(&status->unconfirmed, lane->out, memory_order_relaxed);
+    atomic_store_explicit(&status->unconfirmed, lane_out(lane), memory_order_relaxed);
     atomic_store_explicit(&status->waiting, lane->waiting, memory_order_relaxed);
+    atomic_store_explicit(&status->held, order_held(lane->order), memory_order_relaxed);
+    atomic_store_explicit(&status->dead, lane->dying, memory_order_relaxed);
+    see_stall(lane);
 }
 
 /* ---- Deliveries ---- */
@@ -126,8 +150,6 @@ static void add_slab(struct lane *lane)
     }
 }
 
-static void refused_wait_over(struct bailey_timer *timer);
-
 static struct delivery *delivery_new(struct lane *lane, struct bailey_message *msg)
 {
     if (lane->free == NULL)
@@ -143,7 +165,7 @@ static struct delivery *delivery_new(struct lane *lane, struct bailey_message *m
         .sequence = lane->next_sequence++,
         .received_ms = bailey_now_ms(lane->host),
         .size = msg->size,
-        .retry = {.fire = refused_wait_over, .ctx = dlv},
+        .retry = {.fire = lane_wait_over, .ctx = dlv},
         .prev = lane->all.prev,
         .next = &lane->all,
     };
@@ -154,8 +176,7 @@ static struct delivery *delivery_new(struct lane *lane, struct bailey_message *m
     return dlv;
 }
 
-/* It is settled or forgotten. */
-void lane_delivery_free(struct delivery *dlv)
+void lane_delivery_let_off(struct delivery *dlv)
 {
     struct lane *lane = dlv->lane;
 
@@ -163,6 +184,20 @@ void lane_delivery_free(struct delivery *dlv)
         bailey_timer_stop(lane->host, &dlv->retry);
         lane->waiting--;
     }
+    if (lane->order != NULL)
+        order_leave(lane->order, dlv);
+    if (dlv->is_blocking && --lane->blocking == 0)
+        lane_show_state(lane);
+    lane->dying -= dlv->is_dead;
+    dlv->is_blocking = dlv->is_dead = false;
+}
+
+/* It is settled or forgotten. */
+void lane_delivery_free(struct delivery *dlv)
+{
+    struct lane *lane = dlv->lane;
+
+    lane_delivery_let_off(dlv);
     lane->unsettled--;
     lane->unsettled_bytes -= (int64_t)dlv->size;
     dlv->prev->next = dlv->next;
@@ -182,57 +217,6 @@ static struct delivery *own(struct lane *lane, struct bailey_delivery *pub, enum
     return dlv;
 }
 
-/* ---- The ready ring ---- */
-
-static void ready_push(struct lane *lane, struct delivery *dlv)
-{
-    if (lane->ready_len == lane->ready_cap) {
-        size_t cap = lane->ready_cap ? lane->ready_cap * 2 : 64;
-        struct bailey_delivery **ring = malloc(cap * sizeof *ring);
-
-        if (ring == NULL)
-            abort();
-        for (size_t i = 0; i < lane->ready_len; i++)
-            ring[i] = lane->ready[(lane->ready_head + i) & (lane->ready_cap - 1)];
-        free(lane->ready);
-        lane->ready = ring;
-        lane->ready_cap = cap;
-        lane->ready_head = 0;
-    }
-    lane->ready[(lane->ready_head + lane->ready_len++) & (lane->ready_cap - 1)] = &dlv->pub;
-}
-
-static int by_sequence(const void *a, const void *b)
-{
-    const struct delivery *x = *(struct delivery *const *)a, *y = *(struct delivery *const *)b;
-
-    return x->sequence < y->sequence ? -1 : x->sequence > y->sequence;
-}
-
-/* Put what stands in the ring at its front, dropping what `keep` refuses; restores the order of receiving if needed. */
-static void ready_rebuild(struct lane *lane, bool (*keep)(struct lane *, struct delivery *))
-{
-    size_t kept = 0;
-    struct bailey_delivery **flat = malloc((lane->ready_len + 1) * sizeof *flat);
-
-    if (flat == NULL)
-        abort();
-    for (size_t i = 0; i < lane->ready_len; i++) {
-        struct bailey_delivery *pub = lane->ready[(lane->ready_head + i) & (lane->ready_cap - 1)];
-
-        if (keep == NULL || keep(lane, (struct delivery *)pub))
-            flat[kept++] = pub;
-    }
-    if (lane->ready_unsorted && kept > 1)
-        qsort(flat, kept, sizeof *flat, by_sequence);
-    if (kept > 0)
-        memcpy(lane->ready, flat, kept * sizeof *flat);
-    lane->ready_head = 0;
-    lane->ready_len = kept;
-    lane->ready_unsorted = false;
-    free(flat);
-}
-
 /* ---- Sending ---- */
 
 static void tick_due(struct bailey_timer *timer);
@@ -245,54 +229,34 @@ static void start_tick(struct lane *lane)
     bailey_timer_start(lane->host, &lane->tick, TICK_MS);
 }
 
-static void mark_batch(struct bailey_delivery **batch, size_t count, enum delivery_state state)
+/* Not what is past its expiry. */
+static bool admit(struct delivery *dlv)
 {
-    for (size_t i = 0; i < count; i++)
-        ((struct delivery *)batch[i])->state = state;
+    const struct bailey_message *msg = dlv->pub.message;
+
+    if (msg->expires_at_ms == 0 || msg->expires_at_ms > bailey_wall_ms(dlv->lane->host))
+        return true;
+    lane_expire(dlv->lane, dlv);
+    return false;
 }
 
-/* Send what is ready, as far as the sink takes it. */
+/* Send what is ready, as far as the sinks take it. */
 static void dispatch(struct lane *lane)
 {
-    bool sent = false;
-
-    if (lane->ready_len == 0 || lane->to.state != END_UP || lane->sink_is_full || lane->to.self == NULL)
-        return;
-    if (lane->ready_unsorted)
-        ready_rebuild(lane, NULL);
-    start_tick(lane);
-    if (lane->out == 0)
-        lane->last_verdict_ms = bailey_now_ms(lane->host); /* none is owed before */
-    while (lane->ready_len > 0 && lane->to.state == END_UP && !lane->sink_is_full) {
-        struct bailey_delivery *batch[BATCH_MAX]; /* a copy: verdicts inside send() may grow the ring */
-        size_t count = 0, taken;
-
-        while (count < BATCH_MAX && count < lane->ready_len) {
-            batch[count] = lane->ready[(lane->ready_head + count) & (lane->ready_cap - 1)];
-            count++;
-        }
-        mark_batch(batch, count, DELIVERY_OUT);
-        lane->out += (int64_t)count;
-        lane->ready_head = (lane->ready_head + count) & (lane->ready_cap - 1);
-        lane->ready_len -= count;
-        taken = lane->options.sink->send(lane->to.self, batch, count);
-        assert(taken <= count);
-        sent = true;
-        if (taken < count) { /* back to where they stood */
-            mark_batch(batch + taken, count - taken, DELIVERY_READY);
-            lane->out -= (int64_t)(count - taken);
-            lane->ready_head = (lane->ready_head - (count - taken)) & (lane->ready_cap - 1);
-            lane->ready_len += count - taken;
-            lane->sink_is_full = true;
-        }
-    }
-    if (sent && lane->options.sink->flush != NULL && lane->to.self != NULL)
-        lane->options.sink->flush(lane->to.self);
-    if (lane->out > 0)
-        CRASH_POINT(after_send, lane->options.route);
+    outlet_send(&lane->to, admit);
+    outlet_send(&lane->dead, NULL);
+    if (lane_out(lane) + (int64_t)(lane->to.len + lane->dead.len) > 0)
+        start_tick(lane);
 }
 
 static void check_drained(struct lane *lane);
+
+/* Is there anything that holds the source, but for the credit? */
+static bool may_receive(const struct lane *lane)
+{
+    return lane->to.end.state == END_UP && !lane->is_draining && lane->blocking == 0 &&
+           lane_dedup_trouble(lane)[0] == '\0';
+}
 
 /* Once each opening: one that was lost and came back while the lane drains has to be told, too. */
 static void tell_drain(struct lane *lane)
@@ -309,11 +273,11 @@ static void do_work(struct bailey_task *task)
 {
     struct lane *lane = task->ctx;
 
+    lane_go_in_turn(lane);
     dispatch(lane);
     if (lane->drain_source)
         tell_drain(lane);
-    if (lane->room_wanted && end_is_open(&lane->from) && lane->from.self != NULL && lane->to.state == END_UP &&
-        !lane->is_draining && lane_dedup_trouble(lane)[0] == '\0' &&
+    if (lane->room_wanted && end_is_open(&lane->from) && lane->from.self != NULL && may_receive(lane) &&
         lane->unsettled <= lane->options.credit_messages / 2 &&
         lane->unsettled_bytes <= lane->options.credit_bytes / 2) {
         lane->room_wanted = false;
@@ -341,8 +305,7 @@ size_t bailey_room(const struct bailey_port *port)
     int64_t left = lane->options.credit_messages - lane->unsettled;
     int64_t bytes_left = lane->options.credit_bytes - lane->unsettled_bytes;
 
-    if (lane->to.state != END_UP || lane->is_draining || left <= 0 || bytes_left <= 0 ||
-        lane_dedup_trouble(lane)[0] != '\0') {
+    if (!may_receive(lane) || left <= 0 || bytes_left <= 0) {
         lane->room_wanted = true;
         return 0;
     }
@@ -360,20 +323,109 @@ void lane_run_steps(struct lane *lane, struct batch *batch, size_t first)
         lane->steps[i].run(&lane->steps[i], batch);
     for (size_t i = 0; i < batch->count; i++) {
         batch->items[i]->is_prepared = true;
-        ready_push(lane, batch->items[i]);
+        outlet_push(&lane->to, batch->items[i], true);
     }
+}
+
+/* ---- Order ---- */
+
+void lane_line_up(struct batch *batch)
+{
+    struct lane *lane = batch->items[0]->lane;
+    size_t kept = 0;
+
+    for (size_t i = 0; i < batch->count; i++)
+        if (order_enter(lane->order, batch->items[i]))
+            batch->items[kept++] = batch->items[i];
+    batch->count = kept;
+}
+
+/* Behind the step that held them; if the message of one was replaced meanwhile, with all steps. */
+static void go_behind_order(struct lane *lane, struct batch *batch)
+{
+    bool is_detached = false;
+
+    for (size_t i = 0; i < batch->count; i++)
+        is_detached |= batch->items[i]->is_detached;
+    lane_run_steps(lane, batch, is_detached ? 0 : lane->order_at + 1);
+}
+
+void lane_go_in_turn(struct lane *lane)
+{
+    struct batch batch = {.count = 0};
+
+    if (lane->order == NULL)
+        return;
+    for (struct delivery *dlv; (dlv = order_next(lane->order)) != NULL;) {
+        batch.items[batch.count++] = dlv;
+        if (batch.count == BATCH_MAX) {
+            go_behind_order(lane, &batch);
+            batch.count = 0;
+        }
+    }
+    if (batch.count > 0)
+        go_behind_order(lane, &batch);
+}
+
+/* ---- Receiving, in batches ---- */
+
+/* Enough was received. */
+static void finish(struct lane *lane)
+{
+    lane->is_draining = lane->is_finishing = lane->drain_source = true;
+    lane_show_state(lane);
+    lane_work_soon(lane);
+}
+
+/* A dead letter: false if it is not to be sent. */
+static bool pick(struct lane *lane, struct delivery *dlv)
+{
+    const struct lane_dead_reader *reader = lane->options.reader;
+
+    switch (lane->has_picked ? LANE_PICK_STOP : reader->pick(reader->ctx, dlv->pub.message)) {
+    case LANE_PICK_SEND:
+        replay_unwrap(&lane->options, lane->host, dlv);
+        return true;
+    case LANE_PICK_REMOVE:
+        lane_settle_as(lane, dlv, BAILEY_ACCEPTED);
+        return false;
+    case LANE_PICK_STOP:
+        if (!lane->has_picked) {
+            lane->has_picked = true;
+            finish(lane);
+        }
+        break;
+    case LANE_PICK_LEAVE:
+        break;
+    }
+    lane_settle_as(lane, dlv, BAILEY_RELEASED);
+    return false;
+}
+
+/* One gateway more; false: too many. */
+static bool count_hop(const struct lane *lane, struct bailey_message *msg)
+{
+    if (msg->hops < UINT8_MAX)
+        msg->hops++;
+    return lane->options.hops_max == 0 || msg->hops <= lane->options.hops_max;
 }
 
 static void receive_batch(struct lane *lane, struct bailey_message *const messages[], size_t count)
 {
-    struct batch batch;
+    struct batch batch = {.count = 0};
     int64_t bytes = 0;
 
-    batch.count = count;
     for (size_t i = 0; i < count; i++) {
         messages[i]->size = message_size(messages[i]);
         bytes += (int64_t)messages[i]->size;
-        batch.items[i] = delivery_new(lane, messages[i]);
+        struct delivery *dlv = delivery_new(lane, messages[i]);
+
+        if (lane->options.reader != NULL && !pick(lane, dlv))
+            continue;
+        if (count_hop(lane, messages[i]))
+            batch.items[batch.count++] = dlv;
+        else
+            lane_refuse_loop(lane, dlv);
     }
     lane->mean_size += (bytes / (int64_t)count - lane->mean_size) / 8;
     status_add(&lane->options.status->received, (int64_t)count);
@@ -390,11 +442,8 @@ static size_t limit(struct lane *lane, struct bailey_message *const batch[], siz
     for (size_t i = kept; i < count; i++)
         bailey_message_unref(batch[i]);
     lane->received += (int64_t)kept;
-    if (kept == left && !lane->is_draining) {
-        lane->is_draining = lane->is_finishing = lane->drain_source = true;
-        lane_show_state(lane);
-        lane_work_soon(lane);
-    }
+    if (kept == left && !lane->is_draining)
+        finish(lane);
     return kept;
 }
 
@@ -426,8 +475,7 @@ void lane_settle(struct lane *lane, const struct bailey_settlement *ended, size_
     }
 }
 
-/* Its source need not be told any more. */
-static void let_go(struct lane *lane, struct delivery *dlv)
+void lane_let_go(struct lane *lane, struct delivery *dlv)
 {
     if (dlv->holds_slot)
         lane_dedup_leave(lane, dlv);
@@ -435,15 +483,23 @@ static void let_go(struct lane *lane, struct delivery *dlv)
         lane_delivery_free(dlv);
 }
 
-static void settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome)
+void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome)
 {
     struct bailey_settlement ended = dlv->settlement;
     bool is_known = dlv->epoch == lane->epoch;
 
     ended.outcome = outcome;
-    let_go(lane, dlv);
+    lane_let_go(lane, dlv);
     if (is_known)
         lane_settle(lane, &ended, 1);
+}
+
+void lane_finish(struct lane *lane, struct delivery *dlv, enum id_outcome outcome)
+{
+    if (dlv->holds_slot)
+        lane_dedup_record(lane, dlv, outcome);
+    else
+        lane_settle_as(lane, dlv, BAILEY_ACCEPTED);
 }
 
 static void note_latency(struct lane_status *status, int64_t took_ms)
@@ -456,16 +512,17 @@ static void note_latency(struct lane_status *status, int64_t took_ms)
     status_add(&status->latency_sum_ms, took_ms);
 }
 
-static void after_verdicts(struct lane *lane)
+static void after_verdicts(struct lane *lane, struct outlet *outlet)
 {
-    lane->last_verdict_ms = bailey_now_ms(lane->host);
+    outlet->last_verdict_ms = bailey_now_ms(lane->host);
+    lane_go_in_turn(lane);
     lane_dedup_flush(lane);
-    if (lane->is_stuck) {
-        lane->is_stuck = false;
+    if (lane->stuck != NULL) {
+        lane->stuck = NULL;
         lane_show_state(lane);
     }
     lane_show_gauges(lane);
-    if (lane->room_wanted || lane->is_draining || lane->ready_len > 0)
+    if (lane->room_wanted || lane->is_draining || lane->to.len > 0 || lane->dead.len > 0)
         lane_work_soon(lane);
 }
 
@@ -480,7 +537,7 @@ static void confirm_batch(struct lane *lane, struct bailey_delivery *const batch
 
         note_latency(lane->options.status, now_ms - dlv->received_ms);
         if (dlv->holds_slot) {
-            lane_dedup_record(lane, dlv);
+            lane_dedup_record(lane, dlv, dlv->is_dead ? ID_DEAD : ID_CONFIRMED);
             continue;
         }
         ended[known] = dlv->settlement;
@@ -488,133 +545,66 @@ static void confirm_batch(struct lane *lane, struct bailey_delivery *const batch
         known += dlv->epoch == lane->epoch;
         lane_delivery_free(dlv);
     }
-    lane->out -= (int64_t)count;
-    status_add(&lane->options.status->delivered, (int64_t)count);
     lane_settle(lane, ended, known);
 }
 
 void bailey_confirm(struct bailey_port *sink, struct bailey_delivery *const batch[], size_t count)
 {
-    struct lane *lane = ((struct end *)sink)->lane;
+    struct outlet *outlet = (struct outlet *)sink;
+    struct lane *lane = outlet->end.lane;
+    struct lane_status *status = lane->options.status;
 
     CRASH_POINT(before_confirm, lane->options.route);
     for (size_t done = 0; done < count; done += BATCH_MAX)
         confirm_batch(lane, batch + done, count - done < BATCH_MAX ? count - done : BATCH_MAX);
+    outlet->out -= (int64_t)count;
+    status_add(outlet == &lane->to ? &status->delivered : &status->dead_lettered, (int64_t)count);
     if (lane->ids != NULL)
         CRASH_POINT(before_record, lane->options.route);
-    after_verdicts(lane);
+    after_verdicts(lane, outlet);
 }
 
 void bailey_hand_back(struct bailey_port *sink, struct bailey_delivery *const batch[], size_t count, bool in_doubt)
 {
-    struct lane *lane = ((struct end *)sink)->lane;
+    struct outlet *outlet = (struct outlet *)sink;
+    struct lane *lane = outlet->end.lane;
 
     for (size_t i = 0; i < count; i++) {
         struct delivery *dlv = own(lane, batch[i], DELIVERY_OUT);
 
-        lane->out--;
+        outlet->out--;
         dlv->state = DELIVERY_READY;
         dlv->is_in_doubt |= in_doubt;
         if (dlv->is_orphan || dlv->epoch != lane->epoch) { /* its source gives it to someone else, or once more */
-            settle_as(lane, dlv, BAILEY_RELEASED);
+            lane_settle_as(lane, dlv, BAILEY_RELEASED);
             continue;
         }
         if (in_doubt) {
             dlv->pub.possible_duplicate = true;
             status_add(&lane->options.status->in_doubt, 1);
         }
-        lane->ready_unsorted = true;
-        ready_push(lane, dlv);
+        outlet_push(outlet, dlv, false);
     }
-    after_verdicts(lane);
-}
-
-/* ---- Refused ---- */
-
-static void log_refusal(struct lane *lane, const struct delivery *dlv, const struct bailey_error *err, int64_t delay_ms)
-{
-    int64_t now_ms = bailey_now_ms(lane->host);
-
-    if (now_ms - lane->refusals_since_ms >= 1000) {
-        if (lane->refusals_silent > 0)
-            bailey_log(BAILEY_LOG_WARN, "delivery.refused_more", kv_str("route", lane->options.route),
-                       kv_u64("messages", lane->refusals_silent));
-        lane->refusals_since_ms = now_ms;
-        lane->refusals_logged = lane->refusals_silent = 0;
-    }
-    if (lane->refusals_logged == REFUSALS_LOGGED) {
-        lane->refusals_silent++;
-        return;
-    }
-    lane->refusals_logged++;
-    bailey_log(BAILEY_LOG_WARN, "delivery.refused", kv_str("route", lane->options.route),
-               kv_u64("lane", lane->options.lane), kv_u64("attempt", dlv->pub.attempts), kv_ms("backoff", delay_ms),
-               kv_error(err));
-}
-
-static void detach(struct delivery *dlv)
-{
-    if (dlv->is_detached)
-        return;
-    dlv->pub.message = bailey_message_detach(dlv->pub.message);
-    dlv->is_detached = true;
-    dlv->is_prepared = false; /* its address and its id pointed into the old one */
-    dlv->pub.id = BAILEY_NULL_BYTES;
-}
-
-void lane_refuse(struct lane *lane, struct delivery *dlv, const struct bailey_error *err)
-{
-    struct bailey_backoff backoff = {.failures = dlv->pub.attempts++};
-    int64_t delay_ms = bailey_backoff_next(lane->host, &backoff, REFUSED_BACKOFF_MIN_MS, REFUSED_BACKOFF_MAX_MS);
-
-    status_add(&lane->options.status->refused[err->kind], 1);
-    log_refusal(lane, dlv, err, delay_ms);
-    if (dlv->is_orphan || dlv->epoch != lane->epoch || (lane->is_draining && !lane->is_finishing)) {
-        dlv->state = DELIVERY_READY;
-        settle_as(lane, dlv, BAILEY_RELEASED); /* left to its source */
-        return;
-    }
-    dlv->state = DELIVERY_WAITING;
-    lane->waiting++;
-    detach(dlv);
-    bailey_timer_start(lane->host, &dlv->retry, delay_ms);
+    after_verdicts(lane, outlet);
 }
 
 void bailey_refuse(struct bailey_port *sink, struct bailey_delivery *pub, const struct bailey_error *err)
 {
-    struct lane *lane = ((struct end *)sink)->lane;
+    struct outlet *outlet = (struct outlet *)sink;
+    struct lane *lane = outlet->end.lane;
     struct delivery *dlv = own(lane, pub, DELIVERY_OUT);
 
-    lane->out--;
-    lane_refuse(lane, dlv, err);
-    after_verdicts(lane);
-}
-
-static void prepare_again(struct lane *lane, struct delivery *dlv)
-{
-    struct batch batch = {.count = 1, .items = {dlv}};
-
+    outlet->out--;
     dlv->state = DELIVERY_READY;
-    lane_run_steps(lane, &batch, 0);
-}
-
-static void refused_wait_over(struct bailey_timer *timer)
-{
-    struct delivery *dlv = timer->ctx;
-    struct lane *lane = dlv->lane;
-
-    lane->waiting--;
-    status_add(&lane->options.status->retried, 1);
-    prepare_again(lane, dlv);
-    lane_dedup_flush(lane);
-    lane_work_soon(lane);
+    lane_refuse(lane, dlv, err);
+    after_verdicts(lane, outlet);
 }
 
 /* ---- Lost by the source ---- */
 
-static bool is_not_orphan(struct lane *lane, struct delivery *dlv)
+static bool is_not_orphan(void *ctx, struct delivery *dlv)
 {
-    (void)lane;
+    (void)ctx;
     return !dlv->is_orphan;
 }
 
@@ -637,12 +627,14 @@ static size_t forget(struct lane *lane, bool all_groups, uint32_t group)
         out += is_away(dlv);
         ready += dlv->state == DELIVERY_READY;
     }
-    if (ready > 0)
-        ready_rebuild(lane, is_not_orphan);
+    if (ready > 0) {
+        outlet_rebuild(&lane->to, is_not_orphan, NULL);
+        outlet_rebuild(&lane->dead, is_not_orphan, NULL);
+    }
     for (struct delivery *dlv = lane->all.next, *next; dlv != &lane->all; dlv = next) {
         next = dlv->next;
         if (dlv->is_orphan && !is_away(dlv) && dlv->state != DELIVERY_LEAVING)
-            let_go(lane, dlv);
+            lane_let_go(lane, dlv);
     }
     lane_dedup_flush(lane);
     lane_show_gauges(lane);
@@ -657,78 +649,95 @@ size_t bailey_revoke(struct bailey_port *source, uint32_t group)
 
 /* ---- The tick: while something is out or held ---- */
 
-static void detach_old(struct lane *lane)
+void lane_detach(struct delivery *dlv)
+{
+    if (dlv->is_detached)
+        return;
+    dlv->pub.message = bailey_message_detach(dlv->pub.message);
+    dlv->is_detached = true;
+    dlv->is_prepared = false; /* its address and its id pointed into the old one */
+    dlv->pub.id = BAILEY_NULL_BYTES;
+}
+
+static void detach_old(struct lane *lane, struct outlet *outlet)
 {
     int64_t before_ms = bailey_now_ms(lane->host) - DETACH_MS;
     size_t done = 0;
 
-    for (size_t i = 0; i < lane->ready_len && done < DETACH_MAX; i++) {
-        struct delivery *dlv = (struct delivery *)lane->ready[(lane->ready_head + i) & (lane->ready_cap - 1)];
+    for (size_t i = 0; i < outlet->len && done < DETACH_MAX; i++) {
+        struct delivery *dlv = outlet_at(outlet, i);
 
         if (dlv->received_ms > before_ms || dlv->is_detached)
             continue;
-        detach(dlv);
+        lane_detach(dlv);
         done++;
     }
-    if (done == 0 || lane->step_count == 0)
+    if (done == 0)
         return;
-    /* Addresses pointed into what was let go: the steps run again over what was detached. */
-    size_t len = lane->ready_len;
+    /* Addresses pointed into what was let go: they are made anew for what was detached. */
+    size_t len = outlet->len;
 
     for (size_t i = 0; i < len; i++) {
-        struct delivery *dlv = (struct delivery *)lane->ready[lane->ready_head];
+        struct delivery *dlv = outlet_pop(outlet);
 
-        lane->ready_head = (lane->ready_head + 1) & (lane->ready_cap - 1);
-        lane->ready_len--;
         if (dlv->is_prepared)
-            ready_push(lane, dlv);
+            outlet_push(outlet, dlv, true);
         else
-            prepare_again(lane, dlv);
+            lane_prepare_again(lane, dlv);
     }
 }
 
-/* What waits for its id (for another one with the same id, perhaps) is at no place that the steps would have to see again. */
-static void detach_asking(struct lane *lane)
+/* What waits for its id (for another one with the same id, perhaps), or for its turn, is at no place that the steps would have to
+ * see again. */
+static void detach_pending(struct lane *lane)
 {
     int64_t before_ms = bailey_now_ms(lane->host) - DETACH_MS;
     size_t done = 0;
 
     for (struct delivery *dlv = lane->all.next; dlv != &lane->all && dlv->received_ms <= before_ms && done < DETACH_MAX;
          dlv = dlv->next)
-        if (dlv->state == DELIVERY_ASKING && !dlv->is_detached) {
-            detach(dlv);
+        if ((dlv->state == DELIVERY_ASKING || dlv->state == DELIVERY_HELD) && !dlv->is_detached) {
+            lane_detach(dlv);
             done++;
         }
+}
+
+static void see_silence(struct lane *lane, const struct outlet *outlet, const char *name)
+{
+    if (lane->stuck != NULL || outlet->out == 0 || bailey_now_ms(lane->host) - outlet->last_verdict_ms < STUCK_MS)
+        return;
+    lane->stuck = name;
+    lane_show_state(lane);
 }
 
 static void tick_due(struct bailey_timer *timer)
 {
     struct lane *lane = timer->ctx;
-    int64_t now_ms = bailey_now_ms(lane->host);
 
     lane->tick_runs = false;
-    if (lane->out > 0 && !lane->is_stuck && now_ms - lane->last_verdict_ms >= STUCK_MS) {
-        lane->is_stuck = true;
-        lane_show_state(lane);
-    }
-    if (lane->ready_len > 0)
-        detach_old(lane);
-    if (lane_slots(lane) > 0)
-        detach_asking(lane);
-    if (lane->out > 0 || lane->ready_len > 0 || lane_slots(lane) > 0) {
-        lane->tick_runs = true;
-        bailey_timer_start(lane->host, &lane->tick, TICK_MS);
-    }
+    see_silence(lane, &lane->to, "sink");
+    see_silence(lane, &lane->dead, "dead letters");
+    detach_old(lane, &lane->to);
+    detach_old(lane, &lane->dead);
+    if (lane_slots(lane) + order_held(lane->order) > 0)
+        detach_pending(lane);
+    if (lane_out(lane) + (int64_t)(lane->to.len + lane->dead.len) + lane_slots(lane) + order_held(lane->order) > 0)
+        start_tick(lane);
 }
 
 /* ---- What the ends tell ---- */
 
+static bool is_outlet(const struct lane *lane, const struct end *end)
+{
+    return end != &lane->from;
+}
+
 void lane_on_end_changed(struct lane *lane, struct end *end)
 {
-    if (end == &lane->to && end->state == END_UP)
-        lane->sink_is_full = false;
-    if (end == &lane->to && end->state != END_UP && lane->is_stuck)
-        lane->is_stuck = false;
+    if (is_outlet(lane, end) && end->state == END_UP)
+        ((struct outlet *)end)->is_full = false;
+    if (is_outlet(lane, end) && end->state != END_UP)
+        lane->stuck = NULL;
     if (end == &lane->from && end->state == END_UP && lane->is_draining && !end->is_drained)
         lane->drain_source = true;
     lane_show_state(lane);
@@ -737,9 +746,9 @@ void lane_on_end_changed(struct lane *lane, struct end *end)
 
 void lane_on_end_lost(struct lane *lane, struct end *end)
 {
-    if (end == &lane->to) {
-        assert(lane->out == 0); /* fails when a sink closes without a verdict for each delivery */
-        lane->sink_is_full = false;
+    if (is_outlet(lane, end)) {
+        assert(((struct outlet *)end)->out == 0); /* fails when a sink closes without a verdict for each delivery */
+        ((struct outlet *)end)->is_full = false;
     } else {
         forget(lane, true, 0);
         lane->epoch++; /* what is still out is settled with nobody */
@@ -749,10 +758,15 @@ void lane_on_end_lost(struct lane *lane, struct end *end)
         status_add(&lane->options.status->restarts, 1);
 }
 
-/* Both ends are closed, and no shard has anything of this lane. */
+static bool outlets_are_closed(const struct lane *lane)
+{
+    return lane->to.end.state == END_CLOSED && lane->dead.end.state == END_CLOSED;
+}
+
+/* All ends are closed, and no shard has anything of this lane. */
 void lane_check_ended(struct lane *lane)
 {
-    if (lane->is_ended || lane->from.state != END_CLOSED || lane->to.state != END_CLOSED)
+    if (lane->is_ended || lane->from.state != END_CLOSED || !outlets_are_closed(lane))
         return;
     if (lane_slots(lane) > 0) {
         lane_dedup_leave_all(lane); /* answered by lane_check_ended() */
@@ -767,26 +781,34 @@ void lane_check_ended(struct lane *lane)
     lane->options.on_ended(lane, lane->options.ctx);
 }
 
+static void close_outlets(struct lane *lane)
+{
+    if (lane->dead.end.state != END_CLOSED)
+        end_close(&lane->dead.end);
+    end_close(&lane->to.end);
+}
+
 void lane_on_end_closed(struct lane *lane, struct end *end)
 {
     if (lane->is_ended)
         return;
-    if (lane->from.state == END_CLOSED && lane->to.state == END_CLOSED)
+    if (lane->from.state == END_CLOSED && outlets_are_closed(lane))
         lane_check_ended(lane);
     else if (end == &lane->from && !lane->is_stopping)
-        end_close(&lane->to);
-    else if (end == &lane->to) /* stopping: the sink was closed first, so that nothing is out */
+        close_outlets(lane);
+    else if (is_outlet(lane, end) &&
+             outlets_are_closed(lane)) /* stopping: sinks were closed first, so that nothing is out */
         end_close(&lane->from);
 }
 
 void bailey_writable(struct bailey_port *port)
 {
-    struct lane *lane = ((struct end *)port)->lane;
+    struct outlet *outlet = (struct outlet *)port;
 
-    if (!lane->sink_is_full)
+    if (!outlet->is_full)
         return;
-    lane->sink_is_full = false;
-    lane_work_soon(lane);
+    outlet->is_full = false;
+    lane_work_soon(outlet->end.lane);
 }
 
 void bailey_lag(struct bailey_port *port, int64_t messages)
@@ -820,13 +842,19 @@ void lane_on_finished(struct lane *lane)
     lane_work_soon(lane);
 }
 
-static void release_waiting(struct lane *lane)
+static void release(struct lane *lane, enum delivery_state state)
 {
     for (struct delivery *dlv = lane->all.next, *next; dlv != &lane->all; dlv = next) {
         next = dlv->next;
-        if (dlv->state == DELIVERY_WAITING)
-            settle_as(lane, dlv, BAILEY_RELEASED);
+        if (dlv->state == state)
+            lane_settle_as(lane, dlv, BAILEY_RELEASED);
     }
+}
+
+void lane_release_waiting(struct lane *lane)
+{
+    release(lane, DELIVERY_HELD); /* first: none may pass the one that it waits for */
+    release(lane, DELIVERY_WAITING);
     lane_dedup_flush(lane);
 }
 
@@ -836,7 +864,7 @@ void lane_drain(struct lane *lane)
         return;
     lane->is_draining = true;
     lane->is_finishing = false;
-    release_waiting(lane);
+    lane_release_waiting(lane);
     if (!lane->from.is_drained)
         tell_drain(lane);
     lane_show_state(lane);
@@ -849,10 +877,31 @@ void lane_stop(struct lane *lane)
         return;
     lane->is_draining = lane->is_stopping = true;
     lane->is_finishing = false;
-    end_close(&lane->to);
+    close_outlets(lane);
 }
 
 /* ---- Life ---- */
+
+static void make_ends(struct lane *lane)
+{
+    const struct lane_options *options = &lane->options;
+    const struct lane_dead_letters *dead = options->dead_letters;
+
+    end_init(&lane->from, lane, &(struct end_kind){BAILEY_SOURCE, "source", &options->from, options->source, NULL});
+    end_init(&lane->to.end, lane, &(struct end_kind){BAILEY_SINK, "sink", &options->to, NULL, options->sink});
+    if (dead != NULL)
+        end_init(&lane->dead.end, lane, &(struct end_kind){BAILEY_SINK, "dead letters", &dead->to, NULL, dead->sink});
+}
+
+static void make_order(struct lane *lane)
+{
+    const struct lane_options *options = &lane->options;
+
+    if (options->order == BAILEY_ORDER_NONE)
+        return;
+    lane->order = order_new(options->order, options->pipelines, lane->host);
+    lane->order_at = (size_t)(options->key != NULL) + (options->dedup != NULL); /* steps.c: behind the ids */
+}
 
 struct lane *lane_new(struct bailey_host *host, const struct lane_options *options)
 {
@@ -866,16 +915,18 @@ struct lane *lane_new(struct bailey_host *host, const struct lane_options *optio
     lane->messages = message_pool_new();
     lane->step_count = steps_build(lane->steps, &lane->options);
     lane_dedup_begin(lane);
+    make_order(lane);
     lane->work = (struct bailey_task){.run = do_work, .ctx = lane};
     lane->tick = (struct bailey_timer){.fire = tick_due, .ctx = lane};
-    end_init(&lane->from, lane, BAILEY_SOURCE, host, &lane->options);
-    end_init(&lane->to, lane, BAILEY_SINK, host, &lane->options);
+    make_ends(lane);
     return lane;
 }
 
 void lane_start(struct lane *lane)
 {
-    end_open(&lane->to); /* first: there is no room until it is up */
+    end_open(&lane->to.end); /* first: there is no room until it is up */
+    if (lane->options.dead_letters != NULL)
+        end_open(&lane->dead.end);
     end_open(&lane->from);
     lane_show_state(lane);
 }
@@ -900,7 +951,9 @@ void lane_free(struct lane *lane)
     }
     bailey_again_stop(lane->host, &lane->work);
     lane_dedup_end(lane);
+    order_free(lane->order);
     message_pool_free(lane->messages);
-    free(lane->ready);
+    outlet_free(&lane->to);
+    outlet_free(&lane->dead);
     free(lane);
 }

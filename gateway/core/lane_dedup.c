@@ -70,19 +70,17 @@ static void drop_message(struct delivery *dlv)
     dlv->pub.message = NULL;
 }
 
-void lane_dedup_record(struct lane *lane, struct delivery *dlv)
+void lane_dedup_record(struct lane *lane, struct delivery *dlv, enum id_outcome outcome)
 {
+    lane_delivery_let_off(dlv);
     dlv->state = DELIVERY_RECORDING;
     drop_message(dlv);
-    dedup_finish(lane->ids->client, &dlv->slot, ID_CONFIRMED);
+    dedup_finish(lane->ids->client, &dlv->slot, outcome);
 }
 
 void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
 {
-    if (dlv->state == DELIVERY_WAITING) {
-        bailey_timer_stop(lane->host, &dlv->retry);
-        lane->waiting--;
-    }
+    lane_delivery_let_off(dlv);
     asked_remove(dlv);
     dlv->state = DELIVERY_LEAVING;
     drop_message(dlv);

@@ -1,4 +1,5 @@
-/* core/lane_impl.h: what the files of a lane share: lane.c (its life), lane_dedup.c (its ids). Private to them. */
+/* core/lane_impl.h: what the files of a lane share: lane.c (its life), lane_refuse.c (what is refused), lane_dedup.c (its ids).
+ * Private to them. */
 #ifndef BAILEY_LANE_IMPL_H
 #define BAILEY_LANE_IMPL_H
 
@@ -6,6 +7,8 @@
 #include "core/delivery.h"
 #include "core/end.h"
 #include "core/lane.h"
+#include "core/order.h"
+#include "core/outlet.h"
 
 enum { DELIVERIES_A_SLAB = 64 };
 
@@ -28,7 +31,9 @@ struct lane_ids {
 struct lane {
     struct lane_options options;
     struct bailey_host *host;
-    struct end from, to;
+    struct end from;
+    struct outlet to;
+    struct outlet dead; /* closed for ever where the route has no dead letters */
     struct step steps[STEPS_MAX];
     size_t step_count;
     struct bailey_pool *messages;
@@ -37,28 +42,30 @@ struct lane {
     struct delivery *free;
     struct delivery all; /* head of the ring of all deliveries, oldest first */
 
-    struct bailey_delivery **ready; /* ring of ready_cap (a power of two) */
-    size_t ready_cap, ready_head, ready_len;
-    bool ready_unsorted; /* handed-back ones stand behind newer ones */
-
     uint64_t next_sequence;
     uint32_t epoch; /* openings of the source so far */
     int64_t unsettled, unsettled_bytes, mean_size;
-    int64_t out, waiting;
+    int64_t waiting;  /* for their next attempt */
+    int64_t dying;    /* on their way to the dead letters */
+    int64_t blocking; /* hopeless, and with nowhere to go */
     int64_t received; /* of options.messages_max */
 
     bool room_wanted;  /* the source was told that there is no room */
-    bool sink_is_full; /* send() took less than it was given */
-    bool is_stuck, is_draining, is_finishing, is_stopping, is_ended;
+    const char *stuck; /* which outlet gives no verdict; NULL: none */
+    bool has_picked;   /* a reader of dead letters has enough */
+    bool is_stalled;   /* what waits fills half of the credit */
+    bool is_draining, is_finishing, is_stopping, is_ended;
     bool drain_source; /* to be told in the next turn */
     bool drain_told;   /* this opening of the source was told */
     bool was_up;       /* both ends have been up at least once */
-    int64_t last_verdict_ms;
     struct bailey_task work;
     struct bailey_timer tick;
     bool tick_runs;
 
     struct lane_ids *ids; /* NULL: the route does not deduplicate */
+    struct order *order;  /* NULL: it keeps none */
+    size_t order_at;      /* the step that keeps it; who was held goes on behind it */
+    char block_reason[256];
 
     int64_t refusals_since_ms; /* of the current second of logging */
     unsigned refusals_logged, refusals_silent;
@@ -69,19 +76,43 @@ struct lane {
 /* Through the steps from number `first` on, then ready. */
 void lane_run_steps(struct lane *lane, struct batch *batch, size_t first);
 void lane_settle(struct lane *lane, const struct bailey_settlement *ended, size_t count);
+/* Its source need not be told (any more). */
+void lane_let_go(struct lane *lane, struct delivery *dlv);
+void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome);
+/* It is at its end, as `outcome`: recorded where the route deduplicates, then settled as accepted. */
+void lane_finish(struct lane *lane, struct delivery *dlv, enum id_outcome outcome);
+/* It no longer waits, has a turn, or is on its way to the dead letters. */
+void lane_delivery_let_off(struct delivery *dlv);
 void lane_delivery_free(struct delivery *dlv);
+/* From now on its message owns its bytes. */
+void lane_detach(struct delivery *dlv);
+/* Let those whose turn has come go on. */
+void lane_go_in_turn(struct lane *lane);
+/* Give to the source what waits, and what waits behind it. */
+void lane_release_waiting(struct lane *lane);
 void lane_show_gauges(struct lane *lane);
 void lane_show_state(struct lane *lane);
 void lane_work_soon(struct lane *lane);
 void lane_check_ended(struct lane *lane);
+
+/* ---- lane_refuse.c ---- */
+
+/* Past its expiry: as the route says. */
+void lane_expire(struct lane *lane, struct delivery *dlv);
+/* It has passed too many gateways. */
+void lane_refuse_loop(struct lane *lane, struct delivery *dlv);
+/* Its wait is over. */
+void lane_wait_over(struct bailey_timer *timer);
+/* Its message has been replaced by one that owns its bytes: what pointed into the old one is made anew, and it is ready. */
+void lane_prepare_again(struct lane *lane, struct delivery *dlv);
 
 /* ---- lane_dedup.c ---- */
 
 void lane_dedup_begin(struct lane *lane);
 void lane_dedup_end(struct lane *lane);
 
-/* The sink has it: record its id, then settle. */
-void lane_dedup_record(struct lane *lane, struct delivery *dlv);
+/* It is at its end: record its id, then settle. */
+void lane_dedup_record(struct lane *lane, struct delivery *dlv, enum id_outcome outcome);
 
 /* It is not to be sent (again): give its id back, then free it. */
 void lane_dedup_leave(struct lane *lane, struct delivery *dlv);
@@ -97,6 +128,12 @@ static inline void lane_dedup_flush(struct lane *lane)
 {
     if (lane->ids != NULL)
         dedup_flush(lane->ids->client);
+}
+
+/* Sent, and without a verdict. */
+static inline int64_t lane_out(const struct lane *lane)
+{
+    return lane->to.out + lane->dead.out;
 }
 
 /* How many ids shards hold for the lane. */

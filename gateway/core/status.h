@@ -19,7 +19,9 @@ enum lane_state {
     LANE_RUNNING,  /* both ends are up */
     LANE_DRAINING, /* receives no more, finishes what is in flight */
     LANE_STARTING, /* opened, and not up yet for the first time */
+    LANE_STALLED,  /* messages that wait for their next attempt, or behind one that does, fill half of the credit */
     LANE_HELD,     /* the sink cannot take messages now, so the source is held */
+    LANE_BLOCKED,  /* a message that will not succeed has nowhere to go: nothing is received */
     LANE_DOWN,     /* an end failed and is opened again after a back-off */
     LANE_STATES
 };

@@ -1,4 +1,4 @@
-/* The steps that a route may have between its source and its sink: key, id and address. Each works on a whole batch. */
+/* The steps that a route may have between its source and its sink: key, id, order and address. Each works on a whole batch. */
 #include "core/delivery.h"
 #include "core/lane.h"
 
@@ -22,28 +22,39 @@ static bool set_id(const struct lane_options *options, struct delivery *dlv, str
 {
     struct bailey_bytes text;
 
+    if (options->reader != NULL) { /* one dead letter is sent once, whatever its id */
+        dlv->slot.id = dlv->letter;
+        if (options->dedup->id == NULL)
+            return true;
+    }
     if (!template_fill(options->dedup->id, dlv->pub.message, options->route, &text, err))
         return false;
     if (text.len == 0)
         return bailey_fail(err, BAILEY_ERR_PERMANENT, "the id of dedup is empty");
     dlv->pub.id = text;
-    if (!dlv->holds_slot)
+    if (!dlv->holds_slot && options->reader == NULL)
         dlv->slot.id = id_of(&options->dedup->state->key, text);
     return true;
 }
 
-/* The sink's templates: where this message goes. */
-static bool set_address(const struct lane_options *options, struct delivery *dlv, struct bailey_error *err)
+bool address_fill(struct delivery *dlv, struct template *const *templates, size_t count, const char *route,
+                  struct bailey_error *err)
 {
     struct bailey_bytes *address = dlv->address;
 
-    if (options->template_count > DELIVERY_ADDRESSES)
-        address = bailey_message_alloc(dlv->pub.message, options->template_count * sizeof *address);
-    for (size_t i = 0; i < options->template_count; i++)
-        if (!template_fill(options->templates[i], dlv->pub.message, options->route, &address[i], err))
+    if (count > DELIVERY_ADDRESSES)
+        address = bailey_message_alloc(dlv->pub.message, count * sizeof *address);
+    for (size_t i = 0; i < count; i++)
+        if (!template_fill(templates[i], dlv->pub.message, route, &address[i], err))
             return false;
     dlv->pub.address = address;
     return true;
+}
+
+/* The sink's templates. */
+static bool set_address(const struct lane_options *options, struct delivery *dlv, struct bailey_error *err)
+{
+    return address_fill(dlv, options->templates, options->template_count, options->route, err);
 }
 
 static void run_each(const struct step *step, struct batch *batch,
@@ -74,6 +85,13 @@ static void id_step(const struct step *step, struct batch *batch)
     lane_ask(batch);
 }
 
+static void order_step(const struct step *step, struct batch *batch)
+{
+    (void)step;
+    if (batch->count > 0)
+        lane_line_up(batch);
+}
+
 static void address_step(const struct step *step, struct batch *batch)
 {
     run_each(step, batch, set_address);
@@ -87,6 +105,8 @@ size_t steps_build(struct step steps[STEPS_MAX], const struct lane_options *opti
         steps[count++] = (struct step){key_step, options};
     if (options->dedup != NULL)
         steps[count++] = (struct step){id_step, options};
+    if (options->order != BAILEY_ORDER_NONE)
+        steps[count++] = (struct step){order_step, options};
     if (options->template_count > 0)
         steps[count++] = (struct step){address_step, options};
     return count;

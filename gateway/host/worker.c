@@ -25,7 +25,9 @@ struct worker {
     pthread_t thread;
     struct worker_broker *brokers;
     struct lane **lanes;
-    struct lane_dedup_options *dedups; /* one a lane; .shard is NULL without */
+    struct lane_dedup_options *dedups;      /* one a lane; .shard is NULL without */
+    struct lane_dead_letters *dead_letters; /* one a lane */
+    struct lane_dead_reader reader;         /* of `bailey dlq` */
     unsigned lane_count, ended;
     bool is_stopping;
     struct bailey_task start, drain, stop;
@@ -142,6 +144,65 @@ static struct lane_end_options end_options(struct worker *worker, const struct c
     };
 }
 
+static struct lane_retry retry_of(const struct config_retry *retry)
+{
+    return (struct lane_retry){
+        .attempts = (uint32_t)retry->attempts,
+        .min_ms = retry->min_ms,
+        .max_ms = retry->max_ms,
+        .multiplier = retry->multiplier,
+        .jitter = retry->jitter,
+    };
+}
+
+static enum lane_unroutable unroutable_of(enum config_unroutable unroutable)
+{
+    static const enum lane_unroutable as[] = {
+        [CONFIG_UNROUTABLE_DEAD_LETTER] = LANE_UNROUTABLE_DEAD_LETTER,
+        [CONFIG_UNROUTABLE_RETRY] = LANE_UNROUTABLE_RETRY,
+        [CONFIG_UNROUTABLE_ACCEPT] = LANE_UNROUTABLE_ACCEPT,
+    };
+
+    return as[unroutable];
+}
+
+static enum lane_pick pick(void *ctx, const struct bailey_message *letter)
+{
+    static const enum lane_pick as[] = {
+        [CONFIG_PICK_SEND] = LANE_PICK_SEND,
+        [CONFIG_PICK_LEAVE] = LANE_PICK_LEAVE,
+        [CONFIG_PICK_REMOVE] = LANE_PICK_REMOVE,
+        [CONFIG_PICK_STOP] = LANE_PICK_STOP,
+    };
+    const struct config_dead_reader *reader = ctx;
+
+    return as[reader->pick(reader->ctx, letter)];
+}
+
+static const struct lane_dead_reader *set_reader(struct worker *worker, const struct config_dead_reader *reader)
+{
+    worker->reader = (struct lane_dead_reader){
+        .pick = pick,
+        .ctx = (void *)(uintptr_t)reader,
+        .only_looks = reader->only_looks,
+        .rate = reader->rate,
+    };
+    return &worker->reader;
+}
+
+static const struct lane_dead_letters *add_dead_letters(struct worker *worker, const struct config_end *end)
+{
+    struct lane_dead_letters *dead = &worker->dead_letters[worker->lane_count];
+
+    *dead = (struct lane_dead_letters){
+        .sink = end->broker->connector->sink,
+        .to = end_options(worker, end),
+        .templates = end->templates,
+        .template_count = end->template_count,
+    };
+    return dead;
+}
+
 static const struct lane_dedup_options *add_shard(struct worker *worker, const struct config_route *route,
                                                   const struct worker_dedup *dedup)
 {
@@ -172,6 +233,8 @@ static const struct lane_dedup_options *add_shard(struct worker *worker, const s
 void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status,
                      const struct worker_dedup *dedup)
 {
+    const struct config_dead_reader *reader = route->dead_reader;
+
     assert(worker->lane_count < worker->options.lanes_max);
     struct lane_options options = {
         .route = route->name,
@@ -183,10 +246,18 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .messages_max = worker->options.config->messages_max,
         .key = route->key,
         .dedup = dedup == NULL ? NULL : add_shard(worker, route, dedup),
+        .order = route->order,
+        .pipelines = (route->to.broker->connector->traits & BAILEY_KEEPS_ORDER_ON_REFUSAL) != 0,
+        .hops_max = (unsigned)route->max_hops,
+        .retry = retry_of(&route->retry),
+        .expire = route->expire == CONFIG_EXPIRE_DROP ? LANE_EXPIRE_DROP : LANE_EXPIRE_DEAD_LETTER,
+        .unroutable = unroutable_of(route->unroutable),
+        .dead_letters = route->dead_letter == NULL ? NULL : add_dead_letters(worker, route->dead_letter),
         .templates = route->to.templates,
         .template_count = route->to.template_count,
-        .source = route->from.broker->connector->source,
-        .sink = route->to.broker->connector->sink,
+        .reader = reader == NULL ? NULL : set_reader(worker, reader),
+        .source = reader == NULL ? route->from.broker->connector->source : route->from.broker->connector->shelf,
+        .sink = reader != NULL && reader->sink != NULL ? reader->sink : route->to.broker->connector->sink,
         .from = end_options(worker, &route->from),
         .to = end_options(worker, &route->to),
         .status = status,
@@ -208,7 +279,8 @@ struct worker *worker_new(const struct worker_options *options, struct bailey_er
     worker->brokers = calloc(brokers + 1, sizeof *worker->brokers);
     worker->lanes = calloc(options->lanes_max + 1, sizeof(struct lane *));
     worker->dedups = calloc(options->lanes_max + 1, sizeof *worker->dedups);
-    if (worker->brokers == NULL || worker->lanes == NULL || worker->dedups == NULL)
+    worker->dead_letters = calloc(options->lanes_max + 1, sizeof *worker->dead_letters);
+    if (worker->brokers == NULL || worker->lanes == NULL || worker->dedups == NULL || worker->dead_letters == NULL)
         abort();
     for (size_t i = 0; i < brokers; i++)
         worker->brokers[i] = (struct worker_broker){.worker = worker, .config = &options->config->brokers[i]};
@@ -220,6 +292,7 @@ struct worker *worker_new(const struct worker_options *options, struct bailey_er
         loop_new(&(struct loop_options){.fds_max = 256 + options->lanes_max * 4 + (unsigned)brokers * 8}, err);
     if (worker->loop == NULL) {
         free(worker->dedups);
+        free(worker->dead_letters);
         free(worker->lanes);
         free(worker->brokers);
         free(worker);
@@ -284,6 +357,7 @@ void worker_free(struct worker *worker)
     }
     loop_free(worker->loop);
     free(worker->dedups);
+    free(worker->dead_letters);
     free(worker->lanes);
     free(worker->brokers);
     free(worker);

@@ -269,6 +269,33 @@ struct bailey_message *bailey_message_with_key(struct bailey_message *msg, struc
     return changed;
 }
 
+static bool begins_with(struct bailey_bytes name, const char *prefix)
+{
+    size_t len = strlen(prefix);
+
+    return name.len >= len && memcmp(name.data, prefix, len) == 0;
+}
+
+struct bailey_message *message_with_headers(struct bailey_message *msg, struct bailey_bytes key, const char *without,
+                                            const struct bailey_header *added, size_t count)
+{
+    struct bailey_message *changed = bailey_message_with_key(msg, key);
+    struct bailey_header *headers = bailey_message_alloc(changed, (msg->header_count + count) * sizeof *headers);
+    uint32_t kept = 0;
+
+    for (uint32_t i = 0; i < msg->header_count; i++)
+        if (!begins_with(msg->headers[i].name, without))
+            headers[kept++] = msg->headers[i];
+    for (size_t i = 0; i < count; i++, kept++)
+        headers[kept] = (struct bailey_header){
+            .name = bailey_message_copy(changed, added[i].name.data, added[i].name.len),
+            .value = bailey_value_copy(changed, &added[i].value),
+        };
+    changed->headers = headers;
+    changed->header_count = kept;
+    return changed;
+}
+
 /* ---- Looking at it ---- */
 
 const struct bailey_header *bailey_message_header(const struct bailey_message *msg, struct bailey_bytes name)

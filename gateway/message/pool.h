@@ -20,6 +20,11 @@ void message_pool_free(struct bailey_pool *pool);
 /* A message with one reference: see bailey_message_new(). */
 struct bailey_message *message_new(struct bailey_pool *pool);
 
+/* A new message equal to `msg` but for its key and headers, sharing all else; holds a reference to `msg`. Of its headers those whose
+ * names begin with `without` are left out, and `added` follow; `key` and what is added are copied. */
+struct bailey_message *message_with_headers(struct bailey_message *msg, struct bailey_bytes key, const char *without,
+                                            const struct bailey_header *added, size_t count);
+
 /* Bytes that count against credit: key, body, headers and a fixed part for what a message costs by itself. */
 size_t message_size(const struct bailey_message *msg);
 enum { MESSAGE_COST = 64 };

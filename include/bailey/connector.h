@@ -13,7 +13,7 @@
  *
  * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. 1.2 bailey_delivery.id,
  * bailey_port.dedup_scope, struct bailey_marks. 1.3 bailey_connector.shelf and .keeps_order, bailey_delivery.deliver_at_ms,
- * bailey_port.order and .only_looks, BAILEY_ERR_UNROUTABLE, BAILEY_DELAYS; bailey_source.browse and .remove are gone (they were
+ * bailey_port.order and .only_looks, BAILEY_ERR_UNROUTABLE, BAILEY_DELAYS, told.h; bailey_source.browse and .remove are gone (they were
  * reserved). Append only; a new field raises the minor number, a new meaning the major.
  */
 #ifndef BAILEY_CONNECTOR_H
@@ -182,9 +182,9 @@ struct bailey_connector {
     /* 1.3: A source over what a *sink's* settings name (its open() is given those), for dead letters: it hands over, oldest
      * first, what lies there now and has not been removed, once, and then says bailey_finished(); what comes later is not part
      * of it. settle(BAILEY_ACCEPTED) removes a message for good, any other outcome leaves it; what is not settled at close() is
-     * left, too. Where `port->only_looks`, nothing will be removed, and nothing may change for other readers if the broker can do that;
-     * if it counts the look as a delivery all the same, open() logs a warning "shelf.counted". `options` and `settings_size`
-     * are unused. open() fails with a reason where the settings do not name one place (a template, an exchange without
+     * left, too. Where `port->only_looks`, nothing is removed, whatever settle() says, and nothing may change for other readers if
+     * the broker can do that; if it counts the look as a delivery all the same, a warning "shelf.counted" is logged. `options` and
+     * `settings_size` are unused. open() fails with a reason where the settings do not name one place (a template, an exchange without
      * a queue). NULL: cannot be read back. */
     const struct bailey_source *shelf;
 

@@ -70,6 +70,7 @@ static struct lane_options options_of(struct berth *berth)
         .lane = berth->lane,
         .lanes = lanes_of(berth),
         .credit_messages = route->credit_messages,
+        .retry = LANE_RETRY_DEFAULT,
         .credit_bytes = route->credit_bytes,
         .key = route->shaping.sets_key ? route->key[defaults] : NULL,
         .dedup = dedup_of(berth),

@@ -10,14 +10,25 @@
 
 static const struct end_rig_connector amqp = {
     .broker_open = amq_broker_open, .broker_close = amq_broker_close, .source = &amq_source, .sink = &amq_sink};
+static const struct end_rig_connector reading_back = {
+    .broker_open = amq_broker_open, .broker_close = amq_broker_close, .source = &amq_shelf};
+
+/* A shelf of whose port somebody has said that it only looks. */
+static bool open_to_look(void **self, void *broker, const void *settings, struct bailey_port *port,
+                         struct bailey_error *err)
+{
+    port->only_looks = true;
+    return amq_shelf.open(self, broker, settings, port, err);
+}
 
 /* ---- Bridge ---- */
 
-static void open_bridge(struct bridge *bridge, enum bailey_role role, const void *settings)
+static void open_bridge(struct bridge *bridge, const struct end_rig_connector *connector, enum bailey_role role,
+                        const void *settings)
 {
     *bridge = (struct bridge){0};
     snprintf(bridge->url, sizeof bridge->url, "amqp://user:SECRET@127.0.0.1:%u/shop",
-             end_rig_init(&bridge->end, &amqp));
+             end_rig_init(&bridge->end, connector));
     bridge->urls[0] = bridge->url;
     bridge->broker_settings = (struct amq_broker_settings){
         .urls = {bridge->urls, 1}, .heartbeat_ms = 30000, .frame_max = 128 << 10, .max_message_size = 1 << 20};
@@ -26,12 +37,24 @@ static void open_bridge(struct bridge *bridge, enum bailey_role role, const void
 
 void bridge_open_sink(struct bridge *bridge, const struct amq_sink_settings *settings)
 {
-    open_bridge(bridge, BAILEY_SINK, settings);
+    open_bridge(bridge, &amqp, BAILEY_SINK, settings);
 }
 
 void bridge_open_source(struct bridge *bridge, const struct amq_source_settings *settings)
 {
-    open_bridge(bridge, BAILEY_SOURCE, settings);
+    open_bridge(bridge, &amqp, BAILEY_SOURCE, settings);
+}
+
+void bridge_open_shelf(struct bridge *bridge, const struct amq_sink_settings *settings, bool only_looks)
+{
+    static struct bailey_source looking;
+    static struct end_rig_connector looks;
+
+    looking = amq_shelf;
+    looking.open = open_to_look;
+    looks = reading_back;
+    looks.source = &looking;
+    open_bridge(bridge, only_looks ? &looks : &reading_back, BAILEY_SOURCE, settings);
 }
 
 /* ---- Peer: bytes and frames ---- */

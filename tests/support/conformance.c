@@ -64,7 +64,7 @@ static struct bridge start(const struct subject *subject, struct routes routes)
         text_add(&yaml, " } }\n");
     }
     if (routes.source != NULL) {
-        text_printf(&yaml, "  - { name: out, credit: %s, from: { broker: x, ", credit);
+        text_printf(&yaml, "  - { name: out, credit: %s, retry: { backoff: 1s..1s }, from: { broker: x, ", credit);
         add_placed(&yaml, routes.source);
         text_printf(&yaml, " }, to: { broker: m, queue: %s%s } }\n", out_queue,
                     routes.script != NULL ? routes.script : "");

@@ -126,19 +126,79 @@ static void sink_close(void *self)
 static const struct bailey_sink fake_sink = {
     .open = sink_open, .send = sink_send, .flush = sink_flush, .close = sink_close};
 
-struct bailey_delivery *lane_rig_pick(struct lane_rig *rig, uint64_t number)
+static struct bailey_delivery *pick(struct bailey_delivery **held, size_t *count, uint64_t number)
 {
-    for (size_t i = 0; i < rig->held_count; i++) {
-        struct bailey_delivery *dlv = rig->held[i];
+    for (size_t i = 0; i < *count; i++) {
+        struct bailey_delivery *dlv = held[i];
 
         if (dlv->message->position != number)
             continue;
-        memmove(rig->held + i, rig->held + i + 1, (--rig->held_count - i) * sizeof *rig->held);
+        memmove(held + i, held + i + 1, (--*count - i) * sizeof *held);
         return dlv;
     }
     fail_msg("the sink does not hold message %u", (unsigned)number);
     return NULL;
 }
+
+struct bailey_delivery *lane_rig_pick(struct lane_rig *rig, uint64_t number)
+{
+    return pick(rig->held, &rig->held_count, number);
+}
+
+/* ---- The dead-letter sink ---- */
+
+static bool dead_open(void **self, void *broker, const void *settings, struct bailey_port *port,
+                      struct bailey_error *err)
+{
+    struct lane_rig *rig = broker;
+
+    (void)settings, (void)err;
+    *self = rig;
+    rig->dead = port;
+    if (!rig->dead_manual)
+        bailey_up(port);
+    return true;
+}
+
+static size_t dead_send(void *self, struct bailey_delivery *const batch[], size_t count)
+{
+    struct lane_rig *rig = self;
+
+    memcpy(rig->dead_held + rig->dead_count, batch, count * sizeof *batch);
+    rig->dead_count += count;
+    rig->dead_sent += count;
+    return count;
+}
+
+static void dead_close(void *self)
+{
+    struct lane_rig *rig = self;
+    size_t count = rig->dead_count;
+
+    rig->dead_count = 0;
+    if (count > 0)
+        bailey_hand_back(rig->dead, rig->dead_held, count, rig->in_doubt_at_close);
+    bailey_closed(rig->dead);
+}
+
+static const struct bailey_sink dead_sink = {.open = dead_open, .send = dead_send, .close = dead_close};
+
+void lane_rig_bury(struct lane_rig *rig, uint64_t number)
+{
+    struct bailey_delivery *dlv = pick(rig->dead_held, &rig->dead_count, number);
+
+    bailey_confirm(rig->dead, &dlv, 1);
+}
+
+void lane_rig_refuse_dead(struct lane_rig *rig, uint64_t number, enum bailey_error_kind kind)
+{
+    struct bailey_error err;
+
+    bailey_fail(&err, kind, "the cemetery is full");
+    bailey_refuse(rig->dead, pick(rig->dead_held, &rig->dead_count, number), &err);
+}
+
+/* ---- Verdicts ---- */
 
 void lane_rig_confirm(struct lane_rig *rig, uint64_t number)
 {
@@ -194,6 +254,15 @@ static bool find_broker(void *ctx, void **broker, struct bailey_error *err)
     return true;
 }
 
+const struct lane_dead_letters *lane_rig_dead_letters(struct lane_rig *rig)
+{
+    rig->dead_letters = (struct lane_dead_letters){
+        .sink = &dead_sink,
+        .to = {.broker_name = "grave", .broker = find_broker, .broker_ctx = rig},
+    };
+    return &rig->dead_letters;
+}
+
 static void on_ended(struct lane *lane, void *ctx)
 {
     (void)lane;
@@ -242,6 +311,7 @@ struct lane_options lane_rig_options(struct lane_rig *rig)
         .credit_bytes = 1 << 20,
         .source = &fake_source,
         .sink = &fake_sink,
+        .retry = {.min_ms = 1000, .max_ms = 2000, .multiplier = 2, .jitter = 0.2},
         .from = end,
         .to = end,
         .status = &rig->status,

@@ -31,6 +31,12 @@ struct lane_rig {
     size_t held_count, sent, room, flushes; /* sent: over all openings */
     unsigned sink_opens, sink_closes, open_failures;
     bool sink_manual, in_doubt_at_close;
+
+    struct bailey_port *dead; /* the dead-letter sink, if lane_rig_dead_letters() is asked for */
+    struct bailey_delivery *dead_held[HELD_MAX];
+    size_t dead_count, dead_sent;
+    bool dead_manual; /* open() does not say up */
+    struct lane_dead_letters dead_letters;
 };
 
 /* Set-up and tear-down of a test: `*state` is the rig. */
@@ -41,6 +47,9 @@ int lane_rig_free(void **state);
 struct lane_options lane_rig_options(struct lane_rig *rig);
 void lane_rig_start(struct lane_rig *rig, const struct lane_options *options);
 struct lane_rig *lane_rig_started(void **state);
+
+/* The rig's dead-letter sink, for lane_options.dead_letters. */
+const struct lane_dead_letters *lane_rig_dead_letters(struct lane_rig *rig);
 
 /* Turns in which whatever is to happen without waiting for a timer happens. */
 void lane_rig_settle_down(struct lane_rig *rig);
@@ -65,6 +74,10 @@ void lane_rig_confirm(struct lane_rig *rig, uint64_t number);
 void lane_rig_confirm_all(struct lane_rig *rig);
 void lane_rig_refuse(struct lane_rig *rig, uint64_t number, enum bailey_error_kind kind);
 void lane_rig_hand_back(struct lane_rig *rig, uint64_t number, bool in_doubt);
+
+/* Verdicts of the dead-letter sink. */
+void lane_rig_bury(struct lane_rig *rig, uint64_t number);
+void lane_rig_refuse_dead(struct lane_rig *rig, uint64_t number, enum bailey_error_kind kind);
 
 /* The sink holds exactly the positions `numbers`, in this order. */
 void lane_rig_assert_held(const struct lane_rig *rig, size_t count, const uint64_t *numbers);

@@ -6,7 +6,7 @@ from rig.flow import messages
 def setup(rig, name):
     rig.rabbit.declare(f"{name}-in", f"{name}-out", f"{name}-other-in", f"{name}-other-out")
     gateway = rig.gateway({"routes": [
-        {"name": "broken", "from": {"broker": "r", "queue": f"{name}-in"}, "to": {"broker": "r", "queue": f"{name}-out"}},
+        {"name": "broken", "unroutable": "retry", "from": {"broker": "r", "queue": f"{name}-in"}, "to": {"broker": "r", "queue": f"{name}-out"}},
         {"name": "other", "from": {"broker": "r", "queue": f"{name}-other-in"},
          "to": {"broker": "r", "queue": f"{name}-other-out"}}]}).wait_ready()
     rig.rabbit.publish(f"{name}-in", messages(1000))

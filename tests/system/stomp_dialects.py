@@ -277,6 +277,26 @@ def story_no_route_no_receipt(rig):
     assert [m.body for m in rig.stomp("s").drain("/queue/dialects.noroute-out", 1)] == [b"y"]
 
 
+def story_a_destination_that_is_not_there(rig):
+    """Nothing takes such a message: a refusal of its own class, and the others go on."""
+    routes = []
+    for letter, nowhere in (("t", "/queue/closed.nowhere"), ("s", "/exchange/nowhere/x")):
+        out = f"/queue/dialects.there-{letter}"
+        rig.stomp(letter).send(f"/queue/dialects.nowhere-{letter}", [StompMessage(b"%d" % i, {"where": nowhere if i == 3 else out})
+                                                                     for i in range(10)])
+        routes.append(route(letter, letter, f"/queue/dialects.nowhere-{letter}", "${header.where}", unroutable="accept"))
+    gateway = rig.gateway({"routes": routes})
+    for letter in "ts":
+        until(lambda: gateway.metric("bailey_messages_delivered_total", route=letter) == 9, 20, gateway.process.tail)
+        until(lambda: gateway.metric("bailey_messages_refused_total", route=letter, **{"class": "unroutable"}), 10,
+              lambda: f"{gateway.metrics()}\n{gateway.process.tail()}")
+        assert gateway.metric("bailey_messages_refused_total", route=letter, **{"class": "permanent"}) == 0
+    gateway.term()
+    for letter in "ts":
+        got = {m.body for m in rig.stomp(letter).drain(f"/queue/dialects.there-{letter}", 9)}
+        assert got == {b"%d" % i for i in range(10) if i != 3}, got
+
+
 def story_a_backslash_in_a_passcode(rig):
     """RabbitMQ reads escapes in CONNECT, against the specification: both forms are tried."""
     passcode = "back\\slash:colon"

@@ -285,6 +285,23 @@ static void odd_names_keep_their_place_and_steer_nothing(void **state)
     bailey_message_unref(msg);
 }
 
+/* A mark stands behind bailey-h, in which the others lie. */
+static void odd_names_survive_a_mark(void **state)
+{
+    struct bailey_header headers[] = {{text("CC"), string("steers")}};
+    struct bailey_message *msg = new_message(state), *back;
+
+    msg->headers = headers;
+    msg->header_count = 1;
+    back = decode(state, encode_marked(msg, &options, &in_doubt));
+    assert_int_equal(back->header_count, 2);
+    assert_true(bailey_bytes_is(back->headers[0].name, "CC"));
+    assert_true(bailey_bytes_is(back->headers[0].value.bytes, "steers"));
+    assert_true(bailey_bytes_is(back->headers[1].name, BAILEY_HEADER_DUPLICATE));
+    bailey_message_unref(back);
+    bailey_message_unref(msg);
+}
+
 static void listed_headers_pass_if_they_are_legal(void **state)
 {
     static const char *const names[] = {"CC", "x-death"};
@@ -617,6 +634,7 @@ int main(void)
         cmocka_unit_test(long_properties_travel_as_fields),
         cmocka_unit_test(every_kind_comes_back),
         cmocka_unit_test(odd_names_keep_their_place_and_steer_nothing),
+        cmocka_unit_test(odd_names_survive_a_mark),
         cmocka_unit_test(listed_headers_pass_if_they_are_legal),
         cmocka_unit_test(text_and_bytes_stay_apart),
         cmocka_unit_test(a_message_in_doubt_is_marked_once),

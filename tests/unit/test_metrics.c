@@ -84,6 +84,7 @@ static void refusals_are_counted_by_class(void **state)
               "bailey_messages_refused_total{route=\"orders\",class=\"transient\"} 3\n"
               "bailey_messages_refused_total{route=\"orders\",class=\"permanent\"} 2\n"
               "bailey_messages_refused_total{route=\"orders\",class=\"configuration\"} 1\n"
+              "bailey_messages_refused_total{route=\"orders\",class=\"unroutable\"} 0\n"
               "bailey_messages_refused_total{route=\"back\",class=\"transient\"} 0\n");
 }
 
@@ -95,7 +96,9 @@ static void the_state_is_one_among_all(void **state)
               "bailey_route_state{route=\"back\",state=\"running\"} 0\n"
               "bailey_route_state{route=\"back\",state=\"draining\"} 0\n"
               "bailey_route_state{route=\"back\",state=\"starting\"} 0\n"
+              "bailey_route_state{route=\"back\",state=\"stalled\"} 0\n"
               "bailey_route_state{route=\"back\",state=\"held\"} 1\n"
+              "bailey_route_state{route=\"back\",state=\"blocked\"} 0\n"
               "bailey_route_state{route=\"back\",state=\"down\"} 0\n");
 }
 

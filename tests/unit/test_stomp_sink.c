@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -267,15 +268,101 @@ static void an_error_with_a_receipt_refuses_that_message(void **state)
     stomp_peer_receipt(&peer, "2");
     end_rig_settled(&rig.end, 2);
     assert_true(was_settled(1) && was_settled(3));
-    end_rig_state(&rig.end, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_BLOCKED);
 
-    /* The lane tries it again after a second: alone, while what is new waits for its verdict. */
+    /* The lane tries it again after a while: alone, while what is new waits for its verdict. */
     expect("bad");
     push("d");
     stomp_peer_silent(&peer);
     stomp_peer_receipt(&peer, "3");
     expect("d");
     end_rig_settled(&rig.end, 3);
+    finish();
+}
+
+static int64_t due_ms; /* what the sink is told of each message */
+
+static size_t send_at(void *self, struct bailey_delivery *const batch[], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        batch[i]->deliver_at_ms = due_ms;
+    return stomp_sink.send(self, batch, count);
+}
+
+/* The broker holds a message until its time, in its own words; one whose time has come goes without a word. */
+static void a_broker_that_can_holds_a_message(void **state)
+{
+    static const struct {
+        const char *server, *header;
+        bool is_time;
+    } cases[] = {{"ActiveMQ/5", "AMQ_SCHEDULED_DELAY", false}, {"ActiveMQ-Artemis/2", "AMQ_SCHEDULED_TIME", true}};
+    struct bailey_sink sink = stomp_sink;
+    struct end_rig_connector connector;
+    int64_t now_ms;
+    const char *value;
+
+    (void)state;
+    sink.send = send_at;
+    for (size_t i = 0; i < 2; i++) {
+        stomp_rig_init(&rig);
+        connector = *rig.end.connector;
+        connector.sink = &sink;
+        rig.end.connector = &connector;
+        start_with(&settings, cases[i].server);
+        now_ms = bailey_wall_ms(rig.end.loop);
+        due_ms = now_ms + 3600000;
+        push("later");
+        expect("later");
+        value = stomp_peer_header(&peer, cases[i].header);
+        assert_non_null(value);
+        if (cases[i].is_time)
+            assert_int_equal(strtoll(value, NULL, 10), due_ms);
+        else
+            assert_in_range(strtoll(value, NULL, 10), 3590000, 3600000);
+        due_ms = now_ms - 1;
+        push("overdue");
+        expect("overdue");
+        stomp_peer_has(&peer, cases[i].header, NULL);
+        finish();
+    }
+}
+
+static void a_broker_that_cannot_gets_nothing_before_its_time(void **state)
+{
+    struct bailey_sink sink = stomp_sink;
+    struct end_rig_connector connector;
+
+    (void)state;
+    sink.send = send_at;
+    stomp_rig_init(&rig);
+    connector = *rig.end.connector;
+    connector.sink = &sink;
+    rig.end.connector = &connector;
+    start_with(&settings, "RabbitMQ/3");
+    due_ms = bailey_wall_ms(rig.end.loop) + 3600000;
+    push("later");
+    end_rig_refused(&rig.end, BAILEY_ERR_CONFIG, 1);
+    stomp_peer_silent(&peer);
+    finish();
+}
+
+/* What is not there takes no message: a refusal of its own class. */
+static void a_destination_that_is_not_there(void **state)
+{
+    static const char *const words[] = {"AMQ339001: Destination does not exist: closed\n",
+                                        "not_found\n\nNOT_FOUND - no exchange 'x'"};
+
+    (void)state;
+    start("ActiveMQ-Artemis/2");
+    push("a");
+    for (int i = 0; i < 2; i++) {
+        expect("a");
+        stomp_peer_say(&peer, "ERROR\nreceipt-id:1\nmessage:%s\n", words[i]);
+        end_rig_refused(&rig.end, BAILEY_ERR_UNROUTABLE, i + 1);
+        stomp_peer_gone(&peer);
+        stomp_peer_open(&rig, &peer, "ActiveMQ-Artemis/2");
+    }
+    assert_int_equal(rig.end.status.refused[BAILEY_ERR_PERMANENT], 0);
     finish();
 }
 
@@ -316,10 +403,10 @@ static void without_a_receipt_the_culprit_is_found(void **state)
     expect("c");
     stomp_peer_receipt(&peer, "1");
     end_rig_settled(&rig.end, 2);
-    end_rig_state(&rig.end, LANE_RUNNING);
+    end_rig_state(&rig.end, LANE_BLOCKED);
     assert_true(was_settled(1) && !was_settled(2) && was_settled(3));
 
-    /* The lane tries it again after a second: it waits until nothing else is unconfirmed. */
+    /* The lane tries it again after a while: it waits until nothing else is unconfirmed. */
     push("d");
     expect("d");
     end_rig_until(&rig.end, is_retried);
@@ -446,15 +533,11 @@ static void what_cannot_be_sent_is_refused_before(void **state)
 
     (void)state;
     start("ActiveMQ/5");
-    msg = end_rig_message(&rig.end, "expired");
-    msg->expires_at_ms = 1;
-    end_rig_push(&rig.end, msg);
-    end_rig_refused(&rig.end, BAILEY_ERR_PERMANENT, 1);
     msg = end_rig_message(&rig.end, "too much header");
     msg->key = (struct bailey_bytes){bailey_message_alloc(msg, 300 << 10), 300 << 10};
     memset((uint8_t *)(uintptr_t)msg->key.data, 'k', msg->key.len);
     end_rig_push(&rig.end, msg);
-    end_rig_refused(&rig.end, BAILEY_ERR_PERMANENT, 2);
+    end_rig_refused(&rig.end, BAILEY_ERR_PERMANENT, 1);
     push("good");
     expect("good");
     stomp_peer_has(&peer, "receipt", "1"); /* those have used none */
@@ -594,6 +677,9 @@ int main(void)
         cmocka_unit_test(a_lost_connection_sends_again_marked),
         cmocka_unit_test(without_a_receipt_it_is_in_doubt),
         cmocka_unit_test(an_error_with_a_receipt_refuses_that_message),
+        cmocka_unit_test(a_destination_that_is_not_there),
+        cmocka_unit_test(a_broker_that_can_holds_a_message),
+        cmocka_unit_test(a_broker_that_cannot_gets_nothing_before_its_time),
         cmocka_unit_test(without_a_receipt_the_culprit_is_found),
         cmocka_unit_test(a_loss_while_suspects_are_probed_loses_none),
         cmocka_unit_test(a_refusal_that_is_the_operators_takes_the_sink_down),

@@ -1,2 +1,2 @@
 # gateway/core/lane.c: stay full
-/^void bailey_writable/,/^}/ s/lane->sink_is_full = false;//
+/^void bailey_writable/,/^}/ s/outlet->is_full = false;//

@@ -1,3 +1,2 @@
-# gateway/core/lane.c: put what a full sink did not take behind the others
-/^static void dispatch/,/^}/ { s/lane->ready_head = (lane->ready_head - (count - taken)) .*/;/; s/lane->ready_len += count - taken;/for (size_t i = taken; i < count; i++)\
-                ready_push(lane, (struct delivery *)batch[i]);/; }
+# gateway/core/outlet.c: put what a full sink did not take behind the others
+/^static void put_back/,/^}/ { s/outlet->head = (outlet->head - 1).*//; s/outlet->ready\[outlet->head\] = batch\[i\];/outlet->ready[(outlet->head + outlet->len) \& (outlet->cap - 1)] = batch[count - 1 - i];/; }

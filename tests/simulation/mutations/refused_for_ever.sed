@@ -1,2 +1,2 @@
-# gateway/core/lane.c: do not try a refused message again
-/^void lane_refuse/,/^}/ s/bailey_timer_start(.*);/;/
+# gateway/core/lane_refuse.c: do not try a refused message again
+/^static void wait/,/^}/ s/bailey_timer_start(.*);/;/

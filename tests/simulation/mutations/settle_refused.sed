@@ -1,6 +1,5 @@
-# gateway/core/lane.c: settle a refused message as done
-/^void lane_refuse/,/^}/ s|^    log_refusal(.*|    if (err->kind == BAILEY_ERR_PERMANENT) {\
-        dlv->state = DELIVERY_READY;\
-        settle_as(lane, dlv, BAILEY_ACCEPTED);\
+# gateway/core/lane_refuse.c: settle a refused message as done
+/^static void refuse(/,/^}/ s|^    note_failure(lane, dlv);|    if (err->kind == BAILEY_ERR_PERMANENT) {\
+        lane_settle_as(lane, dlv, BAILEY_ACCEPTED);\
         return;\
     }|

@@ -1,2 +1,2 @@
 # gateway/core/lane.c: keep an address that points into memory that is gone
-/^static void detach/,/^}/ s/dlv->is_prepared = false;.*//
+/^void lane_detach/,/^}/ s/dlv->is_prepared = false;.*//

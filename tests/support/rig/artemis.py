@@ -52,6 +52,10 @@ SETTINGS = """\
         <auto-delete-queues>false</auto-delete-queues>
         <auto-delete-addresses>false</auto-delete-addresses>
       </address-setting>
+      <address-setting match="closed.#">
+        <auto-create-queues>false</auto-create-queues>
+        <auto-create-addresses>false</auto-create-addresses>
+      </address-setting>
       <address-setting match="small.#">
         <max-size-bytes>40K</max-size-bytes>
         <page-size-bytes>10K</page-size-bytes>

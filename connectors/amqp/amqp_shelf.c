@@ -1,0 +1,392 @@
+/* What lies in the queue of a sink, once: for dead letters.
+ *
+ *     channel open → (ask for the queue's type → renewed) → look at the queue: so many → up → basic.get ... → finished
+ *
+ * basic.get, many on their way, and not a consumer: each says whether there was a message, so the end is certain, also when other
+ * consumers take some; nothing that we do not want is on its way. As many as lay there at the look are got, then it is over: what
+ * comes later is not part of it. What was not settled as accepted stays unacknowledged, and returns with the channel's close: to its
+ * place in a classic queue, to the head of a quorum queue, in any order (tried with RabbitMQ 3.10: singly by basic.reject, too).
+ *
+ * A quorum queue counts each return as a delivery, and a stream has no basic.get: RabbitMQ answers that with the end of the
+ * connection, which is why a shelf does not share the consumers'. No method tells a queue's type, but a declaration with a type
+ * that there is not: it changes nothing, whatever it finds, and its refusal names the type that the queue has. It needs the
+ * permission to configure; without it, the type stays unknown.
+ */
+#include <stdlib.h>
+
+#include "receiver.h"
+#include "setup.h"
+
+enum { GETS_MAX = 256 /* on their way */ };
+
+enum queue_type { TYPE_UNKNOWN, TYPE_CLASSIC, TYPE_QUORUM };
+enum step { ASK, LOOK, GET };
+
+struct shelf {
+    struct amq_receiver in; /* first */
+    char queue[AMQ_SHORTSTR_MAX + 1];
+    struct bailey_task later;
+    struct bailey_timer limit;
+    enum step step;
+
+    uint64_t left; /* how many are still to be asked for */
+    size_t asked;  /* basic.get sent and not answered */
+    bool finished;
+    bool draining, tell_drained, closing, tell_closed, failed;
+};
+
+/* ---- Getting ---- */
+
+/* How many may be on their way: by their number, and by what they weigh. */
+static size_t window(const struct shelf *shelf)
+{
+    const struct bailey_port *port = shelf->in.port;
+    uint64_t fits = (uint64_t)port->credit_bytes / (shelf->in.mean + 1);
+
+    return fits < 1 ? 1 : fits < GETS_MAX ? (size_t)fits : GETS_MAX;
+}
+
+static void get_more(struct shelf *shelf)
+{
+    amqp_basic_get_t get = {.queue = amqp_cstring_bytes(shelf->queue)};
+    size_t room, most = window(shelf);
+
+    if (shelf->step != GET || shelf->draining || shelf->closing || shelf->failed)
+        return;
+    room = bailey_room(shelf->in.port);
+    most = room < most ? room : most;
+    for (; shelf->left > 0 && shelf->asked < most; shelf->left--, shelf->asked++)
+        amq_channel_send(&shelf->in.ch, AMQP_BASIC_GET_METHOD, &get);
+    if (shelf->left == 0 && shelf->asked == 0 && !shelf->finished) {
+        shelf->finished = true;
+        bailey_finished(shelf->in.port);
+    }
+}
+
+/* False: nobody asked. */
+static bool is_answer(struct shelf *shelf)
+{
+    if (shelf->asked == 0) {
+        amq_connection_break(shelf->in.ch.conn, "an answer to a basic.get that was not sent");
+        return false;
+    }
+    shelf->asked--;
+    return true;
+}
+
+static void on_get_ok(struct shelf *shelf, struct bailey_bytes args)
+{
+    struct amq_reader r = {args.data, args.data + args.len, false};
+
+    if (is_answer(shelf))
+        amq_receiver_begin(&shelf->in, &r, !shelf->draining && !shelf->closing);
+}
+
+/* Somebody else took the rest. */
+static void on_get_empty(struct shelf *shelf)
+{
+    if (is_answer(shelf))
+        shelf->left = 0;
+    amq_channel_dirty(&shelf->in.ch);
+}
+
+static void on_input_end(struct amq_channel *ch)
+{
+    struct shelf *shelf = (struct shelf *)ch;
+
+    amq_receiver_hand_over(&shelf->in);
+    get_more(shelf);
+}
+
+static void shelf_resume(void *self)
+{
+    get_more(self);
+}
+
+static void shelf_settle(void *self, const struct bailey_settlement *ended, size_t count)
+{
+    struct shelf *shelf = self;
+
+    if (!shelf->in.port->only_looks)
+        amq_receiver_settle(&shelf->in, ended, count, false);
+}
+
+/* ---- Failing ---- */
+
+static void finish_close(struct shelf *shelf)
+{
+    bailey_timer_stop(shelf->in.host, &shelf->limit);
+    shelf->tell_closed = true;
+    bailey_again(shelf->in.host, &shelf->later);
+}
+
+static void tell_drained_soon(struct shelf *shelf)
+{
+    if (shelf->tell_drained)
+        return;
+    shelf->tell_drained = true;
+    bailey_again(shelf->in.host, &shelf->later);
+}
+
+static void fail(struct shelf *shelf, const struct bailey_error *err)
+{
+    if (shelf->failed)
+        return;
+    shelf->failed = true;
+    amq_receiver_forget(&shelf->in);
+    if (shelf->draining)
+        tell_drained_soon(shelf);
+    if (shelf->closing)
+        finish_close(shelf);
+    else
+        bailey_down(shelf->in.port, err);
+}
+
+static void fail_stream(struct shelf *shelf)
+{
+    struct bailey_error err = {0};
+
+    bailey_fail(&err, BAILEY_ERR_CONFIG, "queue %.120s is a stream: messages cannot be taken out of it", shelf->queue);
+    bailey_hint(&err, "Use a quorum or classic queue.");
+    fail(shelf, &err);
+}
+
+/* ---- The queue's type ---- */
+
+static void warn_of_counting(const struct shelf *shelf, enum queue_type type)
+{
+    if (type == TYPE_CLASSIC || !shelf->in.port->only_looks)
+        return;
+    bailey_log(
+        BAILEY_LOG_WARN, "shelf.counted", kv_str("route", shelf->in.port->route), kv_str("queue", shelf->queue),
+        kv_str("hint",
+               type == TYPE_QUORUM
+                   ? "A quorum queue counts each look as a delivery (delivery-limit), and may change their order."
+                   : "If it is a quorum queue, it counts each look as a delivery, and may change their order. "
+                     "Without the permission to configure it, its type cannot be told."));
+}
+
+/* The refusal of a type that there is not: "... 'x-queue-type' for queue 'q' ...: received 'bailey-looks' but current is 'quorum'". The
+ * name of the queue comes before it and may hold anything: the last words count. */
+static void on_type(struct shelf *shelf, const struct bailey_error *err)
+{
+    static const char words[] = "but current is ";
+    const char *at = err->text, *type = NULL;
+
+    for (; (at = strstr(at, words)) != NULL; at += sizeof words - 1)
+        type = at + sizeof words - 1;
+    if (type != NULL && strstr(type, "stream") != NULL)
+        fail_stream(shelf);
+    else if (type != NULL)
+        warn_of_counting(shelf, strstr(type, "quorum") != NULL ? TYPE_QUORUM : TYPE_CLASSIC);
+    else if (err->native == AMQP_ACCESS_REFUSED || strstr(err->text, "inequivalent") != NULL) /* cut short */
+        warn_of_counting(shelf, TYPE_UNKNOWN);
+    /* else it is not there: the look will say so */
+}
+
+/* ---- Preparing ---- */
+
+static void must_fit(struct shelf *shelf, bool sent)
+{
+    struct bailey_error err = {0};
+
+    if (sent)
+        return;
+    amq_setup_too_big(&err);
+    fail(shelf, &err);
+}
+
+static void on_opened(struct amq_channel *ch)
+{
+    struct shelf *shelf = (struct shelf *)ch;
+
+    amq_acks_reset(&shelf->in.acks);
+    if (!amq_connection_is_rabbitmq(ch->conn))
+        shelf->step = LOOK;
+    if (shelf->step == ASK)
+        must_fit(shelf, amq_queue_ask_type(ch, bailey_bytes_of(shelf->queue)));
+    else
+        must_fit(shelf, amq_queue_look(ch, bailey_bytes_of(shelf->queue)));
+}
+
+static void on_declared(struct shelf *shelf, struct bailey_bytes args)
+{
+    struct amq_reader r = {args.data, args.data + args.len, false};
+
+    if (shelf->step == ASK) { /* a broker that does not mind the type */
+        warn_of_counting(shelf, TYPE_UNKNOWN);
+        shelf->step = LOOK;
+        must_fit(shelf, amq_queue_look(&shelf->in.ch, bailey_bytes_of(shelf->queue)));
+        return;
+    }
+    amq_read_shortstr(&r);
+    shelf->left = amq_read_u32(&r);
+    if (r.bad || shelf->step == GET) {
+        amq_connection_break(shelf->in.ch.conn, "malformed or unexpected queue.declare-ok");
+        return;
+    }
+    shelf->step = GET;
+    bailey_lag(shelf->in.port, (int64_t)shelf->left);
+    bailey_up(shelf->in.port);
+    amq_channel_dirty(&shelf->in.ch); /* get_more() */
+}
+
+static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool connection)
+{
+    struct shelf *shelf = (struct shelf *)ch;
+    struct bailey_error named = *err;
+
+    if (!connection && shelf->step == ASK && !shelf->failed && !shelf->closing) {
+        shelf->step = LOOK;
+        on_type(shelf, err);
+        if (!shelf->failed)
+            amq_channel_renew(ch);
+        return;
+    }
+    if (err->native == AMQP_NOT_IMPLEMENTED && shelf->step == GET) {
+        fail_stream(shelf);
+        return;
+    }
+    amq_name_permission(&named, "read");
+    if (err->native == AMQP_RESOURCE_LOCKED && strstr(err->text, "single active consumer") != NULL)
+        bailey_hint(&named, "Messages of a quorum queue with a single active consumer can only be consumed.");
+    fail(shelf, &named);
+}
+
+static void on_method(struct amq_channel *ch, uint32_t id, struct bailey_bytes args)
+{
+    struct shelf *shelf = (struct shelf *)ch;
+
+    switch (id) {
+    case AMQP_BASIC_GET_OK_METHOD:
+        on_get_ok(shelf, args);
+        break;
+    case AMQP_BASIC_GET_EMPTY_METHOD:
+        on_get_empty(shelf);
+        break;
+    case AMQP_QUEUE_DECLARE_OK_METHOD:
+        on_declared(shelf, args);
+        break;
+    default:
+        amq_connection_break(ch->conn, "unexpected method %u.%u at a shelf", id >> 16, id & 0xffff);
+    }
+}
+
+/* ---- Beginning and end ---- */
+
+static void on_writable(struct amq_channel *ch)
+{
+    (void)ch; /* what is sent is bounded by what is answered */
+}
+
+static void on_blocked(struct amq_channel *ch, const char *reason)
+{
+    (void)ch, (void)reason; /* an alarm stops publishers only */
+}
+
+/* What must not be done from within a call of the gateway's. */
+static void tell_later(struct bailey_task *task)
+{
+    struct shelf *shelf = task->ctx;
+    struct bailey_port *port = shelf->in.port;
+
+    if (shelf->tell_closed) {
+        amq_receiver_fini(&shelf->in);
+        free(shelf);
+        bailey_closed(port);
+        return;
+    }
+    if (shelf->tell_drained)
+        bailey_drained(port);
+}
+
+static void on_closed(struct amq_channel *ch)
+{
+    finish_close((struct shelf *)ch);
+}
+
+static void on_limit(struct bailey_timer *timer)
+{
+    finish_close(timer->ctx);
+}
+
+static void shelf_drain(void *self)
+{
+    struct shelf *shelf = self;
+
+    shelf->draining = true; /* what is still answered stays unacknowledged */
+    amq_receiver_drop(&shelf->in);
+    tell_drained_soon(shelf);
+}
+
+static void shelf_close(void *self)
+{
+    struct shelf *shelf = self;
+
+    shelf->closing = true;
+    amq_receiver_drop(&shelf->in);
+    if (shelf->failed || shelf->in.ch.state != AMQ_CHANNEL_OPEN) {
+        finish_close(shelf);
+        return;
+    }
+    amq_receiver_flush(&shelf->in);
+    amq_channel_close(&shelf->in.ch);
+    bailey_timer_start(shelf->in.host, &shelf->limit, AMQ_CLOSE_MS);
+}
+
+static const struct amq_channel_ops shelf_ops = {
+    .opened = on_opened,
+    .method = on_method,
+    .header = amq_receiver_header,
+    .body = amq_receiver_body,
+    .input_end = on_input_end,
+    .writable = on_writable,
+    .blocked = on_blocked,
+    .lost = on_lost,
+    .closed = on_closed,
+};
+
+/* The one queue that the sink sends to, or null with `err`. */
+static struct bailey_bytes queue_of(const struct amq_sink_settings *s, struct bailey_error *err)
+{
+    bool by_default = s->queue == NULL && (s->exchange == NULL || s->exchange[0] == '\0');
+    const struct bailey_template *name = by_default ? s->routing_key : s->queue;
+
+    if (name != NULL && name->slot < 0 && name->constant.len <= AMQ_SHORTSTR_MAX)
+        return name->constant;
+    if (s->queue == NULL && !by_default)
+        bailey_fail(err, BAILEY_ERR_CONFIG, "the sink names an exchange: its messages lie in whatever is bound to it");
+    else
+        bailey_fail(err, BAILEY_ERR_CONFIG, "the sink names no one queue: it is made of each message");
+    bailey_hint(err, "Name a `queue` without ${...}.");
+    return BAILEY_NULL_BYTES;
+}
+
+static bool shelf_open(void **self, void *broker, const void *settings, struct bailey_port *port,
+                       struct bailey_error *err)
+{
+    struct bailey_bytes queue = queue_of(settings, err);
+    struct shelf *shelf;
+
+    if (queue.data == NULL)
+        return false;
+    shelf = calloc(1, sizeof *shelf);
+    if (shelf == NULL)
+        return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
+    memcpy(shelf->queue, queue.data, queue.len);
+    shelf->in.ch.ops = &shelf_ops;
+    amq_receiver_init(&shelf->in, broker, port, shelf->queue);
+    shelf->later = (struct bailey_task){.run = tell_later, .ctx = shelf};
+    shelf->limit = (struct bailey_timer){.fire = on_limit, .ctx = shelf};
+    *self = shelf;
+    amq_channel_attach(broker, AMQ_BROWSE, &shelf->in.ch);
+    return true;
+}
+
+const struct bailey_source amq_shelf = {
+    .open = shelf_open,
+    .resume = shelf_resume,
+    .settle = shelf_settle,
+    .drain = shelf_drain,
+    .close = shelf_close,
+};
