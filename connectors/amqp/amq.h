@@ -50,8 +50,10 @@ struct amq_sink_settings {
     struct bailey_map arguments;
 };
 
-/* The descriptor's probe(): probe.c. */
+/* The descriptor's probe(): probe.c, and keeps_order(): amqp.c. */
 void amq_probe(void *broker, const void *end, struct bailey_probe *asked);
+bool amq_keeps_order(const void *broker, const void *end, enum bailey_role role, enum bailey_order order,
+                     unsigned lanes, struct bailey_error *err);
 
 enum {
     AMQ_SHORTSTR_MAX = 255,   /* bytes; 0-9-1, 4.2.5.3 */

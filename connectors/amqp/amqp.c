@@ -192,7 +192,7 @@ const struct bailey_option amq_source_options[] = {
      .flags = BAILEY_OPT_ADVANCED,
      SOURCE(consumer_timeout_ms),
      .initial = "30m",
-     .min = 60000,
+     .min = 10000,
      .max = 604800000,
      .summary = "The broker's consumer_timeout: what is unsettled for 80 % of it is handed back and consumed again."},
     {0},
@@ -340,6 +340,40 @@ static void amqp_check(const void *broker, const void *end, enum bailey_role rol
         check_sink(end, report);
 }
 
+/* ---- Order ---- */
+
+static bool has_single_active(const struct bailey_map *arguments)
+{
+    for (size_t i = 0; i < arguments->count; i++)
+        if (strcmp(arguments->entries[i].name, "x-single-active-consumer") == 0)
+            return strcmp(arguments->entries[i].value, "true") == 0;
+    return false;
+}
+
+static bool is_only_consumer(const struct amq_source_settings *s)
+{
+    return s->exclusive ||
+           (s->declare == BAILEY_DECLARE_CREATE && (s->single_active || has_single_active(&s->arguments)));
+}
+
+/* A queue gives its messages to all who consume, in turn; a sink's channel is in order. */
+bool amq_keeps_order(const void *broker, const void *end, enum bailey_role role, enum bailey_order order,
+                     unsigned lanes, struct bailey_error *err)
+{
+    (void)broker;
+    if (order == BAILEY_ORDER_NONE || role == BAILEY_SINK)
+        return true;
+    if (lanes > 1) {
+        bailey_fail(err, BAILEY_ERR_CONFIG, "%u lanes take the queue's messages in turn", lanes);
+        return bailey_hint(err, "Set lanes: 1.");
+    }
+    if (is_only_consumer(end))
+        return true;
+    bailey_fail(err, BAILEY_ERR_CONFIG, "other consumers of the queue may take messages in between");
+    return bailey_hint(err,
+                       "Set exclusive: true, or declare: { create: { single_active: true } } with several processes.");
+}
+
 /* ---- The descriptor ---- */
 
 static const char *const schemes[] = {"amqp", "amqps", NULL};
@@ -368,6 +402,7 @@ static const struct bailey_connector amqp_connector = {
     .check = amqp_check,
     .probe = amq_probe,
     .shelf = &amq_shelf,
+    .keeps_order = amq_keeps_order,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

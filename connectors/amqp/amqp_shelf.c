@@ -4,8 +4,8 @@
  *
  * basic.get, many on their way, and not a consumer: each says whether there was a message, so the end is certain, also when other
  * consumers take some; nothing that we do not want is on its way. As many as lay there at the look are got, then it is over: what
- * comes later is not part of it. What was not settled as accepted stays unacknowledged, and returns to its place with the channel's
- * close.
+ * comes later is not part of it. What was not settled as accepted stays unacknowledged, and returns with the channel's close: to its
+ * place in a classic queue, to the head of a quorum queue, in any order (tried with RabbitMQ 3.10: singly by basic.reject, too).
  *
  * A quorum queue counts each return as a delivery, and a stream has no basic.get: RabbitMQ answers that with the end of the
  * connection, which is why a shelf does not share the consumers'. No method tells a queue's type, but a declaration with a type
@@ -157,11 +157,13 @@ static void warn_of_counting(const struct shelf *shelf, enum queue_type type)
 {
     if (type == TYPE_CLASSIC || !shelf->in.port->only_looks)
         return;
-    bailey_log(BAILEY_LOG_WARN, "shelf.counted", kv_str("route", shelf->in.port->route), kv_str("queue", shelf->queue),
-               kv_str("hint", type == TYPE_QUORUM
-                                  ? "A quorum queue counts each look as a delivery; a delivery-limit is nearer by one."
-                                  : "If it is a quorum queue, it counts each look as a delivery. Its type cannot be "
-                                    "told without the permission to configure it."));
+    bailey_log(
+        BAILEY_LOG_WARN, "shelf.counted", kv_str("route", shelf->in.port->route), kv_str("queue", shelf->queue),
+        kv_str("hint",
+               type == TYPE_QUORUM
+                   ? "A quorum queue counts each look as a delivery (delivery-limit), and may change their order."
+                   : "If it is a quorum queue, it counts each look as a delivery, and may change their order. "
+                     "Without the permission to configure it, its type cannot be told."));
 }
 
 /* The refusal of a type that there is not: "... 'x-queue-type' for queue 'q' ...: received 'bailey-looks' but current is 'quorum'". The

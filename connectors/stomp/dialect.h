@@ -20,6 +20,8 @@ struct stomp_dialect_row {
 
     const char *prefetch; /* header of SUBSCRIBE that bounds what is unacknowledged; NULL: none */
     enum stomp_prefetch_unit prefetch_unit;
+    int64_t prefetch_most; /* the largest that does no harm; -1: without a bound */
+    const char *browser;   /* header of SUBSCRIBE that looks and takes nothing; NULL: none */
 
     const char *durable;     /* header of SUBSCRIBE that names a durable subscription; NULL: its id is the name ... */
     bool durable_by_headers; /* ... with durable:true and auto-delete:false */
@@ -27,6 +29,11 @@ struct stomp_dialect_row {
 
     enum stomp_ack_form ack_form;
     enum stomp_length_place length_place; /* which content-length of a MESSAGE is the broker's */
+
+    const char *delay;  /* header of SEND that lets the broker hold the message; NULL: it cannot */
+    bool delay_is_time; /* ms since 1970, and not from now */
+
+    const char *exclusive; /* header of SUBSCRIBE by which nobody else gets messages; NULL: none */
 
     const char *selector; /* header of SUBSCRIBE; NULL: it would be ignored silently, so we refuse it */
 

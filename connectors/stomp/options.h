@@ -9,6 +9,8 @@ extern const struct bailey_option stomp_broker_options[], stomp_source_options[]
 /* See connector.h. */
 void stomp_check(const void *broker, const void *end, enum bailey_role role, unsigned lanes,
                  struct bailey_report *report);
+bool stomp_keeps_order(const void *broker, const void *end, enum bailey_role role, enum bailey_order order,
+                       unsigned lanes, struct bailey_error *err);
 void stomp_probe(void *broker, const void *settings, struct bailey_probe *asked);
 
 #endif

@@ -8,6 +8,8 @@
 
 enum { RECENT_ACKS = 4096 /* whose ACK a lost connection may have swallowed */ };
 
+static const char subscribed[] = "subscribed"; /* receipt of SUBSCRIBE */
+
 /* ---- Receiving ---- */
 
 static void drop_waiting(struct stomp_receiver *in)
@@ -123,8 +125,8 @@ static bool begin(struct stomp_receiver *in, const struct stomp_parser *frame)
 
 void stomp_receiver_browse(struct stomp_receiver *in, const struct stomp_parser *frame)
 {
-    if (!in->leaves)
-        begin(in, frame);
+    if (!in->leaves && begin(in, frame))
+        in->assembly.msg->position = ++in->browsed;
 }
 
 void stomp_receiver_message(struct stomp_connection *conn, const struct stomp_parser *frame)
@@ -219,6 +221,11 @@ void stomp_receiver_settle(struct stomp_receiver *in, const struct bailey_settle
             answer(in, &ended[i], rejects);
 }
 
+uint64_t stomp_receiver_unacknowledged(const struct stomp_receiver *in)
+{
+    return in->acks.count;
+}
+
 /* ---- Life ---- */
 
 /* Those that are out may come again, be it to another lane, and must say so; and those whose ACK was on its way. */
@@ -265,10 +272,46 @@ void stomp_receiver_close(struct stomp_receiver *in, bool is_up)
     stomp_connection_close(&in->conn);
 }
 
-void stomp_receiver_begin(struct stomp_receiver *in)
+bool stomp_receiver_subscribe(struct stomp_receiver *in, const char *ack,
+                              void (*more)(void *ctx, struct stomp_writer *w), void *ctx, struct bailey_error *err)
 {
-    stomp_ackid_begin(&in->ids, in->conn.dialect, in->conn.version, in->conn.session, in->subscription);
+    enum { ROOM = 64 << 10 };
+    struct stomp_connection *conn = &in->conn;
+    struct stomp_writer w = stomp_connection_reserve(conn, ROOM);
+    const uint8_t *from = w.at;
+    bool fits;
+
+    stomp_ackid_begin(&in->ids, conn->dialect, conn->version, conn->session, in->subscription);
     in->forged_told = false;
+    stomp_write_command(&w, "SUBSCRIBE");
+    stomp_write_header(&w, "id", bailey_bytes_of(in->subscription));
+    stomp_write_header(&w, "destination", bailey_bytes_of(in->destination));
+    stomp_write_header(&w, "ack", bailey_bytes_of(ack));
+    stomp_write_header(&w, "receipt", bailey_bytes_of(subscribed));
+    more(ctx, &w);
+    stomp_write_end_of_head(&w);
+    stomp_write_body(&w, BAILEY_EMPTY_BYTES);
+    fits = !w.full && !w.bad;
+    if (!fits)
+        w.at = (uint8_t *)(uintptr_t)from;
+    stomp_connection_commit(conn, from, &w);
+    if (fits)
+        stomp_connection_end_frame(conn, true);
+    return fits || bailey_fail(err, BAILEY_ERR_CONFIG,
+                               "destination, selector or headers of the subscription cannot be expressed");
+}
+
+bool stomp_receiver_is_subscribed(struct bailey_bytes receipt)
+{
+    return receipt.data != NULL && bailey_bytes_is(receipt, subscribed);
+}
+
+void stomp_receiver_explain(struct bailey_error *err, struct bailey_bytes receipt)
+{
+    if (!stomp_receiver_is_subscribed(receipt))
+        return;
+    err->kind = BAILEY_ERR_CONFIG;
+    bailey_hint(err, "The broker refused the subscription: check destination and selector, and what the login may.");
 }
 
 void stomp_receiver_init(struct stomp_receiver *in, struct stomp_broker *broker, struct bailey_port *port,

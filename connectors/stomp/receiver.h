@@ -16,6 +16,7 @@ struct stomp_receiver {
     const char *destination, *subscription; /* what SUBSCRIBE names, and its id */
     bool leaves;                            /* what comes from now on is dropped: it stays unacknowledged */
     uint32_t group;                         /* this connection's life */
+    uint64_t browsed;                       /* messages of a browser so far */
 
     /* Private from here on. */
     struct stomp_ackid ids; /* where the broker's id of a message stands */
@@ -34,8 +35,12 @@ void stomp_receiver_init(struct stomp_receiver *in, struct stomp_broker *broker,
 /* `comes_back`: as of stomp_connection_fini(). */
 void stomp_receiver_fini(struct stomp_receiver *in, bool comes_back);
 
-/* CONNECTED came: before SUBSCRIBE. */
-void stomp_receiver_begin(struct stomp_receiver *in);
+/* CONNECTED came: SUBSCRIBE, with a RECEIPT; `more` adds headers. False with `err`: it cannot be expressed. */
+bool stomp_receiver_subscribe(struct stomp_receiver *in, const char *ack,
+                              void (*more)(void *ctx, struct stomp_writer *w), void *ctx, struct bailey_error *err);
+bool stomp_receiver_is_subscribed(struct bailey_bytes receipt); /* the RECEIPT of it */
+/* Say in `err` if it is about the subscription, by the receipt that an ERROR named. */
+void stomp_receiver_explain(struct bailey_error *err, struct bailey_bytes receipt);
 
 /* A message by which nothing is acknowledged (of a browser): at its head, instead of stomp_receiver_message(). */
 void stomp_receiver_browse(struct stomp_receiver *in, const struct stomp_parser *frame);
@@ -53,6 +58,9 @@ void stomp_receiver_leave(struct stomp_receiver *in);
  * others stay unacknowledged, and return with the disconnect. */
 void stomp_receiver_settle(struct stomp_receiver *in, const struct bailey_settlement *ended, size_t count,
                            bool rejects);
+
+/* Messages that the broker counts as unacknowledged. */
+uint64_t stomp_receiver_unacknowledged(const struct stomp_receiver *in);
 
 /* The connection is gone: its messages are forgotten (bailey_revoke), another life begins. */
 void stomp_receiver_forget(struct stomp_receiver *in);

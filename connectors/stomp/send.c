@@ -6,7 +6,7 @@
 static size_t guess(const struct bailey_message *msg, const struct stomp_send *send)
 {
     size_t room =
-        128 + stomp_header_room(bailey_bytes_of("destination"), send->destination) + stomp_map_guess(msg, &send->marks);
+        192 + stomp_header_room(bailey_bytes_of("destination"), send->destination) + stomp_map_guess(msg, &send->marks);
 
     for (size_t i = 0; i < send->headers->count; i++)
         room += stomp_header_room(bailey_bytes_of(send->headers->entries[i].name),
@@ -14,14 +14,24 @@ static size_t guess(const struct bailey_message *msg, const struct stomp_send *s
     return room;
 }
 
-static enum stomp_map_result write_head(struct stomp_writer *w, struct bailey_message *msg,
-                                        const struct stomp_send *send, bool is_text)
+static void write_delay(struct stomp_writer *w, const struct stomp_connection *conn, const struct stomp_send *send)
+{
+    const struct stomp_dialect_row *row = stomp_dialect_row(conn->dialect);
+
+    if (send->deliver_at_ms > send->wall_ms)
+        stomp_write_number(w, row->delay,
+                           row->delay_is_time ? send->deliver_at_ms : send->deliver_at_ms - send->wall_ms);
+}
+
+static enum stomp_map_result write_head(struct stomp_writer *w, const struct stomp_connection *conn,
+                                        struct bailey_message *msg, const struct stomp_send *send, bool is_text)
 {
     enum stomp_map_result result;
 
     stomp_write_command(w, "SEND");
     stomp_write_header(w, "destination", send->destination);
     stomp_write_number(w, "receipt", (int64_t)send->receipt);
+    write_delay(w, conn, send);
     if (!is_text)
         stomp_write_number(w, "content-length", (int64_t)msg->body.len);
     for (size_t i = 0; i < send->headers->count; i++)
@@ -29,6 +39,16 @@ static enum stomp_map_result write_head(struct stomp_writer *w, struct bailey_me
     result = stomp_map_export(w, msg, &send->map, send->wall_ms, &send->marks);
     stomp_write_end_of_head(w);
     return result;
+}
+
+/* Where it cannot, the message must not go before its time. */
+static bool can_hold(const struct stomp_connection *conn, const struct stomp_send *send, struct bailey_error *err)
+{
+    if (send->deliver_at_ms <= send->wall_ms || stomp_dialect_row(conn->dialect)->delay != NULL)
+        return true;
+    bailey_fail(err, BAILEY_ERR_CONFIG, "%s does not hold messages until their time over STOMP",
+                stomp_dialect_row(conn->dialect)->name);
+    return bailey_hint(err, "Without delay_native the state store holds them.");
 }
 
 /* The body stays where it is; the NUL behind it is ours. */
@@ -64,10 +84,12 @@ bool stomp_send(struct stomp_connection *conn, struct bailey_message *msg, const
     size_t body = copy ? msg->body.len + 1 : 0;
     bool text, is_text = stomp_map_is_text(msg, conn->dialect);
 
+    if (!can_hold(conn, send, err))
+        return false;
     for (size_t room = guess(msg, send);; room = STOMP_HEAD_MAX) {
         struct stomp_writer w = stomp_connection_reserve(conn, room + body);
         uint8_t *from = w.at;
-        enum stomp_map_result result = write_head(&w, msg, send, is_text);
+        enum stomp_map_result result = write_head(&w, conn, msg, send, is_text);
         struct bailey_bytes head = {from, (size_t)(w.at - from)};
         bool fits, goes;
 

@@ -11,6 +11,7 @@ struct stomp_send {
     const struct bailey_map *headers; /* further ones, of the configuration */
     struct stomp_map_options map;
     int64_t wall_ms;
+    int64_t deliver_at_ms; /* if it is later: the broker holds it until then */
     struct bailey_marks marks;
 };
 

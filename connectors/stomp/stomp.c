@@ -23,6 +23,7 @@ static const struct bailey_connector stomp_connector = {
     .abi_major = BAILEY_ABI_MAJOR,
     .abi_minor = BAILEY_ABI_MINOR,
     .name = "stomp",
+    .traits = BAILEY_DELAYS,
     .summary = "STOMP queues and topics (ActiveMQ Classic, Artemis, RabbitMQ).",
     .broker_settings_size = sizeof(struct stomp_broker_settings),
     .broker_options = stomp_broker_options,
@@ -33,6 +34,8 @@ static const struct bailey_connector stomp_connector = {
     .url = &url_form,
     .check = stomp_check,
     .probe = stomp_probe,
+    .shelf = &stomp_shelf,
+    .keeps_order = stomp_keeps_order,
 };
 
 const struct bailey_connector *bailey_connector_entry(void)

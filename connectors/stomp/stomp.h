@@ -33,6 +33,7 @@ struct stomp_source_settings {
     int64_t prefetch;         /* 0: the lane's credit.messages */
     const char *subscription; /* name of a durable one, or NULL */
     const char *client_id;    /* NULL: from instance, route and lane */
+    bool exclusive;
     struct bailey_map headers;
 };
 
@@ -54,5 +55,6 @@ enum {
 
 extern const struct bailey_source stomp_source;
 extern const struct bailey_sink stomp_sink;
+extern const struct bailey_source stomp_shelf;
 
 #endif

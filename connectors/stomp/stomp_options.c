@@ -133,6 +133,12 @@ const struct bailey_option stomp_source_options[] = {
      .min = 1,
      .max = 128,
      .summary = "Name of a durable subscription to a topic: what is sent while Bailey is away is kept for it."},
+    {.name = "exclusive",
+     .type = BAILEY_OPT_BOOL,
+     SOURCE(exclusive),
+     .initial = "false",
+     .summary = "Nobody else gets messages meanwhile: ActiveMQ sees to it. Artemis and RabbitMQ do if the queue is "
+                "exclusive or single-active there: then say so, for an `order`."},
     {.name = "client_id",
      .type = BAILEY_OPT_STRING,
      .flags = BAILEY_OPT_ADVANCED,
@@ -287,6 +293,37 @@ static void check_sink(const struct stomp_broker_settings *broker, const struct 
         bailey_report_warning(
             report, "unroutable",
             "unroutable: accept counts messages as delivered that RabbitMQ routed to no queue: they are lost");
+}
+
+static bool map_has(const struct bailey_map *map, const char *name, const char *value)
+{
+    for (size_t i = 0; i < map->count; i++)
+        if (strcmp(map->entries[i].name, name) == 0)
+            return strcmp(map->entries[i].value, value) == 0;
+    return false;
+}
+
+/* A durable subscription has one subscriber at a time; ActiveMQ knows exclusive consumers by a header, or in the destination. */
+static bool is_only_consumer(const struct stomp_source_settings *s)
+{
+    return s->exclusive || s->subscription != NULL || map_has(&s->headers, "activemq.exclusive", "true") ||
+           strstr(s->destination, "consumer.exclusive=true") != NULL;
+}
+
+bool stomp_keeps_order(const void *broker, const void *end, enum bailey_role role, enum bailey_order order,
+                       unsigned lanes, struct bailey_error *err)
+{
+    (void)broker;
+    if (order == BAILEY_ORDER_NONE || role == BAILEY_SINK)
+        return true;
+    if (lanes > 1) {
+        bailey_fail(err, BAILEY_ERR_CONFIG, "%u lanes take the queue's messages in turn", lanes);
+        return bailey_hint(err, "Set lanes: 1.");
+    }
+    if (is_only_consumer(end))
+        return true;
+    bailey_fail(err, BAILEY_ERR_CONFIG, "other consumers of the queue may take messages in between");
+    return bailey_hint(err, "Set exclusive: true; on Artemis and RabbitMQ the queue itself must see to it, too.");
 }
 
 void stomp_check(const void *broker, const void *end, enum bailey_role role, unsigned lanes,

@@ -180,6 +180,7 @@ static bool send_one(struct sink *sink, struct bailey_delivery *delivery, bool a
         .headers = &sink->settings->headers,
         .map = {sink->conn.dialect, sink->settings->persistent, &sink->settings->pass_headers, sink->port->dedup_scope},
         .wall_ms = sink->wall_ms,
+        .deliver_at_ms = delivery->deliver_at_ms,
         .marks = {delivery->id, again || delivery->possible_duplicate},
     };
 

@@ -17,8 +17,6 @@ enum {
     WINDOW_BYTES_EACH = 1 << 10, /* Artemis: bytes of window for a message of the prefetch */
 };
 
-static const char subscribed[] = "subscribed"; /* receipt of SUBSCRIBE */
-
 struct source {
     struct stomp_receiver in; /* first */
     const struct stomp_source_settings *settings;
@@ -87,11 +85,7 @@ static void on_lost(struct stomp_connection *conn, const struct bailey_error *er
     struct source *source = (struct source *)conn;
     struct bailey_error why = *err;
 
-    if (receipt.data != NULL && bailey_bytes_is(receipt, subscribed)) {
-        why.kind = BAILEY_ERR_CONFIG;
-        bailey_hint(&why,
-                    "The broker refused the subscription: check destination and selector, and what the login may.");
-    }
+    stomp_receiver_explain(&why, receipt);
     if (source->draining)
         tell_drained_soon(source);
     fail(source, &why);
@@ -136,25 +130,21 @@ static void write_durable(struct stomp_writer *w, const struct stomp_dialect_row
     }
 }
 
-static void write_subscribe(struct source *source, struct stomp_writer *w)
+static void write_headers(void *ctx, struct stomp_writer *w)
 {
+    struct source *source = ctx;
     const struct stomp_source_settings *s = source->settings;
     const struct stomp_dialect_row *row = stomp_dialect_row(source->in.conn.dialect);
 
-    stomp_write_command(w, "SUBSCRIBE");
-    stomp_write_header(w, "id", bailey_bytes_of(source->in.subscription));
-    stomp_write_header(w, "destination", bailey_bytes_of(s->destination));
-    stomp_write_header(w, "ack", bailey_bytes_of("client-individual"));
-    stomp_write_header(w, "receipt", bailey_bytes_of(subscribed));
     write_prefetch(source, w, row);
     if (s->selector != NULL)
         stomp_write_header(w, row->selector, bailey_bytes_of(s->selector));
     if (s->subscription != NULL)
         write_durable(w, row, s->subscription);
+    if (s->exclusive && row->exclusive != NULL)
+        stomp_write_header(w, row->exclusive, bailey_bytes_of("true"));
     for (size_t i = 0; i < s->headers.count; i++)
         stomp_write_header(w, s->headers.entries[i].name, bailey_bytes_of(s->headers.entries[i].value));
-    stomp_write_end_of_head(w);
-    stomp_write_body(w, BAILEY_EMPTY_BYTES);
 }
 
 /* A selector that the broker would ignore lets messages through that nobody meant. */
@@ -173,35 +163,19 @@ static bool refuses_selector(struct source *source)
 
 static void on_opened(struct stomp_connection *conn)
 {
-    enum { ROOM = 64 << 10 };
     struct source *source = (struct source *)conn;
     struct bailey_error err = {0};
-    struct stomp_writer w;
-    const uint8_t *from;
 
-    if (refuses_selector(source))
-        return;
-    stomp_receiver_begin(&source->in);
-    w = stomp_connection_reserve(conn, ROOM);
-    from = w.at;
-    write_subscribe(source, &w);
-    if (w.full || w.bad) {
-        bailey_fail(&err, BAILEY_ERR_CONFIG,
-                    "destination, selector or headers of the subscription cannot be expressed");
-        w.at = (uint8_t *)(uintptr_t)from;
-        stomp_connection_commit(conn, from, &w);
+    if (!refuses_selector(source) &&
+        !stomp_receiver_subscribe(&source->in, "client-individual", write_headers, source, &err))
         fail(source, &err);
-        return;
-    }
-    stomp_connection_commit(conn, from, &w);
-    stomp_connection_end_frame(conn, true);
 }
 
 static void on_receipt(struct stomp_connection *conn, struct bailey_bytes id)
 {
     struct source *source = (struct source *)conn;
 
-    if (source->is_up || !bailey_bytes_is(id, subscribed)) {
+    if (source->is_up || !stomp_receiver_is_subscribed(id)) {
         stomp_connection_break(conn, "a RECEIPT for nothing that was sent");
         return;
     }

@@ -720,8 +720,10 @@ static void apply(struct dedup_shard *shard, struct change_list *list, bool is_w
         const struct state_change *change = &list->changes[i];
         struct dedup_entry *entry = list->entries[i];
 
-        if (i + AHEAD < list->count)
+        if (i + AHEAD < list->count) {
             prefetch_place(shard, list->changes[i + AHEAD].id);
+            filter_prefetch_newest(shard->filter, list->changes[i + AHEAD].id);
+        }
         if (change->kind == STATE_INTEND) {
             entry->has_intent = is_written;
             entry->in_doubt |= !is_written; /* marked: after a crash nobody would know of it */

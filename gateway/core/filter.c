@@ -168,6 +168,12 @@ void filter_prefetch(const struct filter *filter, struct id id)
         __builtin_prefetch(block_of(&filter->items[i], id));
 }
 
+void filter_prefetch_newest(const struct filter *filter, struct id id)
+{
+    if (filter->count > 0)
+        __builtin_prefetch(block_of(&filter->items[filter->count - 1], id), 1);
+}
+
 int64_t filter_expire(struct filter *filter, int64_t now_ms)
 {
     while (filter->count > 0 && (filter->items[0].last_ms < now_ms - filter->window_ms ||

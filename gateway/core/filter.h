@@ -30,6 +30,9 @@ bool filter_may_have(const struct filter *filter, struct id id);
 /* Fetch what filter_may_have(id) will read into the cache: for a batch of them. */
 void filter_prefetch(const struct filter *filter, struct id id);
 
+/* The same for what filter_add(id) will write. */
+void filter_prefetch_newest(const struct filter *filter, struct id id);
+
 /* Let go of what is too old at `now_ms`, and tell from when on ids are remembered: -1 if there are none. */
 int64_t filter_expire(struct filter *filter, int64_t now_ms);
 

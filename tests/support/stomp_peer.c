@@ -39,6 +39,28 @@ void stomp_rig_open_source(struct stomp_rig *rig, const struct stomp_source_sett
     end_rig_open(&rig->end, BAILEY_SOURCE, &rig->broker_settings, settings);
 }
 
+/* A shelf of whose port somebody has said that it only looks. */
+static bool open_to_look(void **self, void *broker, const void *settings, struct bailey_port *port,
+                         struct bailey_error *err)
+{
+    port->only_looks = true;
+    return stomp_shelf.open(self, broker, settings, port, err);
+}
+
+void stomp_rig_open_shelf(struct stomp_rig *rig, const struct stomp_sink_settings *settings, bool only_looks)
+{
+    static struct bailey_source shelf;
+    static struct end_rig_connector reading_back;
+
+    shelf = stomp_shelf;
+    if (only_looks)
+        shelf.open = open_to_look;
+    reading_back = stomp;
+    reading_back.source = &shelf;
+    rig->end.connector = &reading_back;
+    end_rig_open(&rig->end, BAILEY_SOURCE, &rig->broker_settings, settings);
+}
+
 /* ---- Peer: bytes and frames ---- */
 
 static void more_input(struct stomp_peer *peer)

@@ -38,6 +38,8 @@ void stomp_rig_init(struct stomp_rig *rig);
 /* A stomp sink behind a source of the test, or a stomp source before a sink of the test. `settings` must outlive it. */
 void stomp_rig_open_sink(struct stomp_rig *rig, const struct stomp_sink_settings *settings);
 void stomp_rig_open_source(struct stomp_rig *rig, const struct stomp_source_settings *settings);
+/* The shelf over what a sink's settings name, before a sink of the test. */
+void stomp_rig_open_shelf(struct stomp_rig *rig, const struct stomp_sink_settings *settings, bool only_looks);
 
 /* ---- The broker's side ---- */
 

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "amqp_peer.h"
+#include "log_rig.h"
 
 static const struct amq_source_settings settings = {
     .queue = "q", .consumer_tag = "t", .consumer_timeout_ms = 1800000, .declare = BAILEY_DECLARE_NEVER};
@@ -221,6 +222,36 @@ static void before_the_consumer_timeout_everything_is_handed_back(void **state)
     finish();
 }
 
+/* While the sink is away, what was handed back is left to the broker: its patience is no matter then, however long it takes. */
+static void what_is_handed_back_is_taken_again_when_there_is_room(void **state)
+{
+    static const struct amq_source_settings impatient = {
+        .queue = "q", .consumer_tag = "t", .consumer_timeout_ms = 1000, .declare = BAILEY_DECLARE_NEVER};
+    amqp_channel_open_ok_t opened = {0};
+
+    (void)state;
+    log_rig_begin();
+    bridge_open_source(&bridge, &impatient);
+    peer_open(&bridge, &peer, &usual);
+    peer_open_consumer(&peer, 1);
+    end_rig_state(&bridge.end, LANE_RUNNING);
+    peer_deliver(&peer, 1, 1, "m");
+    end_rig_taken(&bridge.end, 1);
+    bailey_held(bridge.end.port, "away");
+    peer_expect(&peer, 1, AMQP_CHANNEL_CLOSE_METHOD);
+    peer_expect(&peer, 2, AMQP_CHANNEL_OPEN_METHOD);
+    peer_method(&peer, 2, AMQP_CHANNEL_OPEN_OK_METHOD, &opened);
+    for (int64_t end = end_rig_clock_ms() + 3 * impatient.consumer_timeout_ms; end_rig_clock_ms() < end;)
+        end_rig_turn(&bridge.end);
+    nothing_sent();
+    assert_int_equal(log_rig_count("amqp.handed_back"), 1);
+    bailey_up(bridge.end.port);
+    peer_expect(&peer, 2, AMQP_BASIC_QOS_METHOD);
+    peer_expect(&peer, 2, AMQP_BASIC_CONSUME_METHOD);
+    finish();
+    log_rig_end();
+}
+
 /* Bodies fill the lane's bytes long before the window of messages is used up: the consumer is cancelled, and comes
  * back with a smaller window when there is room. */
 static void without_room_for_bytes_the_consumer_is_cancelled(void **state)
@@ -405,6 +436,38 @@ static void nonsense_ends_the_connection_and_nothing_else(void **state)
     finish();
 }
 
+static const struct bailey_map_entry single_active = {"x-single-active-consumer", "true"};
+
+static void an_order_needs_a_single_consumer(void **state)
+{
+    static const struct {
+        struct amq_source_settings settings;
+        unsigned lanes;
+        const char *reason, *hint; /* NULL: it has an order */
+    } cases[] = {
+        {{.exclusive = true}, 1, NULL, NULL},
+        {{.declare = BAILEY_DECLARE_CREATE, .single_active = true}, 1, NULL, NULL},
+        {{.declare = BAILEY_DECLARE_CREATE, .arguments = {&single_active, 1}}, 1, NULL, NULL},
+        {{.exclusive = true}, 2, "2 lanes", "lanes: 1"},
+        {{.declare = BAILEY_DECLARE_ASSERT, .single_active = true}, 1, "other consumers", "exclusive: true"},
+        {{.queue = "q"}, 1, "other consumers", "exclusive: true"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int order = BAILEY_ORDER_KEY; order <= BAILEY_ORDER_STRICT; order++) {
+            struct bailey_error err = {0};
+            bool kept = amq_keeps_order(NULL, &cases[i].settings, BAILEY_SOURCE, (enum bailey_order)order,
+                                        cases[i].lanes, &err);
+
+            assert_int_equal(kept, cases[i].reason == NULL);
+            assert_true(kept || (strstr(err.text, cases[i].reason) != NULL && strstr(err.hint, cases[i].hint) != NULL));
+        }
+        assert_true(amq_keeps_order(NULL, &cases[i].settings, BAILEY_SOURCE, BAILEY_ORDER_NONE, cases[i].lanes, NULL));
+    }
+    assert_true(amq_keeps_order(NULL, NULL, BAILEY_SINK, BAILEY_ORDER_STRICT, 4, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,10 +479,12 @@ int main(void)
         cmocka_unit_test(a_cancelled_consumer_is_down_and_comes_back),
         cmocka_unit_test(tags_of_a_lost_channel_mean_nothing_on_the_next),
         cmocka_unit_test(before_the_consumer_timeout_everything_is_handed_back),
+        cmocka_unit_test(what_is_handed_back_is_taken_again_when_there_is_room),
         cmocka_unit_test(without_room_for_bytes_the_consumer_is_cancelled),
         cmocka_unit_test(a_drain_cancels_and_leaves_the_rest_to_the_queue),
         cmocka_unit_test(what_was_refused_goes_back_at_a_drain),
         cmocka_unit_test(nonsense_ends_the_connection_and_nothing_else),
+        cmocka_unit_test(an_order_needs_a_single_consumer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

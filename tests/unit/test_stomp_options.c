@@ -125,6 +125,39 @@ static void what_is_given_away_is_kept_for_explain(void **state)
     text_free(&said);
 }
 
+static const struct bailey_map_entry exclusive = {"activemq.exclusive", "true"};
+
+static void an_order_needs_a_single_consumer(void **state)
+{
+    static const struct {
+        struct stomp_source_settings settings;
+        unsigned lanes;
+        const char *reason, *hint; /* NULL: it has an order */
+    } cases[] = {
+        {{.destination = "/queue/q", .exclusive = true}, 1, NULL, NULL},
+        {{.destination = "/queue/q", .headers = {&exclusive, 1}}, 1, NULL, NULL},
+        {{.destination = "/queue/q?consumer.exclusive=true"}, 1, NULL, NULL},
+        {{.destination = "/topic/t", .subscription = "s"}, 1, NULL, NULL},
+        {{.destination = "/queue/q", .exclusive = true}, 3, "3 lanes", "lanes: 1"},
+        {{.destination = "/queue/q"}, 1, "other consumers", "exclusive: true"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        for (int order = BAILEY_ORDER_KEY; order <= BAILEY_ORDER_STRICT; order++) {
+            struct bailey_error err = {0};
+            bool kept = stomp_keeps_order(NULL, &cases[i].settings, BAILEY_SOURCE, (enum bailey_order)order,
+                                          cases[i].lanes, &err);
+
+            assert_int_equal(kept, cases[i].reason == NULL);
+            assert_true(kept || (strstr(err.text, cases[i].reason) != NULL && strstr(err.hint, cases[i].hint) != NULL));
+        }
+        assert_true(
+            stomp_keeps_order(NULL, &cases[i].settings, BAILEY_SOURCE, BAILEY_ORDER_NONE, cases[i].lanes, NULL));
+    }
+    assert_true(stomp_keeps_order(NULL, NULL, BAILEY_SINK, BAILEY_ORDER_STRICT, 4, NULL));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -133,6 +166,7 @@ int main(void)
         cmocka_unit_test(sources_that_are_refused),
         cmocka_unit_test(sinks_that_are_refused),
         cmocka_unit_test(what_is_given_away_is_kept_for_explain),
+        cmocka_unit_test(an_order_needs_a_single_consumer),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -276,6 +277,72 @@ static void an_error_with_a_receipt_refuses_that_message(void **state)
     stomp_peer_receipt(&peer, "3");
     expect("d");
     end_rig_settled(&rig.end, 3);
+    finish();
+}
+
+static int64_t due_ms; /* what the sink is told of each message */
+
+static size_t send_at(void *self, struct bailey_delivery *const batch[], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        batch[i]->deliver_at_ms = due_ms;
+    return stomp_sink.send(self, batch, count);
+}
+
+/* The broker holds a message until its time, in its own words; one whose time has come goes without a word. */
+static void a_broker_that_can_holds_a_message(void **state)
+{
+    static const struct {
+        const char *server, *header;
+        bool is_time;
+    } cases[] = {{"ActiveMQ/5", "AMQ_SCHEDULED_DELAY", false}, {"ActiveMQ-Artemis/2", "AMQ_SCHEDULED_TIME", true}};
+    struct bailey_sink sink = stomp_sink;
+    struct end_rig_connector connector;
+    int64_t now_ms;
+    const char *value;
+
+    (void)state;
+    sink.send = send_at;
+    for (size_t i = 0; i < 2; i++) {
+        stomp_rig_init(&rig);
+        connector = *rig.end.connector;
+        connector.sink = &sink;
+        rig.end.connector = &connector;
+        start_with(&settings, cases[i].server);
+        now_ms = bailey_wall_ms(rig.end.loop);
+        due_ms = now_ms + 3600000;
+        push("later");
+        expect("later");
+        value = stomp_peer_header(&peer, cases[i].header);
+        assert_non_null(value);
+        if (cases[i].is_time)
+            assert_int_equal(strtoll(value, NULL, 10), due_ms);
+        else
+            assert_in_range(strtoll(value, NULL, 10), 3590000, 3600000);
+        due_ms = now_ms - 1;
+        push("overdue");
+        expect("overdue");
+        stomp_peer_has(&peer, cases[i].header, NULL);
+        finish();
+    }
+}
+
+static void a_broker_that_cannot_gets_nothing_before_its_time(void **state)
+{
+    struct bailey_sink sink = stomp_sink;
+    struct end_rig_connector connector;
+
+    (void)state;
+    sink.send = send_at;
+    stomp_rig_init(&rig);
+    connector = *rig.end.connector;
+    connector.sink = &sink;
+    rig.end.connector = &connector;
+    start_with(&settings, "RabbitMQ/3");
+    due_ms = bailey_wall_ms(rig.end.loop) + 3600000;
+    push("later");
+    end_rig_refused(&rig.end, BAILEY_ERR_CONFIG, 1);
+    stomp_peer_silent(&peer);
     finish();
 }
 
@@ -611,6 +678,8 @@ int main(void)
         cmocka_unit_test(without_a_receipt_it_is_in_doubt),
         cmocka_unit_test(an_error_with_a_receipt_refuses_that_message),
         cmocka_unit_test(a_destination_that_is_not_there),
+        cmocka_unit_test(a_broker_that_can_holds_a_message),
+        cmocka_unit_test(a_broker_that_cannot_gets_nothing_before_its_time),
         cmocka_unit_test(without_a_receipt_the_culprit_is_found),
         cmocka_unit_test(a_loss_while_suspects_are_probed_loses_none),
         cmocka_unit_test(a_refusal_that_is_the_operators_takes_the_sink_down),

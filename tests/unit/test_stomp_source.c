@@ -105,6 +105,21 @@ static void options_become_headers(void **state)
     finish();
 }
 
+/* ActiveMQ alone is asked for it; on the others the queue itself is that, or is not. */
+static void an_exclusive_consumer_is_asked_for(void **state)
+{
+    static const struct stomp_source_settings s = {.destination = "/queue/q", .exclusive = true};
+    static const char *const servers[] = {"ActiveMQ/5", "ActiveMQ-Artemis/2", "RabbitMQ/3"};
+
+    (void)state;
+    for (size_t i = 0; i < 3; i++) {
+        stomp_rig_init(&rig);
+        start_with(&s, servers[i]);
+        stomp_peer_has(&peer, "activemq.exclusive", i == 0 ? "true" : NULL);
+        finish();
+    }
+}
+
 static void a_durable_subscription_has_a_stable_name(void **state)
 {
     static const struct stomp_source_settings s = {.destination = "/topic/t", .subscription = "mine"};
@@ -636,6 +651,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(each_dialect_subscribes_in_its_way),
         cmocka_unit_test(options_become_headers),
+        cmocka_unit_test(an_exclusive_consumer_is_asked_for),
         cmocka_unit_test(a_durable_subscription_has_a_stable_name),
         cmocka_unit_test(a_selector_that_would_be_ignored_is_refused),
         cmocka_unit_test(a_refused_subscription_is_told),

@@ -142,6 +142,17 @@ class StompJudge:
         assert len(messages) >= count, f"{len(messages)} of {count} messages came to {destination} within {timeout:g} s"
         return messages
 
+    def arrivals(self, destination, count, timeout=60):
+        """[(time.time(), body)] of the first `count` messages, which are taken."""
+        connection, listener = self.connect()
+        connection.subscribe(destination, id="1", ack="auto")
+        came, deadline = [], time.monotonic() + timeout
+        while len(came) < count and time.monotonic() < deadline:
+            came += [(time.time(), frame.body or b"") for frame in self._next(listener, 0.05)]
+        close(connection, listener)
+        assert len(came) == count, f"{len(came)} of {count} messages came to {destination} within {timeout:g} s"
+        return came
+
     def ask(self, destination, reply_to, headers, timeout=10):
         """The first answer to a message without a body."""
         connection, listener = self.connect()
