@@ -20,9 +20,9 @@
 
 enum {
     TICK_MS = 250,
-    STUCK_MS = 2000,     /* no verdict for that long while some are out: shown as held */
-    DETACH_MS = 1000,    /* a message that waits longer owns its bytes, and pins no connector's buffer */
-    DETACH_MAX = 1024,   /* a tick */
+    STUCK_MS = 2000,   /* no verdict for that long while some are out: shown as held */
+    DETACH_MS = 1000,  /* a message that waits longer owns its bytes, and pins no connector's buffer */
+    DETACH_MAX = 1024, /* a tick */
 };
 
 /* ---- State, for people ---- */
@@ -228,14 +228,29 @@ static void start_tick(struct lane *lane)
     bailey_timer_start(lane->host, &lane->tick, TICK_MS);
 }
 
-/* Not what is past its expiry. */
+/* Not while it drains: what is refused then is left to the source, and none may pass it. */
+static bool may_begin(const struct lane *lane)
+{
+    return !lane->is_draining || lane->is_finishing;
+}
+
+/* Not what must wait for another one of its key that was refused meanwhile, nor what is past its expiry. */
 static bool admit(struct delivery *dlv)
 {
     const struct bailey_message *msg = dlv->pub.message;
+    struct lane *lane = dlv->lane;
 
-    if (msg->expires_at_ms == 0 || msg->expires_at_ms > bailey_wall_ms(dlv->lane->host))
+    if (!may_begin(lane) && order_is_behind(dlv)) { /* the refused one was left to the source, perhaps */
+        lane_settle_as(lane, dlv, BAILEY_RELEASED);
+        return false;
+    }
+    if (lane->order != NULL && order_hold(lane->order, dlv)) {
+        lane_work_soon(lane);
+        return false;
+    }
+    if (msg->expires_at_ms == 0 || msg->expires_at_ms > bailey_wall_ms(lane->host))
         return true;
-    lane_expire(dlv->lane, dlv);
+    lane_expire(lane, dlv);
     return false;
 }
 
@@ -328,14 +343,20 @@ void lane_run_steps(struct lane *lane, struct batch *batch, size_t first)
 
 /* ---- Order ---- */
 
+/* While the lane drains none begins: one before it may have been left to the source already. */
 void lane_line_up(struct batch *batch)
 {
     struct lane *lane = batch->items[0]->lane;
     size_t kept = 0;
 
-    for (size_t i = 0; i < batch->count; i++)
-        if (order_enter(lane->order, batch->items[i]))
-            batch->items[kept++] = batch->items[i];
+    for (size_t i = 0; i < batch->count; i++) {
+        struct delivery *dlv = batch->items[i];
+
+        if (!may_begin(lane) && order_is_new(lane->order, dlv))
+            lane_settle_as(lane, dlv, BAILEY_RELEASED);
+        else if (order_enter(lane->order, dlv))
+            batch->items[kept++] = dlv;
+    }
     batch->count = kept;
 }
 
@@ -351,19 +372,19 @@ static void go_behind_order(struct lane *lane, struct batch *batch)
 
 void lane_go_in_turn(struct lane *lane)
 {
-    struct batch batch = {.count = 0};
+    struct batch batch;
 
     if (lane->order == NULL)
         return;
-    for (struct delivery *dlv; (dlv = order_next(lane->order)) != NULL;) {
-        batch.items[batch.count++] = dlv;
-        if (batch.count == BATCH_MAX) {
+    do { /* a step may refuse one, and with that let another one go on */
+        struct delivery *dlv;
+
+        batch.count = 0;
+        while (batch.count < BATCH_MAX && (dlv = order_next(lane->order)) != NULL)
+            batch.items[batch.count++] = dlv;
+        if (batch.count > 0)
             go_behind_order(lane, &batch);
-            batch.count = 0;
-        }
-    }
-    if (batch.count > 0)
-        go_behind_order(lane, &batch);
+    } while (batch.count > 0);
 }
 
 /* ---- Receiving, in batches ---- */
@@ -671,8 +692,7 @@ static void detach_pending(struct lane *lane)
 
 static void see_silence(struct lane *lane, const struct outlet *outlet, const char *name)
 {
-    if (lane->stuck != NULL || outlet->out == 0 ||
-        bailey_now_ms(lane->host) - outlet->last_verdict_ms < STUCK_MS)
+    if (lane->stuck != NULL || outlet->out == 0 || bailey_now_ms(lane->host) - outlet->last_verdict_ms < STUCK_MS)
         return;
     lane->stuck = name;
     lane_show_state(lane);
@@ -764,7 +784,8 @@ void lane_on_end_closed(struct lane *lane, struct end *end)
         lane_check_ended(lane);
     else if (end == &lane->from && !lane->is_stopping)
         close_outlets(lane);
-    else if (is_outlet(lane, end) && outlets_are_closed(lane)) /* stopping: sinks were closed first, so that nothing is out */
+    else if (is_outlet(lane, end) &&
+             outlets_are_closed(lane)) /* stopping: sinks were closed first, so that nothing is out */
         end_close(&lane->from);
 }
 
@@ -857,8 +878,7 @@ static void make_ends(struct lane *lane)
     end_init(&lane->from, lane, &(struct end_kind){BAILEY_SOURCE, "source", &options->from, options->source, NULL});
     end_init(&lane->to.end, lane, &(struct end_kind){BAILEY_SINK, "sink", &options->to, NULL, options->sink});
     if (dead != NULL)
-        end_init(&lane->dead.end, lane,
-                 &(struct end_kind){BAILEY_SINK, "dead letters", &dead->to, NULL, dead->sink});
+        end_init(&lane->dead.end, lane, &(struct end_kind){BAILEY_SINK, "dead letters", &dead->to, NULL, dead->sink});
 }
 
 static void make_order(struct lane *lane)

@@ -115,7 +115,7 @@ static void block(struct lane *lane, struct delivery *dlv, const char *what, con
     struct bailey_error again = *err;
     int64_t delay_ms = lane->options.retry.max_ms;
 
-    if (!hold_back(lane, dlv))
+    if (!dlv->is_dead && !hold_back(lane, dlv))
         return;
     lane->blocking += !dlv->is_blocking;
     dlv->is_blocking = true;
@@ -169,7 +169,7 @@ static void give_up(struct lane *lane, struct delivery *dlv, const struct dead_l
     }
     log_given_up(lane, dlv, reason);
     dlv->pub.message = dead_letter_new(&lane->options, lane->host, dlv, reason);
-    bailey_message_unref(msg); /* the dead letter holds it */
+    bailey_message_unref(msg);       /* the dead letter holds it */
     dlv->pub.id = BAILEY_NULL_BYTES; /* the dead letter has one of its own */
     dlv->pub.attempts = 0;
     dlv->is_detached = false;
@@ -194,6 +194,8 @@ void lane_expire(struct lane *lane, struct delivery *dlv)
         lane_finish(lane, dlv, ID_DEAD);
         return;
     }
+    if (!hold_back(lane, dlv))
+        return;
     note_failure(lane, dlv);
     bailey_fail(&err, BAILEY_ERR_PERMANENT, "it is past its expiry");
     give_up(lane, dlv, &(struct dead_letter_reason){"expired", &err});
@@ -243,7 +245,7 @@ static void refuse(struct lane *lane, struct delivery *dlv, const struct bailey_
         leave(lane, dlv);
         return;
     }
-    if (!is_hopeless && !hold_back(lane, dlv))
+    if (!hold_back(lane, dlv))
         return; /* no attempt of its own */
     note_failure(lane, dlv);
     dlv->pub.attempts++;
@@ -289,7 +291,8 @@ void lane_wait_over(struct bailey_timer *timer)
     lane->waiting--;
     dlv->state = DELIVERY_READY;
     status_add(&lane->options.status->retried, 1);
-    if (lane->order == NULL || !order_hold(lane->order, dlv)) /* an older one of its key may have been refused meanwhile */
+    if (dlv->is_dead || lane->order == NULL ||
+        !order_hold(lane->order, dlv)) /* an older one of its key may have been refused meanwhile */
         lane_prepare_again(lane, dlv);
     lane_dedup_flush(lane);
     lane_work_soon(lane);
