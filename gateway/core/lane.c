@@ -251,6 +251,7 @@ static bool admit(struct delivery *dlv)
     if (msg->expires_at_ms == 0 || msg->expires_at_ms > bailey_wall_ms(lane->host))
         return true;
     lane_expire(lane, dlv);
+    lane_work_soon(lane); /* those behind it may go on */
     return false;
 }
 
@@ -259,6 +260,7 @@ static void dispatch(struct lane *lane)
 {
     outlet_send(&lane->to, admit);
     outlet_send(&lane->dead, NULL);
+    lane_dedup_flush(lane); /* of what was not admitted */
     if (lane_out(lane) + (int64_t)(lane->to.len + lane->dead.len) > 0)
         start_tick(lane);
 }

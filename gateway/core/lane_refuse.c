@@ -115,6 +115,10 @@ static void block(struct lane *lane, struct delivery *dlv, const char *what, con
     struct bailey_error again = *err;
     int64_t delay_ms = lane->options.retry.max_ms;
 
+    if (is_leaving(lane, dlv)) {
+        leave(lane, dlv);
+        return;
+    }
     if (!dlv->is_dead && !hold_back(lane, dlv))
         return;
     lane->blocking += !dlv->is_blocking;
