@@ -64,8 +64,8 @@ static void hand_over(struct bailey_task *task)
     for (size_t i = 0; i < count; i++) {
         struct bailey_message *msg = source->batch[i];
 
-        msg->origin.offset = ledger_received(ledger, source->berth->slot, source->numbers[i], msg->redelivered,
-                                             msg->group, msg->position);
+        msg->timestamp_ms = ledger_received(ledger, source->berth->slot, source->numbers[i], msg->redelivered,
+                                            msg->group, msg->position);
     }
     if (count > 0)
         bailey_receive(source->port, source->batch, count);

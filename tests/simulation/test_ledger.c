@@ -27,6 +27,8 @@ struct course {
     struct sim sim;
     struct ledger *ledger;
     struct shaping shaping;
+    struct lane_options options;
+    int64_t wall_ms;
     uint32_t slot;
     struct bailey_pool *pool;
     struct bailey_delivery deliveries[MESSAGES];
@@ -70,10 +72,12 @@ static void begin_course(bool dedups)
     course.ledger = course.sim.ledger = ledger_new(&course.sim);
     course.pool = message_pool_new();
     course.slot = ledger_add_slot(course.ledger, MESSAGES, 1 << 20, false, dedups ? add_scope() : NO_SCOPE);
-    ledger_lane_begins(course.ledger, course.slot, NULL, false, 0);
+    ledger_lane_begins(course.ledger, course.slot, &course.options, false, &course.wall_ms);
     ledger_source_opened(course.ledger, course.slot);
-    ledger_sink_opened(course.ledger, course.slot);
-    ledger_sink_is(course.ledger, course.slot, true);
+    for (enum outlet outlet = TO_SINK; outlet < OUTLETS; outlet++) {
+        ledger_sink_opened(course.ledger, course.slot, outlet);
+        ledger_sink_is(course.ledger, course.slot, outlet, true);
+    }
     for (uint32_t i = 0; i < MESSAGES; i++)
         assert_int_equal(
             ledger_produced(course.ledger, NATURE_PLAIN, 50, &course.shaping, SINK, ledger_new_id(course.ledger)), i);
@@ -130,7 +134,8 @@ static struct bailey_message *message_of(uint32_t number, uint32_t handout)
     msg->header_count = 3;
     msg->key = content->has_key ? bailey_bytes_of(content->key) : BAILEY_NULL_BYTES;
     msg->body = bailey_message_copy(msg, content->body, content->len);
-    msg->origin.offset = handout;
+    msg->hops = 1;
+    msg->timestamp_ms = handout;
     return msg;
 }
 
@@ -139,19 +144,38 @@ static void corrupt(struct bailey_message *msg)
     ((uint8_t *)(uintptr_t)msg->body.data)[msg->body.len - 1] ^= 1;
 }
 
+static void write_id(uint32_t id, enum state_change_kind kind, enum id_outcome outcome)
+{
+    ledger_written(
+        course.ledger, 0, &course.kept[id],
+        &(struct state_change){.kind = (uint8_t)kind, .outcome = (uint8_t)outcome, .time_ms = course.sim.now_ms});
+}
+
 static void intend(uint32_t id)
 {
-    ledger_written(course.ledger, 0, &course.kept[id], STATE_INTEND);
+    write_id(id, STATE_INTEND, ID_UNKNOWN);
     course.kept[id].intent_ms = course.sim.now_ms;
     course.kept[id].is_intent_safe = true;
 }
 
-static void record_id(uint32_t id)
+static void record_id(uint32_t id, enum id_outcome outcome)
 {
-    ledger_written(course.ledger, 0, &course.kept[id], STATE_RECORD);
+    write_id(id, STATE_RECORD, outcome);
     course.kept[id].intent_ms = -1;
     course.kept[id].record_ms = course.sim.now_ms;
     course.kept[id].is_record_safe = true;
+}
+
+static void store(uint32_t number, enum outlet outlet, uint64_t hash, bool is_marked)
+{
+    const struct bailey_message *msg = course.deliveries[number].message;
+
+    ledger_stored(course.ledger, &(struct stored){.sink = SINK,
+                                                  .number = number,
+                                                  .handout = msg == NULL ? 0 : (uint32_t)msg->timestamp_ms,
+                                                  .outlet = outlet,
+                                                  .hash = hash,
+                                                  .is_marked = is_marked});
 }
 
 static void play(const struct record *what)
@@ -172,18 +196,17 @@ static void play(const struct record *what)
         intend(what->is_corrupt ? (what->number + 1) % MESSAGES : what->number);
         break;
     case RECORDED:
-        record_id(what->is_corrupt ? (what->number + 1) % MESSAGES : what->number);
+        record_id(what->is_corrupt ? (what->number + 1) % MESSAGES : what->number, ID_CONFIRMED);
         break;
     case SENT:
         if (delivery->message == NULL)
             sim_fail(&course.sim, "not received");
         if (what->is_corrupt)
             corrupt(delivery->message);
-        ledger_sent(ledger, course.slot, delivery);
+        ledger_sent(ledger, course.slot, TO_SINK, delivery);
         break;
     case STORED:
-        ledger_stored(ledger, SINK, what->number, (uint32_t)delivery->message->origin.offset, hash ^ what->is_corrupt,
-                      false);
+        store(what->number, TO_SINK, hash ^ what->is_corrupt, false);
         break;
     case CONFIRMED:
         if (what->is_corrupt)
@@ -317,16 +340,16 @@ static void test_a_second_copy_must_be_in_doubt_and_marked(void **state)
         play(&course.records[i]); /* all received, the first is sent */
     if (setjmp(course.sim.broken) != 0)
         fail_msg("%s", course.sim.why);
-    ledger_stored(ledger, SINK, 0, 1, hash, false);
+    store(0, TO_SINK, hash, false);
     ledger_handed_back(ledger, course.slot, delivery, true);
     delivery->possible_duplicate = true;
-    ledger_sink_opened(ledger, course.slot);
-    ledger_sent(ledger, course.slot, delivery);
-    ledger_stored(ledger, SINK, 0, 1, hash, true);
+    ledger_sink_opened(ledger, course.slot, TO_SINK);
+    ledger_sent(ledger, course.slot, TO_SINK, delivery);
+    store(0, TO_SINK, hash, true);
     assert_int_equal(ledger->duplicates, 1);
     assert_int_equal(ledger->marked, 1);
     if (setjmp(course.sim.broken) == 0) {
-        ledger_stored(ledger, SINK, 0, 1, hash, true);
+        store(0, TO_SINK, hash, true);
         fail_msg("a third copy passes");
     }
 }
@@ -337,9 +360,9 @@ static void test_a_lost_mark_is_noticed(void **state)
     for (size_t i = 0; i <= MESSAGES; i++)
         play(&course.records[i]);
     ledger_handed_back(course.ledger, course.slot, &course.deliveries[0], true);
-    ledger_sink_opened(course.ledger, course.slot);
+    ledger_sink_opened(course.ledger, course.slot, TO_SINK);
     if (setjmp(course.sim.broken) == 0) {
-        ledger_sent(course.ledger, course.slot, &course.deliveries[0]);
+        ledger_sent(course.ledger, course.slot, TO_SINK, &course.deliveries[0]);
         fail_msg("it passes unmarked");
     }
 }
@@ -362,7 +385,7 @@ static void test_what_is_taken_away_is_not_sent(void **state)
         play(&course.records[i]);
     ledger_revoked(course.ledger, course.slot, 1, 1);
     if (setjmp(course.sim.broken) == 0) {
-        ledger_sent(course.ledger, course.slot, &course.deliveries[1]);
+        ledger_sent(course.ledger, course.slot, TO_SINK, &course.deliveries[1]);
         fail_msg("it passes");
     }
     if (setjmp(course.sim.broken) == 0) {
@@ -472,7 +495,7 @@ static bool may_write(enum state_change_kind kind, uint32_t id)
 {
     if (setjmp(course.sim.broken) != 0)
         return false;
-    ledger_written(course.ledger, 0, &course.kept[id], kind);
+    write_id(id, kind, ID_UNKNOWN);
     return true;
 }
 
