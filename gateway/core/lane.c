@@ -391,12 +391,11 @@ void lane_go_in_turn(struct lane *lane)
 
 /* ---- Receiving, in batches ---- */
 
-/* One gateway more; false: too many. */
-static bool count_hop(const struct lane *lane, struct bailey_message *msg)
+/* One gateway more. */
+static void count_hop(struct bailey_message *msg)
 {
     if (msg->hops < UINT8_MAX)
         msg->hops++;
-    return lane->options.hops_max == 0 || msg->hops <= lane->options.hops_max;
 }
 
 static void receive_batch(struct lane *lane, struct bailey_message *const messages[], size_t count)
@@ -409,10 +408,11 @@ static void receive_batch(struct lane *lane, struct bailey_message *const messag
         bytes += (int64_t)messages[i]->size;
         struct delivery *dlv = delivery_new(lane, messages[i]);
 
-        if (count_hop(lane, messages[i]))
-            batch.items[batch.count++] = dlv;
-        else
+        count_hop(messages[i]);
+        if (lane_loops(dlv))
             lane_refuse_loop(lane, dlv);
+        else
+            batch.items[batch.count++] = dlv;
     }
     lane->mean_size += (bytes / (int64_t)count - lane->mean_size) / 8;
     status_add(&lane->options.status->received, (int64_t)count);

@@ -283,6 +283,8 @@ void lane_prepare_again(struct lane *lane, struct delivery *dlv)
     dlv->state = DELIVERY_READY;
     if (dlv->is_dead)
         send_dead(lane, dlv);
+    else if (lane_loops(dlv))
+        lane_refuse_loop(lane, dlv);
     else
         lane_run_steps(lane, &batch, 0);
 }
