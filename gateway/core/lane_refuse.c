@@ -119,7 +119,7 @@ static void block(struct lane *lane, struct delivery *dlv, const char *what, con
         leave(lane, dlv);
         return;
     }
-    if (!dlv->is_dead && !hold_back(lane, dlv))
+    if (!hold_back(lane, dlv))
         return;
     lane->blocking += !dlv->is_blocking;
     dlv->is_blocking = true;
