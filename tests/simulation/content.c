@@ -22,6 +22,7 @@ void content_make(struct content *content, struct dice *dice, uint32_t number, e
                   uint32_t id)
 {
     *content = (struct content){.number = number, .nature = (uint8_t)nature, .partition = -1, .offset = -1};
+    content->hops = (uint8_t)(nature == NATURE_LOOPING ? HOPS_MAX + dice_below(dice, 3) : dice_below(dice, 3));
     content->has_key = !dice_percent(dice, 30);
     content->len = len < BODY_MIN ? BODY_MIN : len;
     snprintf(content->key, sizeof content->key, "k%u", number % 5);

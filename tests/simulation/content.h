@@ -41,7 +41,7 @@ struct content {
 };
 
 /* What the route does to messages. */
-enum { ADDRESSES_MAX = 3 };
+enum { ADDRESSES_MAX = 3, HOPS_MAX = 8 };
 struct shaping {
     bool sets_key;
     size_t addresses;  /* templates of the sink: 0 .. 3 */

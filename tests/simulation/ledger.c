@@ -316,8 +316,8 @@ static void check_record(struct ledger *ledger, struct ledger_claim *claim, cons
                 "message %u: settled before its record is safe", handout->message);
         return;
     }
-    if (may_drop && claim->was_passed)
-        drop(ledger, handout);
+    if (claim->was_passed) /* perhaps one with its id was dropped, and could not be recorded */
+        look_for_drop(ledger, claim, clock_of(ledger, scope));
     REQUIRE(ledger, handout->sends == 0 || may_drop, "message %u: accepted without a confirm, and it was sent",
             handout->message);
     REQUIRE(ledger, ledger->ids[claim->id].ends > 0, "message %u is lost: settled as a duplicate, and no sink has it",

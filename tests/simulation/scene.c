@@ -220,7 +220,7 @@ static void draw_route(struct scene *scene, struct route *route)
     draw_source(dice, &route->source_manner);
     shape(scene, route);
     route->shaping.dedups = dice_percent(dice, 50);
-    route->shaping.hops_max = dice_percent(dice, 20) ? 0 : 8;
+    route->shaping.hops_max = dice_percent(dice, 20) ? 0 : HOPS_MAX;
     draw_dedup(dice, &route->dedup);
     route->nameless = ledger_new_id(scene->ledger);
     route->lanes = 1 + (unsigned)dice_below(dice, LANES_MAX);
