@@ -110,7 +110,7 @@ void ledger_check_hope(struct ledger *ledger, const struct ledger_handout *hando
 bool ledger_has_blocking(const struct ledger *ledger, const struct ledger_slot *lane)
 {
     for (uint32_t at = lane->oldest; at != 0; at = ledger->handouts[at].younger)
-        if (ledger->handouts[at].is_blocking)
+        if (ledger->handouts[at].is_blocking && !ledger_may_drop(ledger, &ledger->handouts[at]))
             return true;
     return false;
 }
@@ -257,6 +257,21 @@ static void check_address(const struct letter *letter, const struct bailey_deliv
             "message %u: its dead letter has another address", letter->handout->message);
 }
 
+/* What is for people: why, where and when. */
+static void check_words(const struct letter *letter)
+{
+    const char *broker = letter->lane->options.to.broker_name;
+    struct bailey_bytes sink = said(letter, DEAD_LETTER_PREFIX "sink");
+
+    REQUIRE(letter->ledger,
+            said(letter, DEAD_LETTER_PREFIX "reason").len > 0 &&
+                said(letter, DEAD_LETTER_PREFIX "first-failed").len == strlen("2026-01-01T00:00:00.000Z") &&
+                said(letter, DEAD_LETTER_PREFIX "last-failed").len == strlen("2026-01-01T00:00:00.000Z"),
+            "message %u: its dead letter does not say why or when", letter->handout->message);
+    REQUIRE(letter->ledger, sink.len >= strlen(broker) && memcmp(sink.data, broker, strlen(broker)) == 0,
+            "message %u: its dead letter says another sink", letter->handout->message);
+}
+
 void ledger_check_dead_letter(struct ledger *ledger, struct ledger_handout *handout,
                               const struct bailey_delivery *delivery)
 {
@@ -283,11 +298,7 @@ void ledger_check_dead_letter(struct ledger *ledger, struct ledger_handout *hand
     check_source(&letter);
     require_says(&letter, DEAD_LETTER_PREFIX "route", bailey_bytes_of(letter.lane->options.route));
     require_says(&letter, DEAD_LETTER_KEY, key_of(&letter));
-    REQUIRE(ledger,
-            said(&letter, DEAD_LETTER_PREFIX "reason").len > 0 && said(&letter, DEAD_LETTER_PREFIX "sink").len > 0 &&
-                said(&letter, DEAD_LETTER_PREFIX "first-failed").len == strlen("2026-01-01T00:00:00.000Z") &&
-                said(&letter, DEAD_LETTER_PREFIX "last-failed").len == strlen("2026-01-01T00:00:00.000Z"),
-            "message %u: its dead letter does not say why, where or when", handout->message);
+    check_words(&letter);
     handout->is_dead = true;
     handout->dead_hash = content_hash(delivery->message);
 }
