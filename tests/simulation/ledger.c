@@ -1022,6 +1022,7 @@ void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
     REQUIRE(ledger, status->waiting >= 0 && status->waiting <= lane->waiting + count_expired(ledger, lane),
             "lane %u shows %lld waiting, and has %lld", slot, (long long)status->waiting, (long long)lane->waiting);
     ledger_check_blocked(ledger, lane, slot);
+    ledger_check_dying(ledger, lane, slot);
     ledger_check_flow(ledger, lane, slot);
     if (status->unsettled == lane->unsettled)
         lane->limbo = lane->limbo_bytes = 0;

@@ -136,6 +136,32 @@ void ledger_check_blocked(const struct ledger *ledger, const struct ledger_slot 
 
 /* ---- Dead letters ---- */
 
+static bool may_be_dead(const struct ledger *ledger, const struct ledger_slot *lane,
+                        const struct ledger_handout *handout)
+{
+    const struct ledger_message *message = message_of(ledger, handout);
+
+    return lane->options.dead_letters != NULL &&
+           (handout->is_hopeless || handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message) ||
+            ledger_was_expired(ledger, lane, &message->content));
+}
+
+/* How many are on their way there: some of them have been given up, and not been sent yet. */
+void ledger_check_dying(const struct ledger *ledger, const struct ledger_slot *lane, uint32_t slot)
+{
+    int64_t least = 0, most = 0, shown = lane->status->dead;
+
+    for (uint32_t at = lane->oldest; at != 0; at = ledger->handouts[at].younger) {
+        const struct ledger_handout *handout = &ledger->handouts[at];
+        bool is_dying = handout->is_dead && handout->state != HANDOUT_CONFIRMED;
+
+        least += is_dying;
+        most += is_dying || (!handout->is_dead && may_be_dead(ledger, lane, handout));
+    }
+    REQUIRE(ledger, shown >= least && shown <= most, "lane %u shows %lld dead, and has %lld to %lld", slot,
+            (long long)shown, (long long)least, (long long)most);
+}
+
 struct letter {
     struct ledger *ledger;
     struct ledger_handout *handout;

@@ -47,6 +47,7 @@ void ledger_check_hope(struct ledger *ledger, const struct ledger_handout *hando
 void ledger_check_dead_letter(struct ledger *ledger, struct ledger_handout *handout,
                               const struct bailey_delivery *delivery);
 void ledger_check_blocked(const struct ledger *ledger, const struct ledger_slot *lane, uint32_t slot);
+void ledger_check_dying(const struct ledger *ledger, const struct ledger_slot *lane, uint32_t slot);
 bool ledger_has_blocking(const struct ledger *ledger, const struct ledger_slot *lane);
 
 /* ---- ledger_order.c ---- */

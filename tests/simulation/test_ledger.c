@@ -927,6 +927,8 @@ static void test_a_lane_is_blocked_by_what_has_nowhere_to_go(void **state)
     bury_as(0, "permanent", 1, SAID);
     refuse(0, BAILEY_ERR_PERMANENT);
     assert_false(may_have_room());
+    assert_false(may_look(LANE_BLOCKED)); /* it shows none on its way to the dead letters */
+    course.status.dead = 1;
     assert_true(may_look(LANE_BLOCKED));
 }
 
