@@ -126,8 +126,13 @@ static bool may_block(const struct ledger *ledger, const struct ledger_slot *lan
 
 void ledger_check_blocked(const struct ledger *ledger, const struct ledger_slot *lane, uint32_t slot)
 {
-    if (lane->status->state != LANE_BLOCKED)
+    if (lane->status->state != LANE_BLOCKED) {
+        REQUIRE(ledger,
+                (lane->status->state != LANE_RUNNING && lane->status->state != LANE_STALLED) ||
+                    !ledger_has_blocking(ledger, lane),
+                "lane %u has something hopeless that can go nowhere, and does not say so", slot);
         return;
+    }
     for (uint32_t at = lane->oldest; at != 0; at = ledger->handouts[at].younger)
         if (may_block(ledger, lane, &ledger->handouts[at]))
             return;
