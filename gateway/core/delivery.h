@@ -1,11 +1,11 @@
 /* core/delivery.h: the core's own part of a delivery, and the steps that a batch of them goes through.
  *
- *     [ASKING → GRANTED →] [HELD →] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
+ *     [HELD →] [ASKING → GRANTED →] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
  *                                     ↑              ├──handed back──→ READY
  *                                     └──back-off── WAITING ←──refused─┤
  *                                     └──(as a dead letter, to the other outlet) ←── hopeless
  *
- * In brackets: where the route deduplicates, and where it keeps an order. What is let go of before its end is LEAVING until
+ * In brackets: where the route keeps an order, and where it deduplicates. What is let go of before its end is LEAVING until
  * its id is given back.
  */
 #ifndef BAILEY_CORE_DELIVERY_H

@@ -889,8 +889,9 @@ static void make_order(struct lane *lane)
 
     if (options->order == BAILEY_ORDER_NONE)
         return;
-    lane->order = order_new(options->order, options->pipelines, lane->host);
-    lane->order_at = (size_t)(options->key != NULL) + (options->dedup != NULL); /* steps.c: behind the ids */
+    /* With ids one of a key at a time: one that has to wait for another one with its id, in another lane, holds those behind it. */
+    lane->order = order_new(options->order, options->pipelines && options->dedup == NULL, lane->host);
+    lane->order_at = options->key != NULL; /* steps.c: behind the key */
 }
 
 struct lane *lane_new(struct bailey_host *host, const struct lane_options *options)
