@@ -327,7 +327,7 @@ static void check_record(struct ledger *ledger, struct ledger_claim *claim, cons
                 (kept->record_ms >= 0 && kept->record_ms >= handout->received_ms + scope->clock_ms - scope->window_ms),
             "message %u: settled as a duplicate of what is not within the window: id %u of scope %u", handout->message,
             claim->id, claim->scope);
-    ledger->messages[handout->message].is_unordered = true; /* it had no place of its own */
+    ledger->messages[handout->message].was_swallowed = true;
     ledger->swallowed++;
 }
 
@@ -559,13 +559,6 @@ void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room)
             (long long)lane->bytes, (long long)lane->credit_bytes);
 }
 
-/* One of those with that id waits for another one of them, whatever stands in front of it. */
-static void take_out_of_order(struct ledger *ledger, uint32_t id)
-{
-    for (uint32_t i = 0; i < ledger->message_count; i++)
-        ledger->messages[i].is_unordered |= ledger->messages[i].id == id;
-}
-
 /* The lane has it. */
 static void hand_in(struct ledger *ledger, struct ledger_slot *lane, uint32_t number)
 {
@@ -576,14 +569,12 @@ static void hand_in(struct ledger *ledger, struct ledger_slot *lane, uint32_t nu
     *(lane->youngest != 0 ? &ledger->handouts[lane->youngest].younger : &lane->oldest) = number;
     lane->youngest = number;
     handout->has_no_id = ledger_is_refused_early(ledger, handout->slot, message);
-    handout->is_blocking = handout->has_no_id && lane->options.dead_letters == NULL;
+    handout->is_blocking = handout->has_no_id && lane->options.dead_letters == NULL && message->line == NO_LINE;
     if (handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message)) { /* the lane will refuse it */
         handout->state = HANDOUT_WAITING;
         lane->waiting++;
     }
     lane->unsettled++;
-    if (lane->scope != NO_SCOPE && ledger_find_claim(ledger, lane->scope, message->id)->handouts > 1)
-        take_out_of_order(ledger, message->id);
 }
 
 uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, bool is_marked, uint32_t group,

@@ -123,7 +123,7 @@ struct ledger_message {
     uint32_t dead;              /* of those: dead letters */
     bool is_done;               /* its source's broker was told so */
     bool is_dropped;            /* by the route's rules */
-    bool is_unordered;          /* it had to wait for another one with its id */
+    bool was_swallowed;         /* it was settled as a duplicate */
     uint32_t line, domain;      /* NO_LINE: it has none */
     char dead_id[33];           /* of its dead letter, where that must be the same always; "": none yet */
 };

@@ -81,8 +81,8 @@ void ledger_count_refusal(const struct ledger *ledger, struct ledger_handout *ha
         handout->dead_refusals++;
         handout->is_blocking |= refusal.kind != BAILEY_ERR_TRANSIENT;
     }
-    if (handout->is_dead || (refusal.is_follower && !message_of(ledger, handout)->is_unordered))
-        return; /* whose turn is late because of its id has no one in front of it that it would follow */
+    if (handout->is_dead || refusal.is_follower)
+        return;
     handout->last = refusal;
     handout->refusals++;
     handout->counted += refusal.kind != BAILEY_ERR_CONFIG || lane->options.template_count > 0;

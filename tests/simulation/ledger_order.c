@@ -29,7 +29,6 @@ static bool has_a_line(const struct ledger_message *message)
     const struct content *content = &message->content;
 
     return shaping->order != BAILEY_ORDER_NONE && !content_loops(content, shaping) &&
-           !(content->nature == NATURE_NAMELESS && shaping->dedups) &&
            !(content->nature == NATURE_SHAPELESS && shaping->sets_key) &&
            (shaping->order != BAILEY_ORDER_KEY || content_key(content, shaping).data != NULL);
 }
@@ -52,13 +51,6 @@ void ledger_placed(struct ledger *ledger, uint32_t number, const char *topic, in
     message->domain = line_of(ledger, message->sink, partition, key);
 }
 
-static bool is_ordered(const struct ledger *ledger, const struct ledger_handout *handout)
-{
-    const struct ledger_message *message = message_of(ledger, handout);
-
-    return message->line != NO_LINE && !message->is_unordered;
-}
-
 /* ---- In a lane ---- */
 
 /* Those behind it in its line may be sent. */
@@ -78,14 +70,12 @@ void ledger_check_turn(struct ledger *ledger, const struct ledger_handout *hando
 {
     uint32_t number = number_of(ledger, handout), line = message_of(ledger, handout)->line;
 
-    if (!is_ordered(ledger, handout))
+    if (line == NO_LINE)
         return;
     for (uint32_t at = slot_of(ledger, handout)->oldest; at != 0 && at < number; at = ledger->handouts[at].younger) {
         const struct ledger_handout *older = &ledger->handouts[at];
 
-        REQUIRE(ledger,
-                message_of(ledger, older)->line != line || older->is_orphan || is_ahead(ledger, older) ||
-                    !is_ordered(ledger, older),
+        REQUIRE(ledger, message_of(ledger, older)->line != line || older->is_orphan || is_ahead(ledger, older),
                 "message %u, handout %u: sent before handout %u of its line is at its end", handout->message, number,
                 at);
     }
@@ -130,13 +120,13 @@ void ledger_check_flow(const struct ledger *ledger, const struct ledger_slot *la
 
 /* ---- At the sink ---- */
 
-/* Only what the sink has, and what has nowhere else been, has a place there. */
+/* What was at its end elsewhere (dead, dropped, a duplicate) has no place there: another process may know nothing of it. */
 void ledger_check_arrival(struct ledger *ledger, uint32_t number)
 {
     const struct ledger_message *message = &ledger->messages[number];
     struct ledger_line *domain;
 
-    if (message->domain == NO_LINE || message->is_unordered || message->dead > 0 || message->is_dropped ||
+    if (message->domain == NO_LINE || message->dead > 0 || message->is_dropped || message->was_swallowed ||
         message->content.expires_at_ms > 0)
         return;
     domain = &ledger->lines[message->domain];

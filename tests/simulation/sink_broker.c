@@ -148,8 +148,7 @@ static void break_line(struct session *session, uint32_t line)
 static struct refusal refusal_of(struct session *session, const struct frame *frame)
 {
     const struct ledger_message *message = &session->broker->sim->ledger->messages[frame->a];
-    uint32_t line = message->is_unordered ? NO_LINE : message->line;
-    const struct broken_line *broken = find_broken(session, line);
+    const struct broken_line *broken = find_broken(session, message->line);
     struct refusal refusal = {0};
 
     if (broken != NULL && broken->refusal > frame->flags >> SINK_KNOWN_SHIFT)
@@ -157,8 +156,8 @@ static struct refusal refusal_of(struct session *session, const struct frame *fr
     else if (!session->broker->sim->is_calm)
         refusal.kind = kind_of_refusal(session, (enum nature)message->content.nature);
     session->refusals += refusal.kind != 0;
-    if (refusal.kind != 0 && !refusal.is_follower && session->manner->pipelines && line != NO_LINE)
-        break_line(session, line);
+    if (refusal.kind != 0 && !refusal.is_follower && session->manner->pipelines && message->line != NO_LINE)
+        break_line(session, message->line);
     return refusal;
 }
 
