@@ -1,6 +1,6 @@
 /* core/delivery.h: the core's own part of a delivery, and the steps that a batch of them goes through.
  *
- *     [ASKING → GRANTED →] [HELD →] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
+ *     [HELD →] [ASKING → GRANTED →] READY ──send──→ OUT ──confirmed──→ [RECORDING ──→] settled
  *                                     ↑              ├──handed back──→ READY
  *                                     └──back-off── WAITING ←──refused─┤
  *                                     └──(as a dead letter, to the other outlet) ←── hopeless
@@ -8,7 +8,7 @@
  * One that is to wait long is KEEPING until the schedule has it; then it is settled, and comes back as another delivery, of the
  * schedule's, when its time has come.
  *
- * In brackets: where the route deduplicates, and where it keeps an order. What is let go of before its end is LEAVING until
+ * In brackets: where the route keeps an order, and where it deduplicates. What is let go of before its end is LEAVING until
  * its id is given back.
  */
 #ifndef BAILEY_CORE_DELIVERY_H

@@ -234,14 +234,30 @@ static void start_tick(struct lane *lane)
     bailey_timer_start(lane->host, &lane->tick, TICK_MS);
 }
 
-/* Not what is past its expiry. */
+/* Not while it drains: what is refused then is left to the source, and none may pass it. */
+static bool may_begin(const struct lane *lane)
+{
+    return !lane->is_draining || lane->is_finishing;
+}
+
+/* Not what must wait for another one of its key that was refused meanwhile, nor what is past its expiry. */
 static bool admit(struct delivery *dlv)
 {
     const struct bailey_message *msg = dlv->pub.message;
+    struct lane *lane = dlv->lane;
 
-    if (msg->expires_at_ms == 0 || msg->expires_at_ms > bailey_wall_ms(dlv->lane->host))
+    if (!may_begin(lane) && order_is_behind(dlv)) { /* the refused one was left to the source, perhaps */
+        lane_settle_as(lane, dlv, BAILEY_RELEASED);
+        return false;
+    }
+    if (lane->order != NULL && order_hold(lane->order, dlv)) {
+        lane_work_soon(lane);
+        return false;
+    }
+    if (msg->expires_at_ms == 0 || msg->expires_at_ms > bailey_wall_ms(lane->host))
         return true;
-    lane_expire(dlv->lane, dlv);
+    lane_expire(lane, dlv);
+    lane_work_soon(lane); /* those behind it may go on */
     return false;
 }
 
@@ -250,6 +266,7 @@ static void dispatch(struct lane *lane)
 {
     outlet_send(&lane->to, admit);
     outlet_send(&lane->dead, NULL);
+    lane_flush(lane); /* of what was not admitted */
     if (lane_out(lane) + (int64_t)(lane->to.len + lane->dead.len) > 0)
         start_tick(lane);
 }
@@ -340,14 +357,20 @@ void lane_run_steps(struct lane *lane, struct batch *batch, size_t first)
 
 /* ---- Order ---- */
 
+/* While the lane drains none begins: one before it may have been left to the source already. */
 void lane_line_up(struct batch *batch)
 {
     struct lane *lane = batch->items[0]->lane;
     size_t kept = 0;
 
-    for (size_t i = 0; i < batch->count; i++)
-        if (order_enter(lane->order, batch->items[i]))
-            batch->items[kept++] = batch->items[i];
+    for (size_t i = 0; i < batch->count; i++) {
+        struct delivery *dlv = batch->items[i];
+
+        if (!may_begin(lane) && order_is_new(lane->order, dlv))
+            lane_settle_as(lane, dlv, BAILEY_RELEASED);
+        else if (order_enter(lane->order, dlv))
+            batch->items[kept++] = dlv;
+    }
     batch->count = kept;
 }
 
@@ -363,19 +386,19 @@ static void go_behind_order(struct lane *lane, struct batch *batch)
 
 void lane_go_in_turn(struct lane *lane)
 {
-    struct batch batch = {.count = 0};
+    struct batch batch;
 
     if (lane->order == NULL)
         return;
-    for (struct delivery *dlv; (dlv = order_next(lane->order)) != NULL;) {
-        batch.items[batch.count++] = dlv;
-        if (batch.count == BATCH_MAX) {
+    do { /* a step may refuse one, and with that let another one go on */
+        struct delivery *dlv;
+
+        batch.count = 0;
+        while (batch.count < BATCH_MAX && (dlv = order_next(lane->order)) != NULL)
+            batch.items[batch.count++] = dlv;
+        if (batch.count > 0)
             go_behind_order(lane, &batch);
-            batch.count = 0;
-        }
-    }
-    if (batch.count > 0)
-        go_behind_order(lane, &batch);
+    } while (batch.count > 0);
 }
 
 /* ---- Receiving, in batches ---- */
@@ -387,12 +410,11 @@ void lane_finish_receiving(struct lane *lane)
     lane_work_soon(lane);
 }
 
-/* One gateway more; false: too many. */
-static bool count_hop(const struct lane *lane, struct bailey_message *msg)
+/* One gateway more. */
+static void count_hop(struct bailey_message *msg)
 {
     if (msg->hops < UINT8_MAX)
         msg->hops++;
-    return lane->options.hops_max == 0 || msg->hops <= lane->options.hops_max;
 }
 
 static void receive_batch(struct lane *lane, struct bailey_message *const messages[], size_t count)
@@ -407,10 +429,11 @@ static void receive_batch(struct lane *lane, struct bailey_message *const messag
 
         if (lane->reader != NULL && !lane_pick(lane, dlv))
             continue;
-        if (count_hop(lane, messages[i]))
-            batch.items[batch.count++] = dlv;
-        else
+        count_hop(messages[i]);
+        if (lane_loops(dlv))
             lane_refuse_loop(lane, dlv);
+        else
+            batch.items[batch.count++] = dlv;
     }
     lane->mean_size += (bytes / (int64_t)count - lane->mean_size) / 8;
     status_add(&lane->options.status->received, (int64_t)count);
@@ -899,9 +922,9 @@ static void make_order(struct lane *lane)
 
     if (options->order == BAILEY_ORDER_NONE)
         return;
-    lane->order = order_new(options->order, options->pipelines, lane->host);
-    lane->order_at = (size_t)(options->key != NULL) + (options->dedup != NULL) +
-                     (options->delay != NULL || options->deliver_at != NULL); /* steps.c: behind these */
+    /* With ids one of a key at a time: one that has to wait for another one with its id, in another lane, holds those behind it. */
+    lane->order = order_new(options->order, options->pipelines && options->dedup == NULL, lane->host);
+    lane->order_at = options->key != NULL; /* steps.c: behind the key */
 }
 
 struct lane *lane_new(struct bailey_host *host, const struct lane_options *options)

@@ -237,7 +237,7 @@ void lane_dedup_begin(struct lane *lane)
     if ((ids = calloc(1, sizeof *ids)) == NULL)
         abort(); /* at the start */
     ids->asked.asked_next = ids->asked.asked_prev = &ids->asked;
-    ids->asks_at = lane->options.key != NULL; /* steps.c: behind the key */
+    ids->asks_at = (size_t)(lane->options.key != NULL) + (lane->options.order != BAILEY_ORDER_NONE); /* steps.c */
     ids->client = dedup_client_new(&(struct dedup_client_options){
         .host = lane->host,
         .group = options->group,

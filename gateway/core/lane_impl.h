@@ -134,6 +134,12 @@ void lane_check_ended(struct lane *lane);
 /* Past its expiry: as the route says. */
 void lane_expire(struct lane *lane, struct delivery *dlv);
 /* It has passed too many gateways. */
+static inline bool lane_loops(const struct delivery *dlv)
+{
+    unsigned most = dlv->lane->options.hops_max;
+
+    return most > 0 && dlv->pub.message->hops > most;
+}
 void lane_refuse_loop(struct lane *lane, struct delivery *dlv);
 /* Its wait is over. */
 void lane_wait_over(struct bailey_timer *timer);

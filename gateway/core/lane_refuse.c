@@ -115,6 +115,10 @@ static void block(struct lane *lane, struct delivery *dlv, const char *what, con
     struct bailey_error again = *err;
     int64_t delay_ms = lane->options.retry.max_ms;
 
+    if (is_leaving(lane, dlv)) {
+        leave(lane, dlv);
+        return;
+    }
     if (!hold_back(lane, dlv))
         return;
     lane->blocking += !dlv->is_blocking;
@@ -194,6 +198,8 @@ void lane_expire(struct lane *lane, struct delivery *dlv)
         lane_finish(lane, dlv, ID_DEAD);
         return;
     }
+    if (!hold_back(lane, dlv))
+        return;
     note_failure(lane, dlv);
     bailey_fail(&err, BAILEY_ERR_PERMANENT, "it is past its expiry");
     give_up(lane, dlv, &(struct dead_letter_reason){"expired", &err});
@@ -246,7 +252,7 @@ static void refuse(struct lane *lane, struct delivery *dlv, const struct bailey_
         leave(lane, dlv);
         return;
     }
-    if (!is_hopeless && !hold_back(lane, dlv))
+    if (!hold_back(lane, dlv))
         return; /* no attempt of its own */
     note_failure(lane, dlv);
     dlv->pub.attempts++;
@@ -280,6 +286,8 @@ void lane_prepare_again(struct lane *lane, struct delivery *dlv)
     dlv->state = DELIVERY_READY;
     if (dlv->is_dead)
         send_dead(lane, dlv);
+    else if (lane_loops(dlv))
+        lane_refuse_loop(lane, dlv);
     else
         lane_run_steps(lane, &batch, 0);
 }
@@ -292,7 +300,7 @@ void lane_wait_over(struct bailey_timer *timer)
     lane->waiting--;
     dlv->state = DELIVERY_READY;
     status_add(&lane->options.status->retried, 1);
-    if (lane->order == NULL ||
+    if (dlv->is_dead || lane->order == NULL ||
         !order_hold(lane->order, dlv)) /* an older one of its key may have been refused meanwhile */
         lane_prepare_again(lane, dlv);
     lane_flush(lane);

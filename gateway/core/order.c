@@ -13,8 +13,10 @@ struct order_key {
     uint64_t hash;
     struct order_key *chain;       /* of its bucket; of the free ones */
     struct delivery *first, *last; /* held, in the order of receiving */
-    struct delivery *refused;      /* the oldest that was refused and keeps its turn; NULL: none */
-    uint32_t turns;                /* deliveries that have their turn */
+    struct delivery *refused;      /* those that were refused and keep their turn, by held_next, oldest first */
+    uint32_t turns, refusals;      /* deliveries that have their turn; of those: in `refused` */
+    bool is_broken;                /* one was refused, and not all that had their turn then are through */
+    uint64_t broken_from;          /* sequence of that one: who was on the way behind it will be refused, too */
     bool is_coming;                /* in the list of keys that may have one for order_next() */
     struct order_key *next_coming;
 };
@@ -166,9 +168,58 @@ static void let_off(struct order *order, struct delivery *dlv)
     order->held--;
 }
 
+static bool is_before(const struct delivery *one, const struct delivery *other)
+{
+    return one != NULL && other != NULL && one->sequence < other->sequence;
+}
+
+/* May the first of those that are held go, or a new one? After a refusal not before the sink has said of all that were on their way
+ * whether they were refused, too; and then only what is older than the refused ones. */
 static bool may_go(const struct order *order, const struct order_key *key)
 {
-    return key->refused == NULL && (order->pipelines || key->turns == 0);
+    if (!order->pipelines)
+        return key->turns == 0;
+    return !key->is_broken || (key->turns == key->refusals && is_before(key->first, key->refused));
+}
+
+static void add_refused(struct order_key *key, struct delivery *dlv)
+{
+    struct delivery **at = &key->refused;
+
+    while (is_before(*at, dlv))
+        at = &(*at)->held_next;
+    if (*at == dlv)
+        return;
+    dlv->held_next = *at;
+    *at = dlv;
+    key->refusals++;
+    if (!key->is_broken || dlv->sequence < key->broken_from)
+        key->broken_from = dlv->sequence;
+    key->is_broken = true;
+}
+
+static void remove_refused(struct order_key *key, struct delivery *dlv)
+{
+    struct delivery **at = &key->refused;
+
+    while (is_before(*at, dlv))
+        at = &(*at)->held_next;
+    if (*at != dlv)
+        return;
+    *at = dlv->held_next;
+    dlv->held_next = NULL;
+    key->refusals--;
+}
+
+static void give_turn_back(struct order_key *key, struct delivery *dlv)
+{
+    assert(key->turns > 0);
+    remove_refused(key, dlv);
+    key->turns--;
+    if (key->turns == 0)
+        key->is_broken = false;
+    else if (key->turns == key->refusals) /* none is on the way */
+        key->broken_from = key->refused->sequence;
 }
 
 /* One of this key went: perhaps the next may come; or nobody is left. */
@@ -186,7 +237,38 @@ static void see_to(struct order *order, struct order_key *key)
     }
 }
 
+/* What had its turn is held, at its place. */
+static void hold_again(struct order *order, struct order_key *key, struct delivery *dlv)
+{
+    give_turn_back(key, dlv);
+    hold(order, key, dlv);
+    see_to(order, key);
+}
+
+static bool is_refused(const struct order_key *key, const struct delivery *dlv)
+{
+    const struct delivery *at = key->refused;
+
+    while (is_before(at, dlv))
+        at = at->held_next;
+    return at == dlv;
+}
+
+bool order_is_behind(const struct delivery *dlv)
+{
+    const struct order_key *key = dlv->turn;
+
+    return key != NULL && key->is_broken && dlv->sequence > key->broken_from && !is_refused(key, dlv);
+}
+
 /* ---- What a lane does ---- */
+
+bool order_is_new(const struct order *order, const struct delivery *dlv)
+{
+    uint64_t hash;
+
+    return dlv->turn == NULL && hash_of(order, dlv->pub.message, &hash);
+}
 
 bool order_enter(struct order *order, struct delivery *dlv)
 {
@@ -213,12 +295,11 @@ bool order_refused(struct order *order, struct delivery *dlv)
 
     if (key == NULL)
         return true;
-    if (key->refused != NULL && key->refused != dlv && key->refused->sequence < dlv->sequence) {
-        key->turns--;
-        hold(order, key, dlv);
+    if (order_is_behind(dlv)) {
+        hold_again(order, key, dlv);
         return false;
     }
-    key->refused = dlv;
+    add_refused(key, dlv);
     return true;
 }
 
@@ -226,10 +307,9 @@ bool order_hold(struct order *order, struct delivery *dlv)
 {
     struct order_key *key = dlv->turn;
 
-    if (key == NULL || key->refused == NULL || key->refused == dlv || key->refused->sequence > dlv->sequence)
+    if (key == NULL || !(is_before(key->refused, dlv) || is_before(key->first, dlv)))
         return false;
-    key->turns--;
-    hold(order, key, dlv);
+    hold_again(order, key, dlv);
     return true;
 }
 
@@ -242,10 +322,7 @@ void order_leave(struct order *order, struct delivery *dlv)
     if (dlv->state == DELIVERY_HELD) {
         let_off(order, dlv);
     } else {
-        assert(key->turns > 0);
-        key->turns--;
-        if (key->refused == dlv)
-            key->refused = NULL;
+        give_turn_back(key, dlv);
     }
     dlv->turn = NULL;
     see_to(order, key);

@@ -20,12 +20,18 @@ struct order;
 struct order *order_new(enum bailey_order kind, bool pipelines, struct bailey_host *host);
 void order_free(struct order *order);
 
+/* It has a key, and has not entered yet. */
+bool order_is_new(const struct order *order, const struct delivery *dlv);
+
 /* It may go on. False: it is held until order_next() gives it. */
 bool order_enter(struct order *order, struct delivery *dlv);
 
-/* It was refused, and will be sent again. True: it keeps its turn, and those behind it wait. False: an older one of its key was
- * refused before, that is why; it is held behind that one now. */
+/* It was refused. True: it keeps its turn, and those behind it wait. False: one of its key was refused before, while it was on its
+ * way, and that is why; it is held until it is its turn again. */
 bool order_refused(struct order *order, struct delivery *dlv);
+
+/* Has one in front of it been refused, since it had its turn? */
+bool order_is_behind(const struct delivery *dlv);
 
 /* Must what has its turn, and has not been sent, wait all the same, because one before it was refused? Then it is held. */
 bool order_hold(struct order *order, struct delivery *dlv);

@@ -1,4 +1,4 @@
-/* The steps that a route may have between its source and its sink: key, id, time, order and address. Each works on a whole batch. */
+/* The steps that a route may have between its source and its sink: key, order, id, time and address. Each works on a whole batch. */
 #include "core/delivery.h"
 #include "core/lane.h"
 
@@ -110,12 +110,12 @@ size_t steps_build(struct step steps[STEPS_MAX], const struct lane_options *opti
 
     if (options->key != NULL)
         steps[count++] = (struct step){key_step, options};
+    if (options->order != BAILEY_ORDER_NONE)
+        steps[count++] = (struct step){order_step, options};
     if (options->dedup != NULL)
         steps[count++] = (struct step){id_step, options};
     if (options->delay != NULL || options->deliver_at != NULL)
         steps[count++] = (struct step){delay_step, options};
-    if (options->order != BAILEY_ORDER_NONE)
-        steps[count++] = (struct step){order_step, options};
     if (options->template_count > 0)
         steps[count++] = (struct step){address_step, options};
     return count;

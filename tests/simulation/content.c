@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/dead_letter.h"
+
 /* What a message is called by: its own header, which a shapeless one lacks. */
 const char *const shaping_texts[2][ADDRESSES_MAX] = {
     {"to.${header.kind}", "q.${key:-nobody}", "${header.kind}.${key:-nobody}"},
@@ -12,13 +14,15 @@ const char *const shaping_texts[2][ADDRESSES_MAX] = {
 };
 const char *const shaping_key[2] = {"${header.kind}", "${header.kind:-none}"};
 const char *const shaping_id[2] = {"${header.id}", "${header.id:-none}"};
+const char shaping_dead[] = "dead.${key}";
 
 enum { BODY_MIN = 12, HEADERS_MAX = 3 };
 
 void content_make(struct content *content, struct dice *dice, uint32_t number, enum nature nature, uint16_t len,
                   uint32_t id)
 {
-    *content = (struct content){.number = number, .nature = (uint8_t)nature};
+    *content = (struct content){.number = number, .nature = (uint8_t)nature, .partition = -1, .offset = -1};
+    content->hops = (uint8_t)(nature == NATURE_LOOPING ? HOPS_MAX + dice_below(dice, 3) : dice_below(dice, 3));
     content->has_key = !dice_percent(dice, 30);
     content->len = len < BODY_MIN ? BODY_MIN : len;
     snprintf(content->key, sizeof content->key, "k%u", number % 5);
@@ -74,16 +78,22 @@ struct bailey_message *content_message(const struct content *content, struct bai
     if (content->nature != NATURE_NAMELESS)
         headers[msg->header_count++] = (struct bailey_header){
             bailey_bytes_of("id"), {.kind = BAILEY_KIND_STRING, .bytes = put(&at, content->id, id_len)}};
-    msg->origin.offset = handout;
+    if (content->topic != NULL)
+        msg->origin.topic = bailey_bytes_of(content->topic);
+    msg->origin.partition = content->partition;
+    msg->origin.offset = content->offset;
+    msg->expires_at_ms = content->expires_at_ms;
+    msg->hops = content->hops;
+    msg->timestamp_ms = handout;
     return msg;
 }
 
 bool content_number(const struct bailey_message *msg, uint32_t *number, uint32_t *handout)
 {
-    if (msg->body.len < BODY_MIN || msg->origin.offset < 0 || msg->origin.offset > UINT32_MAX)
+    if (msg->body.len < BODY_MIN || msg->timestamp_ms < 0 || msg->timestamp_ms > UINT32_MAX)
         return false;
     memcpy(number, msg->body.data, sizeof *number);
-    *handout = (uint32_t)msg->origin.offset;
+    *handout = (uint32_t)msg->timestamp_ms;
     return true;
 }
 
@@ -144,11 +154,28 @@ static const char *kind_of(const struct content *content)
     return content->nature == NATURE_SHAPELESS ? "none" : content->kind;
 }
 
-static struct bailey_bytes key_of(const struct content *content, const struct shaping *shaping)
+struct bailey_bytes content_key(const struct content *content, const struct shaping *shaping)
 {
     if (shaping->sets_key)
         return bailey_bytes_of(kind_of(content));
     return content->has_key ? bailey_bytes_of(content->key) : BAILEY_NULL_BYTES;
+}
+
+bool content_loops(const struct content *content, const struct shaping *shaping)
+{
+    return shaping->hops_max > 0 && content->hops >= shaping->hops_max;
+}
+
+bool content_is_in(const struct content *content, const struct shaping *shaping, const struct bailey_message *msg)
+{
+    struct bailey_message own = *msg;
+
+    own.key = content_key(content, shaping);
+    own.header_count = 0;
+    while (own.header_count < msg->header_count && strncmp((const char *)msg->headers[own.header_count].name.data,
+                                                           DEAD_LETTER_PREFIX, strlen(DEAD_LETTER_PREFIX)) != 0)
+        own.header_count++;
+    return content_hash(&own) == content_expected(content, shaping);
 }
 
 uint64_t content_expected(const struct content *content, const struct shaping *shaping)
@@ -157,7 +184,7 @@ uint64_t content_expected(const struct content *content, const struct shaping *s
         {bailey_bytes_of("number"), {.kind = BAILEY_KIND_U32, .u64 = content->number}},
     };
     struct bailey_message msg = {
-        .key = key_of(content, shaping),
+        .key = content_key(content, shaping),
         .body = {content->body, content->len},
         .headers = headers,
         .header_count = 1,
@@ -174,7 +201,7 @@ uint64_t content_expected(const struct content *content, const struct shaping *s
 
 uint64_t content_expected_address(const struct content *content, const struct shaping *shaping)
 {
-    struct bailey_bytes key = key_of(content, shaping), parts[ADDRESSES_MAX];
+    struct bailey_bytes key = content_key(content, shaping), parts[ADDRESSES_MAX];
     char text[ADDRESSES_MAX][48];
     const char *name = key.data != NULL ? (const char *)key.data : "nobody";
     struct bailey_delivery delivery = {.address = parts};

@@ -1,4 +1,5 @@
-/* endpoints.h: the simulated connectors: sources and a sink, as a lane sees them. Their `broker` is the lane's berth. */
+/* endpoints.h: the simulated connectors: sources and a sink, as a lane sees them. Their `broker` is the lane's berth, and of a
+ * sink one of its two ways. */
 #ifndef BAILEY_SIM_ENDPOINTS_H
 #define BAILEY_SIM_ENDPOINTS_H
 

@@ -78,14 +78,23 @@ static void stall(struct scene *scene)
     sim_note(scene->sim, "process %llu: stalls until %llu", process->number, (uint64_t)until_ms);
 }
 
+static struct sink_broker *some_sink(struct scene *scene)
+{
+    return some_route(scene)->sinks[dice_percent(&scene->sim->dice, 30) ? TO_DEAD : TO_SINK];
+}
+
 static void block(struct scene *scene)
 {
-    sink_broker_block(some_route(scene)->sink, dice_percent(&scene->sim->dice, 50));
+    struct sink_broker *sink = some_sink(scene);
+
+    sink_broker_block(sink, dice_percent(&scene->sim->dice, 50));
 }
 
 static void slow_sink(struct scene *scene)
 {
-    sink_broker_slow(some_route(scene)->sink, dice_percent(&scene->sim->dice, 50));
+    struct sink_broker *sink = some_sink(scene);
+
+    sink_broker_slow(sink, dice_percent(&scene->sim->dice, 50));
 }
 
 static void end_lane(struct scene *scene)
@@ -168,9 +177,12 @@ void fault_cease(struct scene *scene)
     sim_note(scene->sim, "the faults are over", 0, 0);
     scene->sim->is_calm = true;
     for (size_t i = 0; i < scene->route_count; i++) {
-        sink_broker_block(scene->routes[i].sink, false);
-        sink_broker_slow(scene->routes[i].sink, false);
+        for (int outlet = 0; outlet < OUTLETS; outlet++) {
+            sink_broker_block(scene->routes[i].sinks[outlet], false);
+            sink_broker_slow(scene->routes[i].sinks[outlet], false);
+        }
         scene->routes[i].shaping.has_defaults = scene->has_shapeless;
+        scene->routes[i].refusals.has_dead_letters |= scene->has_shapeless;
     }
     for (size_t i = 0; i < scene->process_count; i++) {
         struct process *process = &scene->processes[i];
@@ -181,7 +193,7 @@ void fault_cease(struct scene *scene)
             process->workers[w].stalled_until_ms = 0;
         for (struct link *link = process->links; link != NULL; link = link_next(link))
             link_set_delay(link, 2);
-        if (scene->has_shapeless) /* new templates need it; else what is there must recover by itself */
+        if (scene->has_shapeless) /* a new configuration needs it; else what is there must recover by itself */
             fleet_end(scene, process, dice_percent(&scene->sim->dice, 60));
     }
 }

@@ -8,16 +8,26 @@
 
 /* ---- A lane ---- */
 
-static bool find_broker(void *ctx, void **broker, struct bailey_error *err)
+static bool is_there(struct berth *berth, struct bailey_error *err)
 {
-    struct berth *berth = ctx;
     struct sim *sim = berth->scene->sim;
 
     process_step(berth->process);
     if (!sim->is_calm && dice_percent(&sim->dice, 3))
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "cannot connect");
-    *broker = berth;
     return true;
+}
+
+static bool find_source(void *ctx, void **broker, struct bailey_error *err)
+{
+    *broker = ctx;
+    return is_there(ctx, err);
+}
+
+static bool find_sink(void *ctx, void **broker, struct bailey_error *err)
+{
+    *broker = ctx;
+    return is_there(((struct way *)ctx)->berth, err);
 }
 
 static void on_ended(struct lane *lane, void *ctx)
@@ -56,12 +66,26 @@ static const struct lane_dedup_options *dedup_of(struct berth *berth)
     return &berth->dedup;
 }
 
+static const struct lane_dead_letters *dead_letters_of(struct berth *berth)
+{
+    struct route *route = berth->route;
+
+    if (!route->refusals.has_dead_letters)
+        return NULL;
+    berth->dead_letters = (struct lane_dead_letters){
+        .sink = &sim_sink,
+        .to = {.broker_name = "simulated", .broker = find_sink, .broker_ctx = &berth->ways[TO_DEAD]},
+        .templates = route->dead_templates,
+        .template_count = route->shaping.names_dead,
+    };
+    return &berth->dead_letters;
+}
+
 static const char *const instances[PROCESSES_MAX] = {"one", "two", "three"};
 
 static struct lane_options options_of(struct berth *berth)
 {
     const struct route *route = berth->route;
-    const struct lane_end_options end = {.broker_name = "simulated", .broker = find_broker, .broker_ctx = berth};
     bool defaults = route->shaping.has_defaults;
 
     return (struct lane_options){
@@ -70,16 +94,22 @@ static struct lane_options options_of(struct berth *berth)
         .lane = berth->lane,
         .lanes = lanes_of(berth),
         .credit_messages = route->credit_messages,
-        .retry = LANE_RETRY_DEFAULT,
         .credit_bytes = route->credit_bytes,
         .key = route->shaping.sets_key ? route->key[defaults] : NULL,
+        .order = route->shaping.order,
+        .pipelines = route->sink_manners[TO_SINK].pipelines,
+        .hops_max = route->shaping.hops_max,
+        .retry = route->refusals.retry,
+        .expire = route->refusals.expire,
+        .unroutable = route->refusals.unroutable,
+        .dead_letters = dead_letters_of(berth),
         .dedup = dedup_of(berth),
         .templates = route->templates[defaults],
         .template_count = route->shaping.addresses,
         .source = route->kind == SOURCE_LOG ? &log_source : &queue_source,
         .sink = &sim_sink,
-        .from = end,
-        .to = end,
+        .from = {.broker_name = "simulated", .broker = find_source, .broker_ctx = berth},
+        .to = {.broker_name = "simulated", .broker = find_sink, .broker_ctx = &berth->ways[TO_SINK]},
         .status = berth->status,
         .on_ended = on_ended,
         .ctx = berth,
@@ -99,8 +129,8 @@ static void begin_lane(void *ctx)
         options.messages_max = dice_between(&berth->scene->sim->dice, 1, 60);
     berth->has_ended = berth->is_draining = false;
     berth->running = lane_new(berth->host, &options);
-    ledger_lane_begins(berth->scene->ledger, berth->slot, berth->status, berth->route->shaping.has_defaults,
-                       options.messages_max);
+    ledger_lane_begins(berth->scene->ledger, berth->slot, &options, berth->route->shaping.has_defaults,
+                       &berth->process->wall_ms);
     lane_start(berth->running);
 }
 
@@ -343,6 +373,8 @@ void fleet_crash_machine(struct scene *scene, unsigned machine)
 void fleet_set_clock(struct scene *scene, unsigned machine, int64_t change_ms)
 {
     sim_note(scene->sim, "machine %llu: its clock is set by %llu", machine, (uint64_t)change_ms);
+    for (size_t i = 0; i < scene->berth_count; i++)
+        ledger_clock_set(scene->ledger, scene->berths[i].slot);
     scene->wall_ms[machine] += change_ms;
     for (size_t i = 0; i < scene->process_count; i++)
         if (scene->machine[i] == machine)

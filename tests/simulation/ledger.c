@@ -1,17 +1,11 @@
 /* ledger.c: see the header for the rules. */
-#include "ledger.h"
+#include "ledger_impl.h"
 
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "message/pool.h"
-
-#define REQUIRE(ledger, condition, ...)           \
-    do {                                          \
-        if (!(condition))                         \
-            sim_fail((ledger)->sim, __VA_ARGS__); \
-    } while (0)
 
 struct ledger *ledger_new(struct sim *sim)
 {
@@ -88,7 +82,7 @@ static int64_t clock_of(const struct ledger *ledger, const struct ledger_scope *
     return ledger->sim->now_ms + scope->clock_ms;
 }
 
-static struct ledger_claim *find_claim(const struct ledger *ledger, uint32_t scope, uint32_t id)
+struct ledger_claim *ledger_find_claim(const struct ledger *ledger, uint32_t scope, uint32_t id)
 {
     struct ledger_claim *claim = ledger->ids[id].claims;
 
@@ -101,7 +95,7 @@ static struct ledger_claim *find_claim(const struct ledger *ledger, uint32_t sco
 static struct ledger_claim *claim_of(struct ledger *ledger, const struct ledger_message *message, uint32_t number)
 {
     struct ledger_scope *scope = &ledger->scopes[number];
-    struct ledger_claim *claim = find_claim(ledger, number, message->id);
+    struct ledger_claim *claim = ledger_find_claim(ledger, number, message->id);
     struct kept *kept;
 
     if (claim != NULL)
@@ -205,7 +199,44 @@ static bool is_in_doubt(const struct ledger *ledger, const struct ledger_scope *
     return claim->doubt_ms >= 0 && claim->doubt_ms >= clock_of(ledger, scope) - scope->window_ms;
 }
 
-void ledger_written(struct ledger *ledger, uint32_t number, const struct kept *kept, enum state_change_kind kind)
+/* It is settled though nobody has it. */
+static void drop(struct ledger *ledger, const struct ledger_handout *handout)
+{
+    struct ledger_message *message = &ledger->messages[handout->message];
+
+    ledger->ids[message->id].ends += !message->is_dropped;
+    ledger->dropped += !message->is_dropped;
+    message->is_dropped = true;
+}
+
+/* Is it the record of one that the route drops? Nobody sees that before. */
+static void look_for_drop(struct ledger *ledger, struct ledger_claim *claim, int64_t time_ms)
+{
+    for (uint32_t i = 1; i < ledger->handout_count; i++) {
+        const struct ledger_handout *handout = &ledger->handouts[i];
+
+        if (slot_of(ledger, handout)->scope != claim->scope || message_of(ledger, handout)->id != claim->id ||
+            !ledger_may_drop(ledger, handout))
+            continue;
+        drop(ledger, handout);
+        claim->confirmed_ms = time_ms;
+        claim->outcome = ID_DEAD;
+    }
+}
+
+static void check_written_record(struct ledger *ledger, struct ledger_claim *claim, const struct state_change *change)
+{
+    enum id_outcome outcome = (enum id_outcome)change->outcome;
+
+    if (outcome == ID_DEAD && (claim->confirmed_ms < 0 || claim->outcome != ID_DEAD))
+        look_for_drop(ledger, claim, change->time_ms);
+    REQUIRE(ledger, ledger->ids[claim->id].ends > 0, "id %u is recorded, and no sink has it", claim->id);
+    REQUIRE(ledger, claim->confirmed_ms >= 0, "id %u is recorded without a confirm", claim->id);
+    REQUIRE(ledger, claim->outcome == outcome || claim->was_passed, "id %u is recorded as %d, and it is %d", claim->id,
+            (int)outcome, claim->outcome);
+}
+
+void ledger_written(struct ledger *ledger, uint32_t number, const struct kept *kept, const struct state_change *change)
 {
     static const char *const what[] = {
         [STATE_INTEND] = "store: intends id %llu of scope %llu",
@@ -213,17 +244,16 @@ void ledger_written(struct ledger *ledger, uint32_t number, const struct kept *k
         [STATE_FORGET] = "store: forgets the intent of id %llu of scope %llu",
     };
     const struct ledger_scope *scope = &ledger->scopes[number];
-    struct ledger_claim *claim = kept->number == NO_ID ? NULL : find_claim(ledger, number, kept->number);
+    struct ledger_claim *claim = kept->number == NO_ID ? NULL : ledger_find_claim(ledger, number, kept->number);
 
     REQUIRE(ledger, claim != NULL, "a change of an id that no message has");
-    sim_note(ledger->sim, what[kind], claim->id, number);
+    sim_note(ledger->sim, what[change->kind], claim->id, number);
     note_trouble(ledger, claim);
-    if (kind == STATE_RECORD) {
-        REQUIRE(ledger, ledger->ids[claim->id].copies > 0, "id %u is recorded, and no sink has it", claim->id);
-        REQUIRE(ledger, claim->confirmed_ms >= 0, "id %u is recorded without a confirm", claim->id);
+    if (change->kind == STATE_RECORD) {
+        check_written_record(ledger, claim, change);
         claim->is_forgotten = claim->was_left = false;
         claim->doubt_ms = -1;
-    } else if (kind == STATE_FORGET) {
+    } else if (change->kind == STATE_FORGET) {
         REQUIRE(ledger, claim->out == 0 || claim->was_passed, "id %u: its intent goes while it is out", claim->id);
         REQUIRE(ledger, !is_in_doubt(ledger, scope, claim) || claim->was_passed,
                 "id %u: its intent goes while it is in doubt", claim->id);
@@ -233,7 +263,7 @@ void ledger_written(struct ledger *ledger, uint32_t number, const struct kept *k
 
 void ledger_answered(struct ledger *ledger, uint32_t scope, const struct kept *kept)
 {
-    find_claim(ledger, scope, kept->number)->answered_ms = ledger->sim->now_ms;
+    ledger_find_claim(ledger, scope, kept->number)->answered_ms = ledger->sim->now_ms;
 }
 
 void ledger_expired(struct ledger *ledger, uint32_t number, unsigned shard, int64_t before_ms)
@@ -275,6 +305,8 @@ static void check_claim(struct ledger *ledger, struct ledger_claim *claim, bool 
 /* A message is settled: its id is recorded, by itself or by another one. */
 static void check_record(struct ledger *ledger, struct ledger_claim *claim, const struct ledger_handout *handout)
 {
+    bool may_drop = ledger_may_drop(ledger, handout);
+
     const struct ledger_scope *scope = &ledger->scopes[claim->scope];
     const struct kept *kept = claim->kept;
 
@@ -284,14 +316,18 @@ static void check_record(struct ledger *ledger, struct ledger_claim *claim, cons
                 "message %u: settled before its record is safe", handout->message);
         return;
     }
-    REQUIRE(ledger, handout->sends == 0, "message %u: accepted without a confirm, and it was sent", handout->message);
-    REQUIRE(ledger, ledger->ids[claim->id].copies > 0, "message %u is lost: settled as a duplicate, and no sink has it",
+    if (claim->was_passed) /* perhaps one with its id was dropped, and could not be recorded */
+        look_for_drop(ledger, claim, clock_of(ledger, scope));
+    REQUIRE(ledger, handout->sends == 0 || may_drop, "message %u: accepted without a confirm, and it was sent",
+            handout->message);
+    REQUIRE(ledger, ledger->ids[claim->id].ends > 0, "message %u is lost: settled as a duplicate, and no sink has it",
             handout->message);
     REQUIRE(ledger,
             claim->was_passed || claim->answered_ms >= handout->received_ms || /* it was in flight then */
                 (kept->record_ms >= 0 && kept->record_ms >= handout->received_ms + scope->clock_ms - scope->window_ms),
             "message %u: settled as a duplicate of what is not within the window: id %u of scope %u", handout->message,
             claim->id, claim->scope);
+    ledger->messages[handout->message].was_swallowed = true;
     ledger->swallowed++;
 }
 
@@ -304,8 +340,10 @@ uint32_t ledger_produced(struct ledger *ledger, enum nature nature, uint16_t len
 
     WORLD_ROOM(ledger->messages, ledger->message_count, ledger->message_cap);
     message = &ledger->messages[ledger->message_count];
-    *message = (struct ledger_message){.shaping = shaping, .sink = sink, .id = id};
+    *message = (struct ledger_message){.shaping = shaping, .sink = sink, .id = id, .line = NO_LINE, .domain = NO_LINE};
     content_make(&message->content, &ledger->sim->dice, ledger->message_count, nature, len, id);
+    if (nature == NATURE_EXPIRING)
+        message->content.expires_at_ms = WALL_MS + ledger->sim->now_ms + dice_between(&ledger->sim->dice, -1000, 15000);
     return ledger->message_count++;
 }
 
@@ -323,24 +361,26 @@ uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t
     return ledger->slot_count++;
 }
 
-void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_status *status, bool has_defaults,
-                        int64_t messages_max)
+void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_options *options, bool has_defaults,
+                        const int64_t *wall_ms)
 {
-    ledger->slots[slot].status = status;
-    ledger->slots[slot].has_defaults = has_defaults;
-    ledger->slots[slot].left = messages_max > 0 ? messages_max : INT64_MAX;
+    struct ledger_slot *lane = &ledger->slots[slot];
+
+    lane->status = options->status;
+    lane->options = *options;
+    lane->has_defaults = has_defaults;
+    lane->wall_ms = wall_ms;
+    lane->wall_high_ms = 0;
+    lane->left = options->messages_max > 0 ? options->messages_max : INT64_MAX;
 }
 
-/* The route's templates cannot be filled from it. */
-static bool is_stuck(const struct ledger *ledger, uint32_t slot, const struct ledger_message *message)
+void ledger_clock_set(struct ledger *ledger, uint32_t slot)
 {
-    const struct shaping *shaping = message->shaping;
+    struct ledger_slot *lane = &ledger->slots[slot];
+    int64_t shown_ms = lane->wall_ms != NULL ? *lane->wall_ms + ledger->sim->now_ms : 0;
 
-    if (ledger->slots[slot].has_defaults)
-        return false;
-    return message->content.nature == NATURE_NAMELESS
-               ? shaping->dedups
-               : message->content.nature == NATURE_SHAPELESS && (shaping->sets_key || shaping->addresses > 0);
+    if (shown_ms > lane->wall_high_ms)
+        lane->wall_high_ms = shown_ms;
 }
 
 /* What it counts against credit. */
@@ -357,6 +397,18 @@ static int64_t size_of(const struct content *content)
     return (int64_t)size;
 }
 
+static void take_out(struct ledger *ledger, struct ledger_slot *slot, const struct ledger_handout *handout)
+{
+    *(handout->older != 0 ? &ledger->handouts[handout->older].younger : &slot->oldest) = handout->younger;
+    *(handout->younger != 0 ? &ledger->handouts[handout->younger].older : &slot->youngest) = handout->older;
+}
+
+/* The lane records its id before it is settled. */
+static bool is_recorded(const struct ledger *ledger, const struct ledger_handout *handout)
+{
+    return ledger->slots[handout->slot].scope != NO_SCOPE && !handout->has_no_id;
+}
+
 /* It is none of the lane's business any more. */
 static void end(struct ledger *ledger, struct ledger_handout *handout)
 {
@@ -364,18 +416,19 @@ static void end(struct ledger *ledger, struct ledger_handout *handout)
 
     if (handout->state == HANDOUT_ENDED)
         return;
-    if (handout->state == HANDOUT_CONFIRMED && slot->scope == NO_SCOPE) {
+    if (handout->state == HANDOUT_CONFIRMED && !is_recorded(ledger, handout)) {
         slot->untold--;
     } else {
         int64_t size = size_of(&ledger->messages[handout->message].content);
 
+        take_out(ledger, slot, handout);
         slot->unsettled--;
         slot->bytes -= size;
         slot->limbo++;
         slot->limbo_bytes += size;
+        if (slot->scope != NO_SCOPE)
+            ledger_find_claim(ledger, slot->scope, ledger->messages[handout->message].id)->in_hand--;
     }
-    if (slot->scope != NO_SCOPE)
-        find_claim(ledger, slot->scope, ledger->messages[handout->message].id)->in_hand--;
     slot->out -= handout->state == HANDOUT_OUT;
     slot->waiting -= handout->state == HANDOUT_WAITING;
     handout->state = HANDOUT_ENDED;
@@ -388,8 +441,11 @@ void ledger_lane_ends(struct ledger *ledger, uint32_t slot)
             end(ledger, &ledger->handouts[i]);
             ledger->handouts[i].is_lost = true;
         }
-    ledger->slots[slot].source_is_open = ledger->slots[slot].sink_is_up = false;
+    ledger->slots[slot].source_is_open = false;
+    memset(ledger->slots[slot].is_up, 0, sizeof ledger->slots[slot].is_up);
     ledger->slots[slot].status = NULL;
+    ledger_clock_set(ledger, slot); /* it looks at it no more */
+    ledger->slots[slot].wall_ms = NULL;
 }
 
 void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
@@ -440,8 +496,7 @@ void ledger_source_closing(struct ledger *ledger, uint32_t slot)
 /* At the sink, or on the way there: it goes on without its source. */
 static bool is_away(const struct ledger *ledger, const struct ledger_handout *handout)
 {
-    return handout->state == HANDOUT_OUT ||
-           (handout->state == HANDOUT_CONFIRMED && ledger->slots[handout->slot].scope != NO_SCOPE);
+    return handout->state == HANDOUT_OUT || (handout->state == HANDOUT_CONFIRMED && is_recorded(ledger, handout));
 }
 
 static void orphan(struct ledger *ledger, struct ledger_handout *handout)
@@ -471,6 +526,7 @@ void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t
 {
     bool is_open = ledger->slots[slot].source_is_open;
     size_t counted = 0, recording = 0; /* while it is closing, nobody is told that one is recorded */
+    size_t dropping = 0;               /* perhaps: its record is being written */
 
     for (uint32_t i = 1; i < ledger->handout_count; i++) {
         struct ledger_handout *handout = &ledger->handouts[i];
@@ -479,11 +535,12 @@ void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t
             continue;
         counted += handout->state == HANDOUT_OUT;
         recording += handout->state != HANDOUT_OUT && is_away(ledger, handout);
+        dropping += !is_away(ledger, handout) && is_recorded(ledger, handout) && ledger_may_drop(ledger, handout);
         handout->is_revoked = true;
         orphan(ledger, handout);
     }
     sim_note(ledger->sim, "lane %llu: loses group %llu", slot, group);
-    REQUIRE(ledger, out <= counted + recording && out >= counted + (is_open ? recording : 0),
+    REQUIRE(ledger, out <= counted + recording + dropping && out >= counted + (is_open ? recording : 0),
             "lane %u: revoke says that %zu of group %u are out, and %zu are", slot, out, group, counted + recording);
 }
 
@@ -493,12 +550,31 @@ void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room)
 
     if (room == 0)
         return;
-    REQUIRE(ledger, lane->sink_is_up, "lane %u has room while its sink is not up", slot);
+    REQUIRE(ledger, lane->is_up[TO_SINK], "lane %u has room while its sink is not up", slot);
+    REQUIRE(ledger, !ledger_has_blocking(ledger, lane), "lane %u has room, and is blocked", slot);
     REQUIRE(ledger, (int64_t)room <= lane->credit_messages - lane->unsettled && (int64_t)room <= lane->left,
             "lane %u has room for %zu messages, and holds %lld of %lld", slot, room, (long long)lane->unsettled,
             (long long)lane->credit_messages);
     REQUIRE(ledger, lane->bytes < lane->credit_bytes, "lane %u has room, and holds %lld bytes of %lld", slot,
             (long long)lane->bytes, (long long)lane->credit_bytes);
+}
+
+/* The lane has it. */
+static void hand_in(struct ledger *ledger, struct ledger_slot *lane, uint32_t number)
+{
+    struct ledger_handout *handout = &ledger->handouts[number];
+    const struct ledger_message *message = message_of(ledger, handout);
+
+    handout->older = lane->youngest;
+    *(lane->youngest != 0 ? &ledger->handouts[lane->youngest].younger : &lane->oldest) = number;
+    lane->youngest = number;
+    handout->has_no_id = ledger_is_refused_early(ledger, handout->slot, message);
+    handout->is_blocking = handout->has_no_id && lane->options.dead_letters == NULL && message->line == NO_LINE;
+    if (handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message)) { /* the lane will refuse it */
+        handout->state = HANDOUT_WAITING;
+        lane->waiting++;
+    }
+    lane->unsettled++;
 }
 
 uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, bool is_marked, uint32_t group,
@@ -529,11 +605,7 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
     sim_note(ledger->sim, "lane %llu: receives handout %llu", slot, ledger->handout_count);
     message->handouts++;
     message->unmarked_handouts += !is_marked;
-    if (is_stuck(ledger, slot, message)) { /* the lane will refuse it, and go on trying */
-        ledger->handouts[ledger->handout_count].state = HANDOUT_WAITING;
-        lane->waiting++;
-    }
-    lane->unsettled++;
+    hand_in(ledger, lane, ledger->handout_count);
     lane->bytes += size_of(&message->content);
     held = lane->unsettled;
     if (lane->left == 0) { /* beyond its messages_max: it is left to its source, without a settlement */
@@ -571,10 +643,17 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
              slot, number);
     REQUIRE(ledger, !handout->is_lost && ledger->slots[slot].source_is_open,
             "message %u, handout %u: settled at a source that does not know it, or is closing", message, number);
+    if (handout->state == HANDOUT_ENDED && handout->is_revoked && is_recorded(ledger, handout) &&
+        ledger_may_drop(ledger, handout))
+        return; /* its record was being written */
     REQUIRE(ledger, handout->state != HANDOUT_ENDED,
             "message %u, handout %u: settled twice, or after it was taken away", message, number);
-    if (ended->outcome == BAILEY_ACCEPTED && ledger->slots[slot].scope != NO_SCOPE)
-        check_record(ledger, find_claim(ledger, ledger->slots[slot].scope, ledger->messages[message].id), handout);
+    if (ended->outcome == BAILEY_ACCEPTED && is_recorded(ledger, handout))
+        check_record(ledger, ledger_find_claim(ledger, ledger->slots[slot].scope, ledger->messages[message].id),
+                     handout);
+    else if (ended->outcome == BAILEY_ACCEPTED && handout->state != HANDOUT_CONFIRMED &&
+             ledger_may_drop(ledger, handout))
+        drop(ledger, handout);
     else if (ended->outcome == BAILEY_ACCEPTED)
         REQUIRE(ledger, handout->state == HANDOUT_CONFIRMED, "message %u, handout %u: accepted without a confirm",
                 message, number);
@@ -588,25 +667,39 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
 void ledger_told(struct ledger *ledger, uint32_t number)
 {
     struct ledger_message *message = &ledger->messages[number];
-    uint32_t copies = message->shaping->dedups ? ledger->ids[message->id].copies : message->copies;
+    bool is_somewhere =
+        message->shaping->dedups ? ledger->ids[message->id].ends > 0 : message->copies > 0 || message->is_dropped;
 
-    REQUIRE(ledger, copies > 0, "message %u is lost: its source was told that it is done, and no sink has it", number);
+    REQUIRE(ledger, is_somewhere, "message %u is lost: its source was told that it is done, and no sink has it",
+            number);
     REQUIRE(ledger, !message->is_done, "message %u: its source was told twice that it is done", number);
     message->is_done = true;
     ledger->done++;
 }
 
-/* ---- The sink ---- */
+/* ---- The sinks ---- */
 
-void ledger_sink_opened(struct ledger *ledger, uint32_t slot)
+void ledger_sink_opened(struct ledger *ledger, uint32_t slot, enum outlet outlet)
 {
-    ledger->slots[slot].last_sent = 0;
+    ledger->slots[slot].is_full[outlet] = false;
+    if (outlet == TO_SINK)
+        ledger->slots[slot].last_sent = 0;
 }
 
-void ledger_sink_is(struct ledger *ledger, uint32_t slot, bool up)
+void ledger_sink_is(struct ledger *ledger, uint32_t slot, enum outlet outlet, bool up)
 {
-    sim_note(ledger->sim, up ? "lane %llu: its sink is up" : "lane %llu: its sink is not up", slot, 0);
-    ledger->slots[slot].sink_is_up = up;
+    static const char *const what[OUTLETS][2] = {
+        {"lane %llu: its sink is not up", "lane %llu: its sink is up"},
+        {"lane %llu: its dead letters are not up", "lane %llu: its dead letters are up"},
+    };
+
+    sim_note(ledger->sim, what[outlet][up], slot, 0);
+    ledger->slots[slot].is_up[outlet] = up;
+}
+
+void ledger_full(struct ledger *ledger, uint32_t slot, enum outlet outlet, bool full)
+{
+    ledger->slots[slot].is_full[outlet] = full;
 }
 
 static struct ledger_handout *handout_of(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery)
@@ -630,13 +723,21 @@ static void check_content(struct ledger *ledger, const struct ledger_handout *ha
     const struct ledger_message *message = &ledger->messages[handout->message];
     const struct shaping *shaping = message->shaping;
 
+    if (handout->is_dead) {
+        REQUIRE(ledger, content_hash(delivery->message) == handout->dead_hash,
+                "message %u: its dead letter is changed in the lane", handout->message);
+        return;
+    }
     REQUIRE(ledger, content_hash(delivery->message) == content_expected(&message->content, shaping),
             "message %u is changed in the lane", handout->message);
+    REQUIRE(ledger, delivery->message->hops == message->content.hops + (message->content.hops < UINT8_MAX),
+            "message %u has passed %u gateways, and says %u", handout->message, message->content.hops + 1u,
+            delivery->message->hops);
     REQUIRE(ledger,
             content_address_hash(delivery, shaping->addresses) == content_expected_address(&message->content, shaping),
             "message %u has another address", handout->message);
-    REQUIRE(ledger, !is_stuck(ledger, handout->slot, message), "message %u is sent without what its templates need",
-            handout->message);
+    REQUIRE(ledger, !ledger_is_stuck(ledger, handout->slot, message),
+            "message %u is sent without what its templates need", handout->message);
 }
 
 /* In the order of receiving: first sends, and what is repeated. But what has to wait for another one with its id goes when it may. */
@@ -645,7 +746,8 @@ static void check_order(struct ledger *ledger, struct ledger_slot *lane, const s
 {
     uint32_t number = (uint32_t)(handout - ledger->handouts);
 
-    if (claim != NULL && claim->handouts > 1)
+    if ((claim != NULL && claim->handouts > 1) || lane->options.order != BAILEY_ORDER_NONE ||
+        ledger_was_expired(ledger, lane, &message_of(ledger, handout)->content)) /* it waited for better times */
         return;
     REQUIRE(ledger, number > lane->last_sent, "message %u, handout %u: sent after handout %u, out of order",
             handout->message, number, lane->last_sent);
@@ -671,19 +773,41 @@ static bool may_mark(const struct ledger_claim *claim)
     return claim != NULL && (claim->was_left || claim->doubt_ms >= 0 || claim->was_passed);
 }
 
-void ledger_sent(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery)
+/* To the sink: may it go there? */
+static void check_way(struct ledger *ledger, struct ledger_slot *lane, const struct ledger_handout *handout,
+                      const struct bailey_delivery *delivery, const struct ledger_claim *claim)
 {
+    REQUIRE(ledger, !handout->is_dead, "message %u: sent to the sink, and it is a dead letter", handout->message);
+    ledger_check_hope(ledger, handout);
+    REQUIRE(ledger, lane->options.pipelines || delivery->attempts >= handout->refusals,
+            "message %u, handout %u: %u attempts, refused %u times", handout->message, number_of(ledger, handout),
+            delivery->attempts, handout->refusals);
+    if (delivery->attempts == 0)
+        check_order(ledger, lane, handout, claim);
+    ledger_check_turn(ledger, handout);
+}
+
+static struct ledger_claim *claim_of_handout(const struct ledger *ledger, const struct ledger_handout *handout)
+{
+    return is_recorded(ledger, handout)
+               ? ledger_find_claim(ledger, slot_of(ledger, handout)->scope, message_of(ledger, handout)->id)
+               : NULL;
+}
+
+void ledger_sent(struct ledger *ledger, uint32_t slot, enum outlet outlet, const struct bailey_delivery *delivery)
+{
+    static const char *const what[OUTLETS][2] = {
+        {"lane %llu: sends handout %llu", "lane %llu: sends handout %llu, marked"},
+        {"lane %llu: gives up handout %llu", "lane %llu: gives up handout %llu, marked"},
+    };
     struct ledger_handout *handout = handout_of(ledger, slot, delivery);
     struct ledger_slot *lane = &ledger->slots[slot];
-    uint32_t number = (uint32_t)(handout - ledger->handouts), message = handout->message;
-    struct ledger_claim *claim =
-        lane->scope == NO_SCOPE ? NULL : find_claim(ledger, lane->scope, ledger->messages[message].id);
+    uint32_t number = number_of(ledger, handout), message = handout->message;
+    struct ledger_claim *claim = claim_of_handout(ledger, handout);
     const char *reason;
 
-    sim_note(ledger->sim,
-             delivery->possible_duplicate ? "lane %llu: sends handout %llu, marked" : "lane %llu: sends handout %llu",
-             slot, number);
-    REQUIRE(ledger, lane->sink_is_up, "message %u, handout %u: sent while the sink is not up", message, number);
+    sim_note(ledger->sim, what[outlet][delivery->possible_duplicate], slot, number);
+    REQUIRE(ledger, lane->is_up[outlet], "message %u, handout %u: sent while the sink is not up", message, number);
     REQUIRE(ledger, handout->state != HANDOUT_OUT, "message %u, handout %u: sent twice", message, number);
     REQUIRE(ledger, handout->state != HANDOUT_ENDED && handout->state != HANDOUT_CONFIRMED && !handout->is_orphan,
             "message %u, handout %u: sent after it was %s", message, number,
@@ -695,10 +819,10 @@ void ledger_sent(struct ledger *ledger, uint32_t slot, const struct bailey_deliv
             message, number, reason);
     REQUIRE(ledger, !delivery->possible_duplicate || reason != NULL || may_mark(claim),
             "message %u, handout %u: marked without a reason", message, number);
-    REQUIRE(ledger, delivery->attempts >= handout->refusals, "message %u, handout %u: %u attempts, refused %u times",
-            message, number, delivery->attempts, handout->refusals);
-    if (delivery->attempts == 0)
-        check_order(ledger, lane, handout, claim);
+    if (outlet == TO_SINK)
+        check_way(ledger, lane, handout, delivery, claim);
+    else
+        ledger_check_dead_letter(ledger, handout, delivery);
     check_content(ledger, handout, delivery);
     if (handout->state == HANDOUT_WAITING)
         lane->waiting--;
@@ -722,53 +846,63 @@ static struct ledger_handout *judged(struct ledger *ledger, uint32_t slot, const
     sim_note(ledger->sim, what, slot, (uint64_t)(handout - ledger->handouts));
     REQUIRE(ledger, handout->state == HANDOUT_OUT, "message %u: a verdict, and it is not out", handout->message);
     check_content(ledger, handout, delivery); /* it was the sink's, unchanged, until now */
-    if (lane->scope != NO_SCOPE)
-        find_claim(ledger, lane->scope, ledger->messages[handout->message].id)->out--;
+    if (claim_of_handout(ledger, handout) != NULL)
+        claim_of_handout(ledger, handout)->out--;
+    lane->out--;
     return handout;
 }
 
 /* What was sent is not at the sink; what was sent before is as it was. */
 static void was_not_stored(const struct ledger *ledger, const struct ledger_handout *handout)
 {
-    uint32_t scope = ledger->slots[handout->slot].scope;
+    struct ledger_claim *claim = claim_of_handout(ledger, handout);
 
-    if (scope != NO_SCOPE) {
-        struct ledger_claim *claim = find_claim(ledger, scope, ledger->messages[handout->message].id);
-
+    if (claim != NULL)
         claim->sent_ms = claim->doubt_ms;
-    }
+}
+
+/* It is at its end: a broker has it, or the route drops it. */
+static void finish(struct ledger *ledger, struct ledger_handout *handout, enum id_outcome outcome)
+{
+    struct ledger_slot *lane = &ledger->slots[handout->slot];
+    struct ledger_claim *claim = claim_of_handout(ledger, handout);
+
+    handout->state = HANDOUT_READY; /* it is out no more */
+    handout->is_blocking = false;
+    if (claim == NULL)
+        end(ledger, handout);
+    if (claim == NULL && handout->is_lost)
+        return;
+    lane->untold += claim == NULL;
+    handout->state = HANDOUT_CONFIRMED;
+    if (claim == NULL)
+        return;
+    note_trouble(ledger, claim);
+    claim->outcome = (uint8_t)outcome;
+    claim->confirmed_ms = handout->confirmed_ms = clock_of(ledger, &ledger->scopes[lane->scope]);
+    if (handout->is_lost)
+        end(ledger, handout);
 }
 
 void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery)
 {
     struct ledger_handout *handout = judged(ledger, slot, delivery, "lane %llu: handout %llu is confirmed");
-    struct ledger_slot *lane = &ledger->slots[slot];
 
-    if (lane->scope != NO_SCOPE) {
-        struct ledger_claim *claim = find_claim(ledger, lane->scope, ledger->messages[handout->message].id);
-
-        note_trouble(ledger, claim);
-        claim->confirmed_ms = handout->confirmed_ms = clock_of(ledger, &ledger->scopes[lane->scope]);
-        lane->out--;
-        handout->state = HANDOUT_CONFIRMED;
-        if (handout->is_lost)
-            end(ledger, handout);
-        return;
-    }
-    end(ledger, handout);
-    if (handout->is_lost)
-        return;
-    handout->state = HANDOUT_CONFIRMED;
-    lane->untold++;
+    finish(ledger, handout, handout->is_dead ? ID_DEAD : ID_CONFIRMED);
 }
 
-void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery)
+void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery,
+                    struct refusal refusal)
 {
     struct ledger_handout *handout = judged(ledger, slot, delivery, "lane %llu: handout %llu is refused");
 
     was_not_stored(ledger, handout);
-    handout->refusals++;
-    ledger->slots[slot].out--;
+    ledger_count_refusal(ledger, handout, refusal);
+    if (!handout->is_dead && refusal.kind == BAILEY_ERR_UNROUTABLE && ledger_may_drop(ledger, handout)) {
+        drop(ledger, handout);
+        finish(ledger, handout, ID_CONFIRMED);
+        return;
+    }
     handout->state = HANDOUT_WAITING;
     ledger->slots[slot].waiting++;
     if (handout->is_lost)
@@ -780,17 +914,14 @@ void ledger_handed_back(struct ledger *ledger, uint32_t slot, const struct baile
     struct ledger_handout *handout =
         judged(ledger, slot, delivery,
                in_doubt ? "lane %llu: handout %llu is in doubt" : "lane %llu: handout %llu was not sent");
-    uint32_t scope = ledger->slots[slot].scope;
+    struct ledger_claim *claim = claim_of_handout(ledger, handout);
 
-    ledger->slots[slot].out--;
     handout->state = HANDOUT_READY;
     if (in_doubt) {
-        struct ledger_message *message = &ledger->messages[handout->message];
-
         handout->doubts++;
-        message->doubts++;
-        if (scope != NO_SCOPE)
-            find_claim(ledger, scope, message->id)->doubt_ms = clock_of(ledger, &ledger->scopes[scope]);
+        ledger->messages[handout->message].doubts++;
+        if (claim != NULL)
+            claim->doubt_ms = clock_of(ledger, &ledger->scopes[claim->scope]);
     } else {
         was_not_stored(ledger, handout);
     }
@@ -798,31 +929,49 @@ void ledger_handed_back(struct ledger *ledger, uint32_t slot, const struct baile
         end(ledger, handout);
 }
 
-void ledger_stored(struct ledger *ledger, uint32_t sink, uint32_t number, uint32_t handout, uint64_t hash,
-                   bool is_marked)
+/* What is at the sink, and what is a dead letter, is accounted for together. */
+static void account(struct ledger *ledger, const struct stored *stored)
 {
+    struct ledger_handout *handout = &ledger->handouts[stored->handout];
+    struct ledger_message *message = &ledger->messages[stored->number];
+    uint32_t number = stored->number;
+
+    message->copies++;
+    message->dead += stored->outlet == TO_DEAD;
+    ledger->dead += stored->outlet == TO_DEAD;
+    ledger->ids[message->id].ends++;
+    message->unmarked += !stored->is_marked;
+    handout->copies++;
+    ledger->duplicates += message->copies > 1;
+    ledger->marked += message->copies > 1 && stored->is_marked;
+    REQUIRE(ledger, handout->copies <= handout->doubts + 1,
+            "message %u is at the sink %u times from one handout, and was in doubt %u times", number, handout->copies,
+            handout->doubts);
+    REQUIRE(ledger, message->copies <= message->handouts + message->doubts, "message %u is at the sink %u times",
+            number, message->copies);
+    REQUIRE(ledger, message->unmarked <= message->unmarked_handouts, "message %u is at the sink %u times unmarked",
+            number, message->unmarked);
+}
+
+void ledger_stored(struct ledger *ledger, const struct stored *stored)
+{
+    uint32_t number = stored->number, sink = stored->sink, handout = stored->handout;
+
     REQUIRE(ledger,
             number < ledger->message_count && handout > 0 && handout < ledger->handout_count &&
                 ledger->handouts[handout].message == number,
             "sink %u has message %u of handout %u, which nobody sent", sink, number, handout);
     struct ledger_message *message = &ledger->messages[number];
+    uint64_t hash = stored->outlet == TO_DEAD ? ledger->handouts[handout].dead_hash
+                                              : content_expected(&message->content, message->shaping);
 
     REQUIRE(ledger, message->sink == sink, "message %u is at sink %u, and belongs to %u", number, sink, message->sink);
-    REQUIRE(ledger, hash == content_expected(&message->content, message->shaping), "message %u is changed at the sink",
-            number);
-    message->copies++;
-    ledger->ids[message->id].copies++;
-    message->unmarked += !is_marked;
-    ledger->handouts[handout].copies++;
-    ledger->duplicates += message->copies > 1;
-    ledger->marked += message->copies > 1 && is_marked;
-    REQUIRE(ledger, ledger->handouts[handout].copies <= ledger->handouts[handout].doubts + 1,
-            "message %u is at the sink %u times from one handout, and was in doubt %u times", number,
-            ledger->handouts[handout].copies, ledger->handouts[handout].doubts);
-    REQUIRE(ledger, message->copies <= message->handouts + message->doubts, "message %u is at the sink %u times",
-            number, message->copies);
-    REQUIRE(ledger, message->unmarked <= message->unmarked_handouts, "message %u is at the sink %u times unmarked",
-            number, message->unmarked);
+    REQUIRE(ledger, stored->outlet == TO_SINK || ledger->handouts[handout].is_dead,
+            "message %u is a dead letter, which nobody sent", number);
+    REQUIRE(ledger, stored->hash == hash, "message %u is changed at the sink", number);
+    account(ledger, stored);
+    if (stored->outlet == TO_SINK && message->copies - message->dead == 1)
+        ledger_check_arrival(ledger, number);
 }
 
 /* ---- Looking ---- */
@@ -833,6 +982,19 @@ static void check_gauge(const struct ledger *ledger, uint32_t slot, const char *
 {
     REQUIRE(ledger, shown >= had && shown <= had + limbo, "lane %u shows %lld %s, and has %lld", slot, (long long)shown,
             what, (long long)had);
+}
+
+static int64_t count_expired(const struct ledger *ledger, const struct ledger_slot *lane)
+{
+    int64_t count = 0;
+
+    for (uint32_t at = lane->oldest; at != 0; at = ledger->handouts[at].younger) {
+        const struct ledger_handout *handout = &ledger->handouts[at];
+
+        count +=
+            handout->state == HANDOUT_READY && ledger_was_expired(ledger, lane, &message_of(ledger, handout)->content);
+    }
+    return count;
 }
 
 void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
@@ -847,9 +1009,12 @@ void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
     check_gauge(ledger, slot, "bytes unsettled", status->unsettled_bytes, lane->bytes,
                 in_limbo ? lane->limbo_bytes : 0);
     check_gauge(ledger, slot, "unconfirmed", status->unconfirmed, lane->out, 0);
-    /* Of those that wait some may be ready again, and not be sent yet. */
-    REQUIRE(ledger, status->waiting >= 0 && status->waiting <= lane->waiting,
+    /* Of those that wait some may be ready again, and not be sent yet; what has expired may wait. */
+    REQUIRE(ledger, status->waiting >= 0 && status->waiting <= lane->waiting + count_expired(ledger, lane),
             "lane %u shows %lld waiting, and has %lld", slot, (long long)status->waiting, (long long)lane->waiting);
+    ledger_check_blocked(ledger, lane, slot);
+    ledger_check_dying(ledger, lane, slot);
+    ledger_check_flow(ledger, lane, slot);
     if (status->unsettled == lane->unsettled)
         lane->limbo = lane->limbo_bytes = 0;
 }

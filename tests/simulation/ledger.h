@@ -2,7 +2,8 @@
  * run (sim_fail) as soon as a rule is broken. It believes nothing that the core says of itself.
  *
  * A message is what a source's broker holds; a handout is one giving of it to a lane. The rules:
- *   - a source's broker is told that a message is done only when the sink's broker has it, and once;
+ *   - a source's broker is told that a message is done only when the sink's broker has it, or that of the dead letters, or the
+ *     route's rules drop it; and once;
  *   - the sink's broker has no message that nobody sent, and none that differs in a byte;
  *   - it has no more copies of a message than handouts, and sends that got lost in doubt, account for;
  *   - a send that repeats one in doubt, or a delivery that the source marked, is marked; no other is;
@@ -13,6 +14,21 @@
  *   - a lane never holds more messages than its credit, has no room when its bytes are used up, and its gauges say what it
  *     holds;
  *   - a crash repeats no more than `bailey explain` says, where it names a number: the credit of the lanes.
+ *
+ * Of what is refused (ledger_dead.c):
+ *   - a dead letter has a reason that is true: the sink refused the message for good, or as often as the route's attempts say (an
+ *     outage is no refusal), or it cannot be sent at all, or it is past its expiry, or has passed too many gateways;
+ *   - such a message is not sent to the sink (again), if it has a dead letter to become;
+ *   - a dead letter is the message, unchanged, and says the truth about it;
+ *   - what goes to the dead letters is accounted for, and marked, together with what goes to the sink: a message is at both only
+ *     if it was in doubt, or was handed out twice;
+ *   - a lane is blocked, and receives nothing, while something hopeless has nowhere to go, and only then.
+ *
+ * Where a route keeps an order (ledger_order.c), a line is what the lane keeps in order, and a domain what its source has in order:
+ *   - nothing is sent while an older one of its line in its lane is not at its end (or out, if the sink keeps order over a refusal);
+ *   - the first arrivals of a domain at the sink keep the order of the source, over everything that happens; dead letters are not
+ *     there, so they are left out;
+ *   - nothing waits but for an older one of its line.
  *
  * Where a route deduplicates, a scope is what one store keeps of one route, and a claim what is known there of one id:
  *   - an id is recorded only after the confirm of a message with it, and the source told only when that record is safe;
@@ -29,10 +45,20 @@
 #include <bailey/delivery.h>
 
 #include "content.h"
+#include "core/lane.h"
 #include "core/state.h"
 #include "core/status.h"
 
-enum { NO_SCOPE = UINT32_MAX, NO_ID = UINT32_MAX, SHARDS_MAX = 8 };
+enum { NO_SCOPE = UINT32_MAX, NO_ID = UINT32_MAX, NO_LINE = UINT32_MAX, SHARDS_MAX = 8 };
+
+/* Where a lane sends. */
+enum outlet { TO_SINK, TO_DEAD, OUTLETS };
+
+/* What the sink's broker said of a message. */
+struct refusal {
+    uint32_t kind;    /* enum bailey_error_kind; 0: none */
+    bool is_follower; /* only because one in front of it in its line was refused */
+};
 
 /* What a store has of an id. */
 struct kept {
@@ -56,6 +82,7 @@ struct ledger_claim {
     bool was_left;                    /* an intent, by an earlier life */
     bool is_forgotten;                /* the record: nobody asks for it any more */
     bool was_passed;                  /* the store failed while it was in hand */
+    uint8_t outcome;                  /* enum id_outcome: of what was confirmed last */
 };
 
 struct ledger_scope {
@@ -72,7 +99,7 @@ struct ledger_scope {
 };
 
 struct ledger_id {
-    uint32_t copies; /* at the sink */
+    uint32_t ends; /* at the sink, at the dead letters, or dropped by the route's rules */
     struct ledger_claim *claims;
 };
 
@@ -92,8 +119,21 @@ struct ledger_message {
     uint32_t handouts, doubts;  /* so far */
     uint32_t unmarked_handouts; /* that no source had marked */
     uint32_t senders;           /* scopes in which it was sent while near: a bit for each */
-    uint32_t copies, unmarked;  /* at the sink's broker */
+    uint32_t copies, unmarked;  /* at the sink's broker, and that of the dead letters */
+    uint32_t dead;              /* of those: dead letters */
     bool is_done;               /* its source's broker was told so */
+    bool is_dropped;            /* by the route's rules */
+    bool was_swallowed;         /* it was settled as a duplicate */
+    uint32_t line, domain;      /* NO_LINE: it has none */
+    char dead_id[33];           /* of its dead letter, where that must be the same always; "": none yet */
+};
+
+/* Of a route: what is kept in order. */
+struct ledger_line {
+    uint32_t sink;
+    int32_t partition; /* -1: whatever it is */
+    char key[16];
+    uint32_t newest; /* of a domain: the youngest message whose first copy has arrived; + 1 */
 };
 
 struct ledger_handout {
@@ -101,24 +141,37 @@ struct ledger_handout {
     uint64_t position;
     uint8_t state; /* enum handout_state */
     bool is_marked;
-    bool is_near;         /* the committed position: whoever takes over marks it */
-    bool is_revoked;      /* its group was taken away */
-    bool is_orphan;       /* its source has lost it while it was out */
-    bool is_lost;         /* its source is closed: nobody can be told */
-    int64_t received_ms;  /* the run's time */
-    int64_t confirmed_ms; /* the state's clock */
-    uint32_t refusals, doubts, sends, copies;
-    uint32_t next; /* in its bucket of `index` */
+    bool is_near;                                      /* the committed position: whoever takes over marks it */
+    bool is_revoked;                                   /* its group was taken away */
+    bool is_orphan;                                    /* its source has lost it while it was out */
+    bool is_lost;                                      /* its source is closed: nobody can be told */
+    bool is_dead;                                      /* it was sent to the dead letters */
+    bool is_hopeless;                                  /* its last refusal was for good */
+    bool is_blocking;                                  /* and it has nowhere to go */
+    bool has_no_id;                                    /* where the route deduplicates: it never gets as far as that */
+    struct refusal last;                               /* by the sink */
+    int64_t received_ms;                               /* the run's time */
+    int64_t confirmed_ms;                              /* the state's clock */
+    uint32_t refusals, counted, doubts, sends, copies; /* counted: refusals against the route's attempts */
+    uint32_t dead_refusals;
+    uint64_t dead_hash;      /* of its dead letter */
+    uint32_t next;           /* in its bucket of `index` */
+    uint32_t older, younger; /* that its lane has; 0: none */
 };
 
 /* One lane, over all of its lives. */
 struct ledger_slot {
     uint32_t scope; /* NO_SCOPE: it does not deduplicate */
     int64_t credit_messages, credit_bytes;
-    int64_t left;      /* of the lane's messages_max; INT64_MAX: no such limit */
-    bool is_pushed;    /* its source's broker sends without asking: by window, not by room */
-    bool has_defaults; /* its templates can be filled from every message */
-    bool sink_is_up, source_is_open;
+    int64_t left;                /* of the lane's messages_max; INT64_MAX: no such limit */
+    bool is_pushed;              /* its source's broker sends without asking: by window, not by room */
+    bool has_defaults;           /* its templates can be filled from every message */
+    struct lane_options options; /* what it is to do */
+    const int64_t *wall_ms;      /* what the run's time lacks to its machine's clock */
+    int64_t wall_high_ms;        /* the latest that this clock has shown before it was set back */
+    bool is_up[OUTLETS], is_full[OUTLETS];
+    bool source_is_open;
+    uint32_t oldest, youngest; /* handout that it has */
     int64_t unsettled, out, waiting, bytes;
     int64_t untold;             /* confirmed, and not settled */
     int64_t limbo, limbo_bytes; /* at most: ended, and their ids are still to be given back or recorded */
@@ -140,7 +193,9 @@ struct ledger {
     uint32_t id_count, id_cap;
     uint32_t *index; /* handouts by slot, group and position */
     uint32_t index_cap;
-    uint64_t duplicates, marked, swallowed, done;
+    struct ledger_line *lines;
+    uint32_t line_count, line_cap;
+    uint64_t duplicates, marked, swallowed, done, dead, dropped;
 };
 
 struct ledger *ledger_new(struct sim *sim);
@@ -152,6 +207,8 @@ uint32_t ledger_new_id(struct ledger *ledger);
 uint32_t ledger_produced(struct ledger *ledger, enum nature nature, uint16_t len, const struct shaping *shaping,
                          uint32_t sink, uint32_t id);
 const struct content *ledger_content(const struct ledger *ledger, uint32_t number);
+/* Where its source's broker has it; `topic` NULL: in a queue. */
+void ledger_placed(struct ledger *ledger, uint32_t number, const char *topic, int32_t partition, int64_t offset);
 
 /* A scope: its number. Of `scope` window, max, the two flags, find and ctx are set. */
 uint32_t ledger_add_scope(struct ledger *ledger, const struct ledger_scope *scope);
@@ -161,8 +218,10 @@ void ledger_scope_begins(struct ledger *ledger, uint32_t scope, unsigned shards,
 /* A lane: its number. It comes (with its status) and goes. */
 uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t credit_bytes, bool is_pushed,
                          uint32_t scope);
-void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_status *status, bool has_defaults,
-                        int64_t messages_max);
+void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_options *options, bool has_defaults,
+                        const int64_t *wall_ms);
+/* The clock of its machine is about to be set. */
+void ledger_clock_set(struct ledger *ledger, uint32_t slot);
 /* Its process is gone: what of it is at the sink will be there twice. */
 void ledger_lane_crashes(struct ledger *ledger, uint32_t slot);
 /* When all of its lanes have. */
@@ -186,22 +245,31 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
 /* The source's broker knows that it is done. */
 void ledger_told(struct ledger *ledger, uint32_t number);
 
-/* ---- The sink ---- */
-void ledger_sink_is(struct ledger *ledger, uint32_t slot, bool up);
-void ledger_sink_opened(struct ledger *ledger, uint32_t slot);
+/* ---- The sinks ---- */
+void ledger_sink_is(struct ledger *ledger, uint32_t slot, enum outlet outlet, bool up);
+void ledger_sink_opened(struct ledger *ledger, uint32_t slot, enum outlet outlet);
+/* It takes no more for now. */
+void ledger_full(struct ledger *ledger, uint32_t slot, enum outlet outlet, bool full);
 /* Taken by send(). */
-void ledger_sent(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery);
+void ledger_sent(struct ledger *ledger, uint32_t slot, enum outlet outlet, const struct bailey_delivery *delivery);
 void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery);
-void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery);
+void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery,
+                    struct refusal refusal);
 void ledger_handed_back(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery, bool in_doubt);
-/* The sink's broker has it for good. */
-void ledger_stored(struct ledger *ledger, uint32_t sink, uint32_t number, uint32_t handout, uint64_t hash,
-                   bool is_marked);
+
+/* What a broker has for good. */
+struct stored {
+    uint32_t sink, number, handout;
+    enum outlet outlet;
+    uint64_t hash;
+    bool is_marked;
+};
+void ledger_stored(struct ledger *ledger, const struct stored *stored);
 
 /* ---- The state store ---- */
 
 /* A change is written, and not yet to be seen in `kept`. */
-void ledger_written(struct ledger *ledger, uint32_t scope, const struct kept *kept, enum state_change_kind kind);
+void ledger_written(struct ledger *ledger, uint32_t scope, const struct kept *kept, const struct state_change *change);
 /* Who has asked for that record knows of it. */
 void ledger_answered(struct ledger *ledger, uint32_t scope, const struct kept *kept);
 /* A shard asks no more for what was recorded before. */

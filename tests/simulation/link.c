@@ -160,7 +160,10 @@ static void gone_due(struct event *event)
     void *session = link->session;
 
     if (link->up.count > 0) {
-        sim_plan(link->sim, event, link->up.last_ms);
+        int64_t now_ms =
+            link->sim->now_ms; /* not again now: that may be in front of what arrives, any number of times */
+
+        sim_plan(link->sim, event, link->up.last_ms > now_ms ? link->up.last_ms : now_ms + 1);
         return;
     }
     link->session = NULL;

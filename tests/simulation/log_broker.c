@@ -27,6 +27,7 @@ struct partition {
 
 struct log_broker {
     struct sim *sim;
+    const char *topic;
     struct partition parts[LOG_PARTITIONS_MAX];
     unsigned count;
     struct session *sessions;
@@ -131,6 +132,7 @@ void log_broker_append(struct log_broker *broker, uint32_t number)
 
     if (dice_percent(&broker->sim->dice, 15)) /* transaction markers, compaction */
         part->next_offset += dice_between(&broker->sim->dice, 1, 5);
+    ledger_placed(broker->sim->ledger, number, broker->topic, (int32_t)part->number, part->next_offset);
     WORLD_ROOM(part->records, part->count, part->cap);
     part->records[part->count++] = (struct log_record){part->next_offset++, number};
     if (part->owner != NULL && part->owner->is_parked[part->number])
@@ -223,11 +225,12 @@ struct link *log_broker_connect(struct log_broker *broker, struct bailey_host *h
 
 /* ---- The broker ---- */
 
-struct log_broker *log_broker_new(struct sim *sim, unsigned partitions, bool begins_unknown)
+struct log_broker *log_broker_new(struct sim *sim, const char *topic, unsigned partitions, bool begins_unknown)
 {
     struct log_broker *broker = world_alloc(1, sizeof *broker);
 
     broker->sim = sim;
+    broker->topic = topic;
     broker->count = partitions;
     for (unsigned i = 0; i < partitions; i++) {
         struct partition *part = &broker->parts[i];

@@ -33,7 +33,7 @@ struct log_record {
 
 struct log_broker;
 
-struct log_broker *log_broker_new(struct sim *sim, unsigned partitions, bool begins_unknown);
+struct log_broker *log_broker_new(struct sim *sim, const char *topic, unsigned partitions, bool begins_unknown);
 void log_broker_append(struct log_broker *broker, uint32_t number);
 
 /* From within a worker. */

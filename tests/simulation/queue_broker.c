@@ -30,8 +30,9 @@ struct queue_broker {
     struct item *items;
     size_t count, cap;
     uint32_t arrived;
-    bool shuffles;
+    bool shuffles, is_exclusive;
     struct session *sessions;
+    struct session *active; /* of an exclusive queue: who consumes; NULL: nobody yet */
 };
 
 /* ---- Delivering ---- */
@@ -40,6 +41,8 @@ static bool has_room(const struct session *session)
 {
     size_t own = session->count;
 
+    if (session->broker->is_exclusive && session->broker->active != session)
+        return false;
     while (own > 0 && session->unacked[session->count - own].tag < session->consumer_tag)
         own--;
     return own < session->prefetch;
@@ -89,6 +92,7 @@ static void insert(struct queue_broker *broker, size_t at, struct item item)
 
 void queue_broker_append(struct queue_broker *broker, uint32_t number)
 {
+    ledger_placed(broker->sim->ledger, number, NULL, -1, -1);
     insert(broker, broker->count, (struct item){.number = number, .place = broker->arrived++});
     deliver_all(broker);
 }
@@ -147,6 +151,8 @@ static void on_frame(void *ctx, const struct frame *frame)
     switch ((enum queue_frame)frame->kind) {
     case QUEUE_CONSUME:
         session->prefetch = frame->c;
+        if (session->broker->active == NULL)
+            session->broker->active = session;
         session->consumer_tag = session->next_tag;
         link_to_client(session->link, (struct frame){.kind = QUEUE_STARTED, .b = session->life});
         break;
@@ -167,6 +173,14 @@ static void on_frame(void *ctx, const struct frame *frame)
     deliver_all(session->broker);
 }
 
+/* To another one that consumes. */
+static void pass_on(struct queue_broker *broker)
+{
+    broker->active = broker->sessions;
+    while (broker->active != NULL && broker->active->prefetch == 0)
+        broker->active = broker->active->next;
+}
+
 static void on_gone(void *ctx)
 {
     struct session *session = ctx, **at = &session->broker->sessions;
@@ -175,6 +189,8 @@ static void on_gone(void *ctx)
         at = &(*at)->next;
     *at = session->next;
     give_back(session);
+    if (session->broker->active == session)
+        pass_on(session->broker);
     deliver_all(session->broker);
     free(session->unacked);
     free(session);
@@ -196,10 +212,10 @@ struct link *queue_broker_connect(struct queue_broker *broker, struct bailey_hos
     return session->link;
 }
 
-struct queue_broker *queue_broker_new(struct sim *sim, bool shuffles)
+struct queue_broker *queue_broker_new(struct sim *sim, bool shuffles, bool is_exclusive)
 {
     struct queue_broker *broker = world_alloc(1, sizeof *broker);
 
-    *broker = (struct queue_broker){.sim = sim, .shuffles = shuffles};
+    *broker = (struct queue_broker){.sim = sim, .shuffles = shuffles, .is_exclusive = is_exclusive};
     return broker;
 }

@@ -21,7 +21,8 @@ enum queue_frame {
 
 struct queue_broker;
 
-struct queue_broker *queue_broker_new(struct sim *sim, bool shuffles);
+/* `is_exclusive`: one session consumes, until it is gone. */
+struct queue_broker *queue_broker_new(struct sim *sim, bool shuffles, bool is_exclusive);
 void queue_broker_append(struct queue_broker *broker, uint32_t number);
 
 /* From within a worker. */

@@ -44,9 +44,17 @@ static void send(struct source *source, struct frame frame)
 
 /* ---- Receiving ---- */
 
+static size_t room_of(struct source *source)
+{
+    size_t room = bailey_room(source->port);
+
+    ledger_room(source->berth->scene->ledger, source->berth->slot, room);
+    return room;
+}
+
 static void check_room(struct source *source)
 {
-    if (source->consumer != ON || source->paused || bailey_room(source->port) > 0)
+    if (source->consumer != ON || source->paused || room_of(source) > 0)
         return;
     if (amq_acks_since_mark(&source->acks) < source->window - source->window / 4) {
         source->paused = true;
@@ -64,8 +72,8 @@ static void hand_over(struct bailey_task *task)
     for (size_t i = 0; i < count; i++) {
         struct bailey_message *msg = source->batch[i];
 
-        msg->origin.offset = ledger_received(ledger, source->berth->slot, source->numbers[i], msg->redelivered,
-                                             msg->group, msg->position);
+        msg->timestamp_ms = ledger_received(ledger, source->berth->slot, source->numbers[i], msg->redelivered,
+                                            msg->group, msg->position);
     }
     if (count > 0)
         bailey_receive(source->port, source->batch, count);
@@ -178,7 +186,7 @@ static void adjust(struct source *source)
     if (!source->is_open)
         return;
     if (source->consumer == NONE && wanted && fitting_window(source) > 0) {
-        size_t room = bailey_room(source->port); /* less what an earlier channel left out at the sink */
+        size_t room = room_of(source); /* less what an earlier channel left out at the sink */
 
         source->window = fitting_window(source);
         if (room > 0 && room < source->window)
@@ -238,7 +246,7 @@ static void patience_due(struct bailey_timer *timer)
 static void on_opened(struct source *source)
 {
     source->is_open = true;
-    source->paused = bailey_room(source->port) == 0; /* the sink is not there yet: resume() will tell */
+    source->paused = room_of(source) == 0; /* the sink is not there yet: resume() will tell */
     bailey_up(source->port);
     adjust(source);
 }

@@ -9,17 +9,35 @@
 
 /* ---- Messages ---- */
 
-static enum nature some_nature(struct scene *scene)
+/* Without dead letters, some can only be helped by another configuration. */
+static bool may_be(const struct route *route, enum nature nature)
 {
-    struct dice *dice = &scene->sim->dice;
-    static const unsigned percent[NATURES] = {
-        [NATURE_FLAKY] = 5, [NATURE_POISON] = 1, [NATURE_UNSAYABLE] = 1, [NATURE_SHAPELESS] = 1, [NATURE_NAMELESS] = 1};
-    unsigned drawn = (unsigned)dice_below(dice, 100);
+    const struct scene *scene = route->scene;
 
+    if (nature >= NATURE_SHAPELESS)
+        return scene->has_shapeless;
+    if (nature == NATURE_UNROUTABLE) /* who keeps order over a refusal takes all, or none */
+        return !route->sink_manners[TO_SINK].pipelines;
+    if (nature == NATURE_LOOPING || (nature == NATURE_EXPIRING && route->refusals.expire != LANE_EXPIRE_DROP))
+        return scene->has_shapeless || route->refusals.has_dead_letters;
+    return true;
+}
+
+static enum nature some_nature(struct route *route)
+{
+    static const unsigned permille[NATURES] = {
+        [NATURE_FLAKY] = 50,  [NATURE_UNROUTABLE] = 10, [NATURE_UNSAYABLE] = 5, [NATURE_EXPIRING] = 15,
+        [NATURE_LOOPING] = 5, [NATURE_SHAPELESS] = 10,  [NATURE_NAMELESS] = 10};
+    struct dice *dice = &route->scene->sim->dice;
+    unsigned drawn = (unsigned)dice_below(dice, 1000), poison = route->refusals.poison;
+
+    if (drawn < poison)
+        return dice_percent(dice, 50) ? NATURE_POISON : NATURE_STUBBORN;
+    drawn -= poison;
     for (int nature = NATURE_FLAKY; nature < NATURES; nature++) {
-        if (drawn < percent[nature])
-            return nature >= NATURE_SHAPELESS && !scene->has_shapeless ? NATURE_PLAIN : (enum nature)nature;
-        drawn -= percent[nature];
+        if (drawn < permille[nature])
+            return may_be(route, (enum nature)nature) ? (enum nature)nature : NATURE_PLAIN;
+        drawn -= permille[nature];
     }
     return NATURE_PLAIN;
 }
@@ -42,7 +60,7 @@ static void produce(struct scene *scene)
 {
     struct dice *dice = &scene->sim->dice;
     struct route *route = &scene->routes[dice_below(dice, scene->route_count)];
-    enum nature nature = some_nature(scene);
+    enum nature nature = some_nature(route);
     uint32_t id = nature == NATURE_NAMELESS ? route->nameless : some_id(route);
     uint32_t number = ledger_produced(scene->ledger, nature, (uint16_t)dice_below(dice, route->len_max),
                                       &route->shaping, (uint32_t)(route - scene->routes), id);
@@ -99,6 +117,8 @@ static void shape(struct scene *scene, struct route *route)
 
     route->shaping.sets_key = dice_percent(dice, 20);
     route->shaping.addresses = addresses[dice_below(dice, 5)];
+    route->shaping.names_dead = dice_percent(dice, 50);
+    route->dead_templates[0] = parse(scene, shaping_dead);
     for (int defaults = 0; defaults < 2; defaults++) {
         route->key[defaults] = parse(scene, shaping_key[defaults]);
         route->id[defaults] = parse(scene, shaping_id[defaults]);
@@ -117,6 +137,52 @@ static void draw_sink(struct dice *dice, struct sink_manner *manner)
     manner->in_order = dice_percent(dice, 60);
     manner->confirm_ms = dice_percent(dice, 20) ? 500 : dice_between(dice, 0, 10);
     manner->refuses = dice_percent(dice, 30) ? 5 : 0;
+}
+
+/* Where dead letters go some are refused, too. */
+static void draw_dead_sink(struct dice *dice, struct sink_manner *manner)
+{
+    draw_sink(dice, manner);
+    manner->refuses = dice_percent(dice, 30) ? 20 : 0;
+    manner->rejects = dice_percent(dice, 15) ? 30 : 0;
+}
+
+static void draw_refusals(struct dice *dice, struct refusal_manner *manner)
+{
+    static const uint32_t attempts[] = {0, 0, 1, 2, 3, 6};
+    static const enum lane_unroutable policies[] = {LANE_UNROUTABLE_DEAD_LETTER, LANE_UNROUTABLE_DEAD_LETTER,
+                                                    LANE_UNROUTABLE_RETRY, LANE_UNROUTABLE_ACCEPT};
+    static const unsigned poison[] = {1, 10, 10, 30, 100};
+
+    manner->retry = LANE_RETRY_DEFAULT;
+    if (dice_percent(dice, 60))
+        manner->retry = (struct lane_retry){.min_ms = dice_between(dice, 1, 1000),
+                                            .max_ms = dice_between(dice, 1000, 10000),
+                                            .multiplier = 1 + (double)dice_below(dice, 3),
+                                            .jitter = (double)dice_below(dice, 11) / 10};
+    manner->retry.attempts = attempts[dice_below(dice, 6)];
+    manner->expire = dice_percent(dice, 40) ? LANE_EXPIRE_DROP : LANE_EXPIRE_DEAD_LETTER;
+    manner->unroutable = policies[dice_below(dice, 4)];
+    manner->has_dead_letters = dice_percent(dice, 80);
+    manner->poison = poison[dice_below(dice, manner->has_dead_letters ? 5 : 2)];
+}
+
+/* A queue has an order only for one consumer. */
+static void draw_order(struct dice *dice, struct route *route)
+{
+    static const enum bailey_order orders[] = {BAILEY_ORDER_NONE,      BAILEY_ORDER_NONE,  BAILEY_ORDER_KEY,
+                                               BAILEY_ORDER_KEY,       BAILEY_ORDER_KEY,   BAILEY_ORDER_KEY,
+                                               BAILEY_ORDER_PARTITION, BAILEY_ORDER_STRICT};
+
+    route->shaping.order = orders[dice_below(dice, 8)];
+    if (route->shaping.order == BAILEY_ORDER_NONE)
+        return;
+    route->sink_manners[TO_SINK].pipelines = dice_percent(dice, 40);
+    route->sink_manners[TO_SINK].in_order |= route->sink_manners[TO_SINK].pipelines;
+    if (route->kind == SOURCE_LOG)
+        return;
+    route->lanes = 1;
+    route->source_manner.shuffles = false;
 }
 
 static void draw_source(struct dice *dice, struct source_manner *manner)
@@ -148,20 +214,26 @@ static void draw_route(struct scene *scene, struct route *route)
     route->scene = scene;
     snprintf(route->name, sizeof route->name, "route%u", number);
     route->kind = (enum source_kind)dice_below(dice, SOURCE_KINDS);
-    draw_sink(dice, &route->sink_manner);
+    draw_sink(dice, &route->sink_manners[TO_SINK]);
+    draw_dead_sink(dice, &route->sink_manners[TO_DEAD]);
+    draw_refusals(dice, &route->refusals);
     draw_source(dice, &route->source_manner);
     shape(scene, route);
-    route->shaping.dedups = dice_percent(dice, 60);
+    route->shaping.dedups = dice_percent(dice, 50);
+    route->shaping.hops_max = dice_percent(dice, 20) ? 0 : HOPS_MAX;
     draw_dedup(dice, &route->dedup);
     route->nameless = ledger_new_id(scene->ledger);
     route->lanes = 1 + (unsigned)dice_below(dice, LANES_MAX);
     route->credit_messages = dice_percent(dice, 20) ? 1000 : dice_between(dice, 1, 50);
     route->credit_bytes = dice_percent(dice, 30) ? 4000 : 1 << 20;
     route->len_max = dice_percent(dice, 10) ? 3000 : 200;
-    route->sink = sink_broker_new(scene->sim, number);
-    route->log = log_broker_new(scene->sim, 1 + (unsigned)dice_below(dice, LOG_PARTITIONS_MAX),
+    draw_order(dice, route);
+    for (int outlet = 0; outlet < OUTLETS; outlet++)
+        route->sinks[outlet] = sink_broker_new(scene->sim, number, (enum outlet)outlet);
+    route->log = log_broker_new(scene->sim, route->name, 1 + (unsigned)dice_below(dice, LOG_PARTITIONS_MAX),
                                 route->source_manner.begins_unknown);
-    route->queue = queue_broker_new(scene->sim, route->source_manner.shuffles);
+    route->queue =
+        queue_broker_new(scene->sim, route->source_manner.shuffles, route->shaping.order != BAILEY_ORDER_NONE);
 }
 
 static struct scope *add_scope(struct scene *scene, size_t process, struct route *route)
@@ -191,6 +263,8 @@ static void add_berths(struct scene *scene, struct route *route)
 
             *berth = (struct berth){
                 .scene = scene, .process = &scene->processes[p], .route = route, .scope = scope, .lane = lane};
+            for (int outlet = 0; outlet < OUTLETS; outlet++)
+                berth->ways[outlet] = (struct way){berth, (enum outlet)outlet};
             berth->slot = ledger_add_slot(scene->ledger, route->credit_messages, route->credit_bytes,
                                           route->kind != SOURCE_LOG, scope != NULL ? scope->number : NO_SCOPE);
         }
@@ -221,7 +295,7 @@ static void draw_processes(struct scene *scene)
 
         draw_store(dice, &manner);
         scene->machine[i] = (unsigned)dice_below(dice, scene->process_count);
-        scene->wall_ms[i] = INT64_C(1700000000000);
+        scene->wall_ms[i] = WALL_MS;
         scene->stores[i] = store_new(scene->sim, &scene->processes[i], &manner);
     }
 }

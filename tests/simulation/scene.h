@@ -20,6 +20,8 @@ struct sink_manner {
     bool in_order;         /* the broker confirms in order */
     int64_t confirm_ms;    /* at most, if it is not slow */
     unsigned refuses;      /* percent of messages that are refused once, for no reason */
+    unsigned rejects;      /* the same, for good; until the calm */
+    bool pipelines; /* it keeps order over a refusal: what follows a refused message in its line is refused too */
 };
 
 /* How the source's connector and its broker behave. */
@@ -39,15 +41,25 @@ struct dedup_manner {
     unsigned repeats; /* percent of messages whose id an earlier one had */
 };
 
+/* What becomes of what is refused, and of order. */
+struct refusal_manner {
+    struct lane_retry retry;
+    enum lane_expire expire;
+    enum lane_unroutable unroutable;
+    bool has_dead_letters;
+    unsigned poison; /* per mille of messages that will not succeed */
+};
+
 struct route {
     struct scene *scene;
     char name[16];
     enum source_kind kind;
     struct log_broker *log;
     struct queue_broker *queue;
-    struct sink_broker *sink;
+    struct sink_broker *sinks[OUTLETS];
     struct source_manner source_manner;
-    struct sink_manner sink_manner;
+    struct sink_manner sink_manners[OUTLETS];
+    struct refusal_manner refusals;
     struct shaping shaping;
     unsigned lanes; /* of each process */
     int64_t credit_messages, credit_bytes;
@@ -57,6 +69,13 @@ struct route {
     uint32_t id_count, id_cap, nameless;
     struct template *key[2], *id[2];              /* without and with defaults */
     struct template *templates[2][ADDRESSES_MAX]; /* the same */
+    struct template *dead_templates[1];
+};
+
+/* One of the two ways out of a lane. */
+struct way {
+    struct berth *berth;
+    enum outlet outlet;
 };
 
 /* The place of a lane in a process. */
@@ -71,6 +90,8 @@ struct berth {
     struct lane *running; /* NULL: none */
     struct lane_status *status;
     struct lane_dedup_options dedup;
+    struct lane_dead_letters dead_letters;
+    struct way ways[OUTLETS];
     bool has_ended, is_draining;
     struct event event; /* free what has ended, begin anew */
 };
@@ -108,8 +129,9 @@ struct scene {
     uint32_t to_produce;
     int64_t faults_until_ms;
     unsigned fault_every_ms;
-    bool has_shapeless; /* of some messages the templates cannot be filled, until the calm */
-    bool is_over;       /* nothing begins anew */
+    bool
+        has_shapeless; /* what some messages need is configured in the calm only: templates with defaults, dead letters */
+    bool is_over;      /* nothing begins anew */
     struct arena *arena;
     uint64_t crashes, fault_count;
 };

@@ -6,8 +6,12 @@
 #include "endpoints.h"
 #include "sink_broker.h"
 
+enum { REFUSED_MAX = 256 }; /* as many as a lane gives at once */
+
 struct sink {
     struct berth *berth;
+    enum outlet outlet;
+    const struct sink_manner *manner;
     struct bailey_port *port;
     struct bailey_host *host;
     struct link *link;               /* NULL: lost */
@@ -15,6 +19,7 @@ struct sink {
     uint64_t base, next, written;    /* tags: [base, next) may be unconfirmed, those below `written` have left */
     struct bailey_delivery **confirmed;
     size_t confirmed_count;
+    uint32_t refusals; /* that it knows of: what was taken before one follows it */
     struct bailey_task tell, give;
     struct bailey_timer write;
     bool is_ready, is_blocked, is_starved, closing, failed;
@@ -27,7 +32,7 @@ static struct ledger *ledger_of(const struct sink *sink)
 
 static size_t window_size(const struct sink *sink)
 {
-    return sink->berth->route->sink_manner.window;
+    return sink->manner->window;
 }
 
 static struct bailey_delivery **at(const struct sink *sink, uint64_t tag)
@@ -54,7 +59,7 @@ static void show(struct sink *sink)
 
     if (!sink->is_ready || sink->failed || sink->closing)
         return;
-    ledger_sink_is(ledger_of(sink), sink->berth->slot, is_up);
+    ledger_sink_is(ledger_of(sink), sink->berth->slot, sink->outlet, is_up);
     if (is_up)
         bailey_up(sink->port);
     else
@@ -66,6 +71,7 @@ static void feed(struct sink *sink)
     if (!sink->is_starved || sink->next - sink->base == window_size(sink))
         return;
     sink->is_starved = false;
+    ledger_full(ledger_of(sink), sink->berth->slot, sink->outlet, false);
     bailey_writable(sink->port);
 }
 
@@ -91,12 +97,12 @@ static void give_due(struct bailey_task *task)
     feed(sink);
 }
 
-static void refuse(struct sink *sink, struct bailey_delivery *delivery, enum bailey_error_kind kind)
+static void refuse(struct sink *sink, struct bailey_delivery *delivery, struct refusal refusal)
 {
     struct bailey_error err;
 
-    bailey_fail(&err, kind, "the broker does not want it");
-    ledger_refused(ledger_of(sink), sink->berth->slot, delivery);
+    bailey_fail(&err, (enum bailey_error_kind)refusal.kind, "the broker does not want it");
+    ledger_refused(ledger_of(sink), sink->berth->slot, delivery, refusal);
     bailey_refuse(sink->port, delivery, &err);
 }
 
@@ -112,7 +118,7 @@ static void on_confirm(struct sink *sink, const struct frame *frame)
             give_confirms(sink);
         sink->confirmed[sink->confirmed_count++] = delivery;
     }
-    if (sink->berth->route->sink_manner.gathers && sink->confirmed_count < window_size(sink))
+    if (sink->manner->gathers && sink->confirmed_count < window_size(sink))
         bailey_again(sink->host, &sink->give);
     else
         give_due(&sink->give);
@@ -157,7 +163,8 @@ static void write_some(struct sink *sink, size_t most)
 
         content_number(delivery->message, &message, &handout);
         link_to_server(sink->link, (struct frame){.kind = SINK_PUBLISH,
-                                                  .flags = delivery->possible_duplicate,
+                                                  .flags = delivery->possible_duplicate |
+                                                           (uint32_t)(uintptr_t)delivery->sink_ptr << SINK_KNOWN_SHIFT,
                                                   .a = message,
                                                   .b = handout,
                                                   .c = content_hash(delivery->message),
@@ -171,36 +178,84 @@ static void write_due(struct bailey_timer *timer)
 {
     struct sink *sink = timer->ctx;
 
-    write_some(sink, sink->berth->route->sink_manner.written_a_time);
+    write_some(sink, sink->manner->written_a_time);
 }
 
-static bool can_say(const struct sink *sink, const struct bailey_delivery *delivery)
+static struct refusal unsayable(const struct sink *sink, const struct bailey_delivery *delivery)
 {
     const struct sim *sim = sink->berth->scene->sim;
     uint32_t message, handout;
 
-    return sim->is_calm || !content_number(delivery->message, &message, &handout) ||
-           ledger_content(sim->ledger, message)->nature != NATURE_UNSAYABLE;
+    if (!sim->is_calm && sink->outlet == TO_SINK && content_number(delivery->message, &message, &handout) &&
+        ledger_content(sim->ledger, message)->nature == NATURE_UNSAYABLE)
+        return (struct refusal){BAILEY_ERR_PERMANENT, false};
+    return (struct refusal){0};
+}
+
+static uint32_t line_of(const struct sink *sink, const struct bailey_delivery *delivery)
+{
+    uint32_t message, handout;
+
+    return content_number(delivery->message, &message, &handout) ? ledger_of(sink)->messages[message].line : NO_LINE;
+}
+
+/* Lines of which one could not be said, in this call: a sink that keeps order refuses what follows in them. */
+struct broken_lines {
+    uint32_t lines[REFUSED_MAX];
+    size_t count;
+};
+
+static bool is_broken(const struct broken_lines *broken, uint32_t line)
+{
+    for (size_t i = 0; i < broken->count; i++)
+        if (broken->lines[i] == line)
+            return true;
+    return false;
+}
+
+/* Why it cannot be taken; kind 0: it can. */
+static struct refusal refusal_of(const struct sink *sink, const struct bailey_delivery *delivery,
+                                 struct broken_lines *broken)
+{
+    struct refusal refusal = unsayable(sink, delivery);
+    uint32_t line = line_of(sink, delivery);
+
+    if (!sink->manner->pipelines || line == NO_LINE)
+        return refusal;
+    if (is_broken(broken, line))
+        return (struct refusal){BAILEY_ERR_TRANSIENT, true};
+    if (refusal.kind != 0)
+        broken->lines[broken->count++] = line;
+    return refusal;
 }
 
 static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_t count)
 {
     struct sink *sink = self;
-    size_t taken = 0;
+    struct broken_lines broken = {.count = 0};
+    struct bailey_delivery *refused[REFUSED_MAX];
+    struct refusal refusals[REFUSED_MAX];
+    size_t taken = 0, refused_count = 0;
 
     process_step(sink->berth->process);
-    for (; taken < count && sink->next - sink->base < window_size(sink); taken++) {
+    for (; taken < count && sink->next - sink->base < window_size(sink) && refused_count < REFUSED_MAX; taken++) {
         struct bailey_delivery *delivery = batch[taken];
+        struct refusal refusal = refusal_of(sink, delivery, &broken);
 
-        ledger_sent(ledger_of(sink), sink->berth->slot, delivery);
-        if (!can_say(sink, delivery)) {
-            refuse(sink, delivery, BAILEY_ERR_PERMANENT);
+        ledger_sent(ledger_of(sink), sink->berth->slot, sink->outlet, delivery);
+        if (refusal.kind != 0) {
+            refused[refused_count] = delivery;
+            refusals[refused_count++] = refusal;
             continue;
         }
         delivery->sink_tag = sink->next;
+        delivery->sink_ptr = (void *)(uintptr_t)sink->refusals;
         *at(sink, sink->next++) = delivery;
     }
     sink->is_starved = taken < count;
+    ledger_full(ledger_of(sink), sink->berth->slot, sink->outlet, sink->is_starved);
+    for (size_t i = 0; i < refused_count; i++)
+        refuse(sink, refused[i], refusals[i]);
     return taken;
 }
 
@@ -229,7 +284,8 @@ static void on_frame(void *ctx, const struct frame *frame)
         on_confirm(sink, frame);
         return;
     case SINK_REFUSE:
-        refuse(sink, take(sink, frame->d), (enum bailey_error_kind)frame->a);
+        sink->refusals++;
+        refuse(sink, take(sink, frame->d), (struct refusal){(uint32_t)frame->a, frame->b != 0});
         feed(sink);
         return;
     case SINK_PUBLISH:
@@ -245,7 +301,7 @@ static void on_lost(void *ctx)
 
     sink->link = NULL;
     sink->failed = true;
-    ledger_sink_is(ledger_of(sink), sink->berth->slot, false);
+    ledger_sink_is(ledger_of(sink), sink->berth->slot, sink->outlet, false);
     if (dice_percent(&sink->berth->scene->sim->dice, 50)) /* or when it is closed */
         hand_back_all(sink);
     bailey_fail(&err, BAILEY_ERR_TRANSIENT, "connection lost");
@@ -275,7 +331,7 @@ static void sink_close(void *self)
 
     process_step(sink->berth->process);
     sink->closing = true;
-    ledger_sink_is(ledger_of(sink), sink->berth->slot, false);
+    ledger_sink_is(ledger_of(sink), sink->berth->slot, sink->outlet, false);
     hand_back_all(sink);
     bailey_again(sink->host, &sink->tell);
 }
@@ -285,7 +341,8 @@ static const struct link_client client_ops = {.frame = on_frame, .lost = on_lost
 static bool sink_open(void **self, void *broker, const void *settings, struct bailey_port *port,
                       struct bailey_error *err)
 {
-    struct berth *berth = broker;
+    const struct way *way = broker;
+    struct berth *berth = way->berth;
     struct sink *sink;
 
     (void)settings;
@@ -294,6 +351,8 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
         return bailey_fail(err, BAILEY_ERR_CONFIG, "no such exchange");
     sink = calloc(1, sizeof *sink);
     sink->berth = berth;
+    sink->outlet = way->outlet;
+    sink->manner = &berth->route->sink_manners[way->outlet];
     sink->port = port;
     sink->host = port->host;
     sink->base = sink->next = sink->written = 1;
@@ -302,8 +361,8 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
     sink->tell = (struct bailey_task){.run = tell_closed, .ctx = sink};
     sink->give = (struct bailey_task){.run = give_due, .ctx = sink};
     sink->write = (struct bailey_timer){.fire = write_due, .ctx = sink};
-    sink->link = sink_broker_connect(berth->route->sink, berth, &client_ops, sink);
-    ledger_sink_opened(ledger_of(sink), berth->slot);
+    sink->link = sink_broker_connect(way, &client_ops, sink);
+    ledger_sink_opened(ledger_of(sink), berth->slot, sink->outlet);
     *self = sink;
     return true;
 }

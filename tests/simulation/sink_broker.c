@@ -8,12 +8,20 @@ enum { SLOW_MS = 4000 };
 
 struct answer {
     uint64_t tag;
-    uint32_t refusal; /* enum bailey_error_kind; 0: it is stored */
+    struct refusal refusal;
+};
+
+/* A line of which a message was refused. */
+struct broken_line {
+    uint32_t line, refusal; /* which one of the session's, from 1 */
 };
 
 struct session {
     struct sink_broker *broker;
     const struct sink_manner *manner;
+    struct broken_line *broken;
+    size_t broken_count, broken_cap;
+    uint32_t refusals;
     struct link *link;
     struct session *next;
     struct answer *answers; /* that are due, in the order of publishing */
@@ -24,6 +32,7 @@ struct session {
 struct sink_broker {
     struct sim *sim;
     uint32_t number;
+    enum outlet outlet;
     struct session *sessions;
     bool is_blocked, is_slow;
 };
@@ -41,9 +50,10 @@ static void plan_answer(struct session *session)
 
 static void send_answer(struct session *session, const struct answer *answer, bool multiple)
 {
-    link_to_client(session->link, (struct frame){.kind = answer->refusal ? SINK_REFUSE : SINK_CONFIRM,
+    link_to_client(session->link, (struct frame){.kind = answer->refusal.kind ? SINK_REFUSE : SINK_CONFIRM,
                                                  .flags = multiple,
-                                                 .a = answer->refusal,
+                                                 .a = answer->refusal.kind,
+                                                 .b = answer->refusal.is_follower,
                                                  .d = answer->tag});
 }
 
@@ -59,7 +69,7 @@ static bool answer_together(struct session *session)
 {
     size_t count = 0, most = 1 + dice_below(&session->broker->sim->dice, session->count);
 
-    while (count < most && session->answers[count].refusal == 0)
+    while (count < most && session->answers[count].refusal.kind == 0)
         count++;
     if (count == 0)
         return false;
@@ -89,34 +99,93 @@ static void answer_due(struct event *event)
 
 /* ---- Publishing ---- */
 
-static uint32_t refusal_of(struct session *session, const struct frame *frame)
+static uint32_t some_trouble(struct dice *dice)
 {
-    struct sim *sim = session->broker->sim;
-    const struct content *content = ledger_content(sim->ledger, (uint32_t)frame->a);
+    static const uint32_t kinds[] = {BAILEY_ERR_PERMANENT, BAILEY_ERR_CONFIG, BAILEY_ERR_UNROUTABLE};
 
-    if (sim->is_calm)
-        return 0;
-    if (content->nature == NATURE_POISON)
+    return kinds[dice_below(dice, 3)];
+}
+
+static uint32_t kind_of_refusal(struct session *session, enum nature nature)
+{
+    struct dice *dice = &session->broker->sim->dice;
+
+    if (session->broker->outlet == TO_DEAD)
+        nature = NATURE_PLAIN;
+    if (nature == NATURE_POISON)
         return BAILEY_ERR_PERMANENT;
-    if (content->nature == NATURE_FLAKY && dice_percent(&sim->dice, 70))
-        return dice_percent(&sim->dice, 50) ? BAILEY_ERR_TRANSIENT : BAILEY_ERR_CONFIG;
-    return dice_percent(&sim->dice, session->manner->refuses) ? BAILEY_ERR_TRANSIENT : 0;
+    if (nature == NATURE_UNROUTABLE)
+        return BAILEY_ERR_UNROUTABLE;
+    if (nature == NATURE_STUBBORN)
+        return BAILEY_ERR_TRANSIENT;
+    if (nature == NATURE_FLAKY && dice_percent(dice, 70))
+        return dice_percent(dice, 50) ? BAILEY_ERR_TRANSIENT : BAILEY_ERR_CONFIG;
+    if (dice_percent(dice, session->manner->rejects))
+        return some_trouble(dice);
+    return dice_percent(dice, session->manner->refuses) ? BAILEY_ERR_TRANSIENT : 0;
+}
+
+static struct broken_line *find_broken(const struct session *session, uint32_t line)
+{
+    for (size_t i = 0; i < session->broken_count; i++)
+        if (session->broken[i].line == line)
+            return &session->broken[i];
+    return NULL;
+}
+
+/* From now on, until the client knows of it, what comes in that line follows a refused one. */
+static void break_line(struct session *session, uint32_t line)
+{
+    struct broken_line *broken = find_broken(session, line);
+
+    if (broken == NULL) {
+        WORLD_ROOM(session->broken, session->broken_count, session->broken_cap);
+        broken = &session->broken[session->broken_count++];
+    }
+    *broken = (struct broken_line){line, session->refusals};
+}
+
+static struct refusal refusal_of(struct session *session, const struct frame *frame)
+{
+    const struct ledger_message *message = &session->broker->sim->ledger->messages[frame->a];
+    const struct broken_line *broken = find_broken(session, message->line);
+    struct refusal refusal = {0};
+
+    if (broken != NULL && broken->refusal > frame->flags >> SINK_KNOWN_SHIFT)
+        refusal = (struct refusal){BAILEY_ERR_TRANSIENT, true};
+    else if (!session->broker->sim->is_calm)
+        refusal.kind = kind_of_refusal(session, (enum nature)message->content.nature);
+    session->refusals += refusal.kind != 0;
+    if (refusal.kind != 0 && !refusal.is_follower && session->manner->pipelines && message->line != NO_LINE)
+        break_line(session, message->line);
+    return refusal;
+}
+
+static void store(const struct sink_broker *broker, const struct frame *frame)
+{
+    ledger_stored(broker->sim->ledger, &(struct stored){.sink = broker->number,
+                                                        .number = (uint32_t)frame->a,
+                                                        .handout = (uint32_t)frame->b,
+                                                        .outlet = broker->outlet,
+                                                        .hash = frame->c,
+                                                        .is_marked = frame->flags & SINK_MARKED});
 }
 
 static void on_frame(void *ctx, const struct frame *frame)
 {
+    static const char *const what[OUTLETS][2] = {
+        {"sink: has message %llu of handout %llu", "sink: refuses message %llu of handout %llu"},
+        {"dead letters: have message %llu of handout %llu", "dead letters: refuse message %llu of handout %llu"},
+    };
     struct session *session = ctx;
     struct sink_broker *broker = session->broker;
-    struct answer answer = {frame->d, 0};
+    struct answer answer = {.tag = frame->d};
 
     if (frame->a < broker->sim->ledger->message_count)
         answer.refusal = refusal_of(session, frame);
-    sim_note(broker->sim,
-             answer.refusal ? "sink: refuses message %llu of handout %llu" : "sink: has message %llu of handout %llu",
-             frame->a, frame->b);
-    if (answer.refusal == 0)
-        ledger_stored(broker->sim->ledger, broker->number, (uint32_t)frame->a, (uint32_t)frame->b, frame->c,
-                      frame->flags != 0);
+    sim_note(broker->sim, what[broker->outlet][answer.refusal.kind != 0], frame->a, frame->b);
+    if (answer.refusal.kind == 0)
+        store(broker, frame);
     WORLD_ROOM(session->answers, session->count, session->cap);
     session->answers[session->count++] = answer;
     plan_answer(session);
@@ -131,19 +200,22 @@ static void on_gone(void *ctx)
     *at = session->next;
     sim_cancel(session->broker->sim, &session->event);
     free(session->answers);
+    free(session->broken);
     free(session);
 }
 
 static const struct link_server server_ops = {.frame = on_frame, .gone = on_gone};
 
-struct link *sink_broker_connect(struct sink_broker *broker, const struct berth *berth, const struct link_client *ops,
-                                 void *client)
+struct link *sink_broker_connect(const struct way *way, const struct link_client *ops, void *client)
 {
+    const struct berth *berth = way->berth;
+    struct sink_broker *broker = berth->route->sinks[way->outlet];
     struct session *session;
 
     process_step(berth->process);
     session = world_alloc(1, sizeof *session);
-    *session = (struct session){.broker = broker, .manner = &berth->route->sink_manner, .next = broker->sessions};
+    *session = (struct session){
+        .broker = broker, .manner = &berth->route->sink_manners[way->outlet], .next = broker->sessions};
     session->event = (struct event){.run = answer_due, .ctx = session};
     session->link = link_open(berth->host, ops, client, &server_ops, session);
     broker->sessions = session;
@@ -170,10 +242,10 @@ void sink_broker_slow(struct sink_broker *broker, bool slow)
     broker->is_slow = slow;
 }
 
-struct sink_broker *sink_broker_new(struct sim *sim, uint32_t number)
+struct sink_broker *sink_broker_new(struct sim *sim, uint32_t number, enum outlet outlet)
 {
     struct sink_broker *broker = world_alloc(1, sizeof *broker);
 
-    *broker = (struct sink_broker){.sim = sim, .number = number};
+    *broker = (struct sink_broker){.sim = sim, .number = number, .outlet = outlet};
     return broker;
 }

@@ -156,7 +156,7 @@ static void write_change(struct store_scope *scope, const struct state_change *c
         sim_fail(store->sim, "a change of the time %lld, and it is %lld", (long long)change->time_ms,
                  (long long)(store->sim->now_ms + store->clock_ms));
     keep_undo(store, entry);
-    ledger_written(store->sim->ledger, scope->ledger_scope, kept, (enum state_change_kind)change->kind);
+    ledger_written(store->sim->ledger, scope->ledger_scope, kept, change);
     switch ((enum state_change_kind)change->kind) {
     case STATE_INTEND:
         kept->intent_ms = change->time_ms;

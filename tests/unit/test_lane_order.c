@@ -144,6 +144,63 @@ static void what_follows_a_refused_one_comes_behind_it(void **state)
     assert_int_equal(rig->settlements, 5);
 }
 
+/* What was on its way behind one that is refused for good is refused, too: that is no attempt of its own. */
+static void what_follows_a_hopeless_one_is_not_hopeless(void **state)
+{
+    struct lane_options options = lane_rig_options(*state);
+    struct lane_rig *rig = *state;
+
+    options.order = BAILEY_ORDER_KEY;
+    options.pipelines = true;
+    options.retry = (struct lane_retry){.attempts = 1, .min_ms = 5, .max_ms = 5, .multiplier = 1};
+    options.dead_letters = lane_rig_dead_letters(rig);
+    lane_rig_start(rig, &options);
+    push(rig, 0, "aa");
+    lane_rig_refuse(rig, 0, BAILEY_ERR_PERMANENT);
+    lane_rig_settle_down(rig);
+    lane_rig_bury(rig, 0); /* before the other one is heard of */
+    lane_rig_refuse(rig, 1, BAILEY_ERR_TRANSIENT);
+    lane_rig_settle_down(rig);
+    assert_int_equal(rig->dead_sent, 1);
+    lane_rig_assert_held(rig, 1, (uint64_t[]){1});
+    confirm(rig, 1);
+}
+
+static void what_is_handed_back_stays_behind_a_refused_one(void **state)
+{
+    struct lane_rig *rig = start(state, BAILEY_ORDER_KEY, true);
+
+    push(rig, 0, "aa");
+    lane_rig_refuse(rig, 0, BAILEY_ERR_TRANSIENT);
+    lane_rig_hand_back(rig, 1, false);
+    lane_rig_settle_down(rig);
+    lane_rig_assert_held(rig, 0, NULL);
+    UNTIL(rig->loop, rig->sent == 3);
+    lane_rig_assert_held(rig, 1, (uint64_t[]){0});
+    confirm(rig, 0);
+    lane_rig_assert_held(rig, 1, (uint64_t[]){1});
+    confirm(rig, 1);
+}
+
+/* It may be refused yet, because it followed. */
+static void none_passes_what_is_on_its_way_when_one_was_refused(void **state)
+{
+    struct lane_rig *rig = start(state, BAILEY_ORDER_KEY, true);
+
+    rig->room = 2;
+    push(rig, 0, "aaa");
+    lane_rig_refuse(rig, 0, BAILEY_ERR_TRANSIENT);
+    rig->room = 100;
+    bailey_writable(rig->sink);
+    UNTIL(rig->loop, rig->sent == 3);
+    confirm(rig, 0);
+    lane_rig_assert_held(rig, 1, (uint64_t[]){1});
+    lane_rig_refuse(rig, 1, BAILEY_ERR_TRANSIENT);
+    lane_rig_settle_down(rig);
+    lane_rig_assert_held(rig, 2, (uint64_t[]){1, 2});
+    lane_rig_confirm_all(rig);
+}
+
 /* ---- Other orders ---- */
 
 static void push_of_partitions(struct lane_rig *rig, const char *partitions)
@@ -219,6 +276,41 @@ static void a_drain_gives_back_those_that_wait_behind(void **state)
     assert_int_equal(rig->settled[2][BAILEY_ACCEPTED], 1);
 }
 
+static void none_begins_in_a_drain(void **state)
+{
+    struct lane_rig *rig = start(state, BAILEY_ORDER_KEY, false);
+
+    push(rig, 0, "ab");
+    lane_rig_refuse(rig, 0, BAILEY_ERR_TRANSIENT);
+    lane_drain(rig->lane);
+    push(rig, 2, "a-"); /* its source had them on the way */
+    lane_rig_assert_held(rig, 2, (uint64_t[]){1, 3});
+    assert_int_equal(rig->settled[0][BAILEY_RELEASED], 1);
+    assert_int_equal(rig->settled[2][BAILEY_RELEASED], 1);
+    lane_rig_confirm_all(rig);
+    UNTIL(rig->loop, rig->ended == 1);
+}
+
+/* Nothing else happens that would let it go. */
+static void what_expires_lets_go_who_waits_behind_it(void **state)
+{
+    struct lane_options options = lane_rig_options(*state);
+    struct lane_rig *rig = *state;
+    struct bailey_message *batch[2];
+
+    options.order = BAILEY_ORDER_STRICT;
+    options.expire = LANE_EXPIRE_DROP;
+    lane_rig_start(rig, &options);
+    for (uint64_t i = 0; i < 2; i++)
+        batch[i] = lane_rig_message(rig, i, 1);
+    batch[0]->expires_at_ms = 1;
+    bailey_receive(rig->source, batch, 2);
+    lane_rig_settle_down(rig);
+    assert_int_equal(rig->status.expired, 1);
+    lane_rig_assert_held(rig, 1, (uint64_t[]){1});
+    confirm(rig, 1);
+}
+
 static void a_refusal_during_a_drain_gives_back_those_behind(void **state)
 {
     struct lane_rig *rig = start(state, BAILEY_ORDER_KEY, true);
@@ -262,10 +354,15 @@ int main(void)
         TEST(a_lost_connection_keeps_the_order),
         TEST(all_of_a_key_are_out),
         TEST(what_follows_a_refused_one_comes_behind_it),
+        TEST(what_follows_a_hopeless_one_is_not_hopeless),
+        TEST(what_is_handed_back_stays_behind_a_refused_one),
+        TEST(none_passes_what_is_on_its_way_when_one_was_refused),
         TEST(partitions_do_not_wait_for_each_other),
         TEST(the_whole_lane_waits),
         TEST(what_waits_fills_the_credit_and_is_shown),
         TEST(a_drain_gives_back_those_that_wait_behind),
+        TEST(none_begins_in_a_drain),
+        TEST(what_expires_lets_go_who_waits_behind_it),
         TEST(a_refusal_during_a_drain_gives_back_those_behind),
         TEST(what_the_source_lost_holds_nobody),
     };

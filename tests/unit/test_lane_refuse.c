@@ -395,6 +395,22 @@ static void a_message_that_goes_in_a_circle_is_a_dead_letter(void **state)
     lane_rig_bury(rig, 1);
 }
 
+static void a_message_that_goes_in_a_circle_blocks_without_dead_letters(void **state)
+{
+    struct lane_options options = lane_rig_options(*state);
+
+    options.hops_max = 8;
+    options.retry = (struct lane_retry){.min_ms = 5, .max_ms = 5, .multiplier = 1};
+    struct lane_rig *rig = start(state, options);
+    struct bailey_message *msg = lane_rig_message(rig, 0, 1);
+
+    msg->hops = 8;
+    bailey_receive(rig->source, &msg, 1);
+    UNTIL(rig->loop, rig->status.retried == 2);
+    assert_int_equal(rig->sent, 0);
+    assert_int_equal(lane_rig_state(rig), LANE_BLOCKED);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, lane_rig_new, lane_rig_free)
 
 int main(void)
@@ -418,6 +434,7 @@ int main(void)
         TEST(what_is_past_its_expiry_is_dropped_where_that_is_said),
         TEST(it_expires_while_it_waits),
         TEST(a_message_that_goes_in_a_circle_is_a_dead_letter),
+        TEST(a_message_that_goes_in_a_circle_blocks_without_dead_letters),
     };
 
     return cmocka_run_group_tests_name("refused messages", tests, NULL, NULL);
