@@ -7,11 +7,10 @@
  * grow with their number. There are two time lines: that of the state's clock, for waits (no setting of the wall clock shortens or
  * prolongs one), and that of the wall clock, for moments that a message names.
  *
- * What was due when the process last died may have been sent: after a start that follows no clean end such entries are marked.
- * All on the lane's thread. Calls no clock but its host's and the table's.
- *
- * Rows: lane u16, time line u8, due u64, unique 16 bytes → attempts, times, the message (message/codec.h); all big-endian.
- *       0xFFFF, unique 16 bytes → the key of the row that counts: an older row with that `unique` is stale, and erased when it is due.
+ * What may have been taken when the process last died may have been sent: after a start that follows no clean end such entries are
+ * marked. It is written in advance until when messages may be taken, so no jump of a clock hides one, and what became due while nothing
+ * ran is not marked (but for the last second).
+ * All on the lane's thread. Calls no clock but its host's and the table's. Rows: core/schedule_row.h.
  */
 #ifndef BAILEY_SCHEDULE_H
 #define BAILEY_SCHEDULE_H
@@ -36,8 +35,9 @@ struct schedule_note {
     bool in_doubt; /* it may be at the sink */
     uint32_t attempts;
     int64_t first_failed_ms, last_failed_ms; /* wall clock; 0: it has not failed */
-    struct id
-        unique; /* the same for a message that its source gives again: then the later entry replaces the earlier */
+    /* The same for a message that its source gives again. The later entry replaces the earlier, or is marked if that was taken: of
+     * the lane's last 65,000 or so. */
+    struct id unique;
 };
 
 /* A message that is to be kept; in its delivery, stays in place until on_kept(). */
@@ -62,7 +62,7 @@ struct schedule_options {
     void (*on_kept_end)(void *ctx);
     /* There may be something for schedule_take(). */
     void (*on_due)(void *ctx);
-    /* Why it cannot work now (the store fails: tried again each second), "" when it can. */
+    /* Why it cannot work now (the store fails: tried again each second), "" when it can. Only when that changes. */
     void (*on_trouble)(void *ctx, const char *reason);
     void *ctx;
 };
@@ -82,16 +82,18 @@ struct schedule_entry *schedule_take(struct schedule *schedule, struct bailey_me
 /* It has been sent, or is a dead letter: erase it (gathered, until schedule_flush()). */
 void schedule_done(struct schedule *schedule, struct schedule_entry *entry);
 
-/* It was refused: keep it until slot->note says, in place of the entry; one write. Answered by on_kept(slot). */
+/* It was refused: keep it until slot->note says (`unique` is that of the entry), in place of the entry; one write, gathered as above.
+ * Answered by on_kept(slot). */
 void schedule_again(struct schedule *schedule, struct schedule_entry *entry, struct schedule_slot *slot);
 
 /* It was not sent, and is taken again later or by the next process: the lane drains. */
 void schedule_leave(struct schedule *schedule, struct schedule_entry *entry, bool in_doubt);
 
-/* How many messages are kept, in the store and in memory: counted at the start, from then on kept up. -1: not known yet. */
+/* How many messages are kept, taken ones included; a part of each write, so known after a crash. -1: not read yet. */
 int64_t schedule_count(const struct schedule *schedule);
 
-/* Nothing is asked from now on; `on_closed` when the table has let go of every request, and it is written that the end was clean. */
+/* Nothing is asked from now on. What is gathered is written, and on_kept() called for it; `on_closed` when the table has let go of every
+ * request, and it is written that the end was clean: unless an entry is still taken, or the store fails twice. */
 void schedule_close(struct schedule *schedule, void (*on_closed)(void *ctx));
 void schedule_free(struct schedule *schedule);
 

@@ -1,0 +1,125 @@
+/* schedule_row.c: see the header. */
+#include "core/schedule_row.h"
+
+#include "message/codec.h"
+
+enum { ROW_VERSION = 1, LANE_VERSION = 1, HAS_ID = 1, IN_DOUBT = 2, CLEAN = 1 };
+
+void put_number(uint8_t *out, uint64_t value, size_t bytes)
+{
+    for (size_t i = bytes; i-- > 0; value >>= 8)
+        out[i] = (uint8_t)value;
+}
+
+uint64_t get_number(const uint8_t *in, size_t bytes)
+{
+    uint64_t value = 0;
+
+    for (size_t i = 0; i < bytes; i++)
+        value = value << 8 | in[i];
+    return value;
+}
+
+void put_signed(uint8_t out[static 8], int64_t value)
+{
+    put_number(out, (uint64_t)value ^ UINT64_C(1) << 63, 8);
+}
+
+int64_t get_signed(const uint8_t in[static 8])
+{
+    return (int64_t)(get_number(in, 8) ^ UINT64_C(1) << 63);
+}
+
+/* ---- Messages ---- */
+
+void row_key_encode(const struct row_key *key, uint8_t out[static ROW_KEY])
+{
+    put_number(out, key->lane, 2);
+    out[2] = key->line;
+    put_signed(out + 3, key->due_ms);
+    put_number(out + 11, key->stamp, 8);
+    memcpy(out + 19, &key->unique, sizeof key->unique);
+}
+
+bool row_key_decode(struct bailey_bytes bytes, struct row_key *key)
+{
+    if (bytes.len != ROW_KEY || bytes.data[2] >= SCHEDULE_LINES)
+        return false;
+    *key = (struct row_key){
+        .lane = (uint16_t)get_number(bytes.data, 2),
+        .line = bytes.data[2],
+        .due_ms = get_signed(bytes.data + 3),
+        .stamp = get_number(bytes.data + 11, 8),
+    };
+    memcpy(&key->unique, bytes.data + 19, sizeof key->unique);
+    return true;
+}
+
+size_t row_size(const struct bailey_message *msg)
+{
+    return ROW_HEAD + message_encoded_size(msg);
+}
+
+void row_encode(const struct schedule_note *note, const struct bailey_message *msg, uint8_t *out)
+{
+    out[0] = ROW_VERSION;
+    out[1] = (uint8_t)((note->has_id ? HAS_ID : 0) | (note->in_doubt ? IN_DOUBT : 0));
+    put_number(out + 2, note->attempts, 4);
+    put_signed(out + 6, note->first_failed_ms);
+    put_signed(out + 14, note->last_failed_ms);
+    message_encode(msg, out + ROW_HEAD);
+}
+
+bool row_decode(struct bailey_bytes value, struct schedule_note *note, struct bailey_bytes *message,
+                struct bailey_error *err)
+{
+    if (value.len >= 1 && value.data[0] > ROW_VERSION) {
+        bailey_fail(err, BAILEY_ERR_PERMANENT, "a row is of version %u, this bailey knows version %u", value.data[0],
+                    ROW_VERSION);
+        return bailey_hint(err, "a newer bailey wrote it: use that one");
+    }
+    if (value.len < ROW_HEAD || value.data[0] != ROW_VERSION || value.data[1] > (HAS_ID | IN_DOUBT))
+        return bailey_fail(err, BAILEY_ERR_PERMANENT, "a row is damaged");
+    note->has_id = (value.data[1] & HAS_ID) != 0;
+    note->in_doubt = (value.data[1] & IN_DOUBT) != 0;
+    note->attempts = (uint32_t)get_number(value.data + 2, 4);
+    note->first_failed_ms = get_signed(value.data + 6);
+    note->last_failed_ms = get_signed(value.data + 14);
+    *message = (struct bailey_bytes){value.data + ROW_HEAD, value.len - ROW_HEAD};
+    return true;
+}
+
+/* ---- Lanes ---- */
+
+void lane_row_encode(const struct lane_row *row, uint8_t out[static LANE_VALUE])
+{
+    out[0] = LANE_VERSION;
+    out[1] = row->is_clean ? CLEAN : 0;
+    put_signed(out + 2, row->count);
+    put_number(out + 10, row->stamp, 8);
+    for (size_t line = 0; line < SCHEDULE_LINES; line++) {
+        put_signed(out + 18 + 16 * line, row->taken_ms[line]);
+        put_signed(out + 26 + 16 * line, row->doubt_ms[line]);
+    }
+    put_number(out + 18 + 16 * SCHEDULE_LINES, row->doubt_stamp, 8);
+}
+
+bool lane_row_is_newer(struct bailey_bytes value)
+{
+    return value.len > 0 && value.data[0] > LANE_VERSION;
+}
+
+bool lane_row_decode(struct bailey_bytes value, struct lane_row *row)
+{
+    if (value.len != LANE_VALUE || value.data[0] != LANE_VERSION || value.data[1] > CLEAN)
+        return false;
+    row->is_clean = value.data[1] == CLEAN;
+    row->count = get_signed(value.data + 2);
+    row->stamp = get_number(value.data + 10, 8);
+    for (size_t line = 0; line < SCHEDULE_LINES; line++) {
+        row->taken_ms[line] = get_signed(value.data + 18 + 16 * line);
+        row->doubt_ms[line] = get_signed(value.data + 26 + 16 * line);
+    }
+    row->doubt_stamp = get_number(value.data + 18 + 16 * SCHEDULE_LINES, 8);
+    return true;
+}

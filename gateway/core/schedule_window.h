@@ -1,0 +1,87 @@
+/* core/schedule_window.h: of one line of one lane, the rows that are due next, in memory and in their order.
+ *
+ * Up to its horizon, the key of a row, the window has every row that the store has; behind it none, but for those that were put while
+ * a read is under way: whether they belong to it shows when that is answered.
+ */
+#ifndef BAILEY_SCHEDULE_WINDOW_H
+#define BAILEY_SCHEDULE_WINDOW_H
+
+#include <bailey/store.h>
+
+#include "core/schedule_row.h"
+
+/* Rows of one read, or one that was put; there as long as one of its entries is in a window or taken. */
+struct row_block {
+    size_t refs;
+    struct state_row *rows; /* NULL: the bytes follow the entries */
+    struct schedule_entry *entries;
+};
+
+struct window;
+
+struct schedule_entry {
+    struct row_block *block;
+    struct window *window;
+    struct bailey_bytes bytes, value; /* key and value as in the store */
+    struct row_key key;
+    bool has_id;
+    struct schedule_slot *again;         /* it is put again as that */
+    struct schedule_entry *next, **prev; /* of those that are taken, or of those that end */
+};
+
+struct window {
+    uint16_t lane;
+    uint8_t line;
+    struct schedule_entry **entries; /* [first, last) in the order of their keys */
+    size_t first, last, cap;
+    size_t bytes;
+    bool is_whole; /* no row is behind the horizon */
+    bool is_reading;
+    uint8_t horizon[BAILEY_STORE_KEY_MAX + 1];
+    size_t horizon_len;
+    struct state_read read;
+    uint8_t until[LINE_KEY];
+    uint8_t damaged[BAILEY_STORE_KEY_MAX]; /* the last damaged row that was told of */
+    size_t damaged_len;
+    struct schedule *schedule;
+};
+
+void window_init(struct window *window, uint16_t lane, uint8_t line, struct schedule *schedule);
+void window_free(struct window *window);
+
+int key_compare(struct bailey_bytes a, struct bailey_bytes b);
+
+/* Is it up to the horizon? */
+bool window_covers(const struct window *window, struct bailey_bytes key);
+
+/* A copy of a row, as a block of one entry. */
+struct schedule_entry *entry_new(const struct row_key *key, struct bailey_bytes bytes, struct bailey_bytes value);
+/* Room for the entries of `read`, whose rows it takes. */
+struct row_block *block_new(struct state_read *read);
+void entry_drop(struct schedule_entry *entry);
+
+/* Puts `entry` in; one that is there already is dropped. */
+void window_insert(struct window *window, struct schedule_entry *entry);
+
+/* The first, if it is up to the horizon; NULL: none. */
+struct schedule_entry *window_first(const struct window *window);
+void window_remove_first(struct window *window); /* the entry is the caller's */
+/* Drop the entry with that key, if it is there. */
+void window_erase(struct window *window, struct bailey_bytes key);
+
+static inline size_t window_count(const struct window *window)
+{
+    return window->last - window->first;
+}
+
+/* Drop what is too much: not within `max` entries and `max_bytes`; one may stay whatever its size. Not while it reads. */
+void window_trim(struct window *window, size_t max, size_t max_bytes);
+
+/* A read was answered that began behind the horizon: its last row (null: it had none) is the horizon, and if it was the end there is
+ * nothing behind. */
+void window_extend(struct window *window, struct bailey_bytes last, bool is_end);
+
+/* Where the next read begins: behind the horizon. */
+struct bailey_bytes window_from(struct window *window);
+
+#endif
