@@ -119,7 +119,7 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60); crashes become regression 
 fuzzers: $(FUZZERS)
 
 # ---- Seeing it work
-.PHONY: demo bench bench-store bench-dedup
+.PHONY: demo bench bench-store bench-dedup bench-schedule
 demo:  ## 20,000 messages around real brokers, with kills on the way (calls setup)
 	@tools/setup demo
 	@$(MAKE) --no-print-directory all $(JUDGE)
@@ -134,6 +134,11 @@ bench-dedup:  ## what deduplication costs by the number of ids, without brokers 
 	@$(MAKE) --no-print-directory all $(BUILD)/bench/dedup
 	@BAILEY_STORE_PATH=$(BUILD)/stores $(BUILD)/bench/dedup $(or $(STORE),rocksdb) $(or $(IDS),10000000) $(or $(STATE),$(BUILD)/bench-state)
 	@rm -rf $(BUILD)/bench-state
+bench-schedule:  ## what it costs to keep messages until their time, without brokers (N=10000000)
+	@$(MAKE) --no-print-directory all $(BUILD)/bench/schedule
+	@rm -rf $(BUILD)/bench-schedule
+	@BAILEY_STORE_PATH=$(BUILD)/stores $(BUILD)/bench/schedule $(or $(N),10000000) $(or $(STATE),$(BUILD)/bench-schedule)
+	@rm -rf $(BUILD)/bench-schedule
 bench-store: $(BUILD)/bench/store $(filter $(BUILD)/stores/%,$(PLUGS))  ## each state store with ids of deduplication (STORE_IDS=n,n STORE_DIR=dir)
 	@$(BUILD)/bench/store $(STORE_DIR) $(STORE_IDS) $(abspath $(filter %.so,$^))
 

@@ -347,7 +347,8 @@ static void take_rows(struct schedule *s, struct window *window, struct state_re
     block->refs = count + 1;
     for (size_t i = 0; i < count; i++)
         schedule_window_insert(window, &block->entries[i]);
-    schedule_window_extend(window, read->count > 0 ? block->rows[read->count - 1].key : BAILEY_NULL_BYTES, read->is_end);
+    schedule_window_extend(window, read->count > 0 ? block->rows[read->count - 1].key : BAILEY_NULL_BYTES,
+                           read->is_end);
     if (--block->refs == 0) {
         free(block->rows);
         free(block);
@@ -365,7 +366,8 @@ static void schedule_window_read(struct state_read *read)
     } else {
         note_success(s, &s->reading);
         take_rows(s, window, read);
-        schedule_window_trim(window, schedule_window_share(s, s->o.window_messages), schedule_window_share(s, s->o.window_bytes));
+        schedule_window_trim(window, schedule_window_share(s, s->o.window_messages),
+                             schedule_window_share(s, s->o.window_bytes));
     }
     look(s);
     go_on(s);
@@ -373,7 +375,8 @@ static void schedule_window_read(struct state_read *read)
 
 static void refill(struct schedule *s, struct window *window)
 {
-    size_t max = schedule_window_share(s, s->o.window_messages), max_bytes = schedule_window_share(s, s->o.window_bytes);
+    size_t max = schedule_window_share(s, s->o.window_messages),
+           max_bytes = schedule_window_share(s, s->o.window_bytes);
 
     if (window->is_whole || window->is_reading || s->reading.waits || schedule_window_count(window) > max / 2 ||
         window->bytes > max_bytes / 2)
@@ -649,7 +652,7 @@ static void take_over(struct schedule *s)
     for (unsigned line = 0; line < SCHEDULE_LINES; line++)
         if (!s->dealt[0].windows[line].is_reading)
             schedule_window_trim(&s->dealt[0].windows[line], schedule_window_share(s, s->o.window_messages),
-                        schedule_window_share(s, s->o.window_bytes));
+                                 schedule_window_share(s, s->o.window_bytes));
 }
 
 static void tell_kept(struct schedule *s)
@@ -1017,7 +1020,7 @@ struct schedule_entry *schedule_take(struct schedule *s, struct bailey_message *
             continue;
         }
         refill(s, entry->window);
-        if (s->taken_ms[entry->key.line] - entry->key.due_ms < AHEAD_MS / 2 && !s->wants_more_time)
+        if (entry->key.due_ms > s->taken_ms[entry->key.line] - AHEAD_MS / 2 && !s->wants_more_time)
             ask_for_time(s); /* before it is over */
         mark_recent(s, entry, RECENT_OUT);
         link_taken(s, entry);

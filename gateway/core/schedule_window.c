@@ -224,6 +224,7 @@ void schedule_window_extend(struct window *window, struct bailey_bytes last, boo
     if (last.data != NULL)
         set_horizon(window, last);
     window->is_whole = is_end;
-    while (schedule_window_count(window) > 0 && !schedule_window_covers(window, window->entries[window->last - 1]->bytes))
+    while (schedule_window_count(window) > 0 &&
+           !schedule_window_covers(window, window->entries[window->last - 1]->bytes))
         drop_last(window);
 }

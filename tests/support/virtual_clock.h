@@ -10,11 +10,13 @@
 #include <time.h>
 
 static int64_t time_ms = 1000000;
+static int64_t wall_ahead_ms; /* what the wall clock is ahead of the monotonic one: a test may make it jump */
 
 int clock_gettime(clockid_t clock, struct timespec *ts)
 {
-    (void)clock;
-    *ts = (struct timespec){.tv_sec = time_ms / 1000, .tv_nsec = time_ms % 1000 * 1000000};
+    int64_t now_ms = time_ms + (clock == CLOCK_REALTIME ? wall_ahead_ms : 0);
+
+    *ts = (struct timespec){.tv_sec = now_ms / 1000, .tv_nsec = now_ms % 1000 * 1000000};
     return 0;
 }
 
