@@ -391,6 +391,7 @@ static const struct bailey_connector amqp_connector = {
     .abi_minor = BAILEY_ABI_MINOR,
     .name = "amqp",
     .summary = "AMQP 0-9-1 queues and exchanges (RabbitMQ).",
+    .traits = BAILEY_DELAYS,
     .library = "rabbitmq-c " AMQP_VERSION_STRING " (codec)",
     .broker_settings_size = sizeof(struct amq_broker_settings),
     .broker_options = broker_options,

@@ -313,7 +313,7 @@ static bool write_table(struct encoder *e, int64_t left_ms)
 
     write_headers(e);
     write_own_fields(e);
-    if (left_ms > EXPIRATION_MAX)
+    if (left_ms > EXPIRATION_MAX || (left_ms > 0 && e->options->hold_ms > 0))
         write_i64(e->w, AMQ_FIELD_EXPIRES, e->msg->expires_at_ms);
     write_marks(e);
     if (!e->w->full && e->w->at == start + 4) {
@@ -343,14 +343,15 @@ static unsigned write_delivery_mode(struct amq_writer *w, const struct bailey_me
     return AMQ_DELIVERY_MODE;
 }
 
-static unsigned write_expiration(struct amq_writer *w, const struct bailey_message *msg, int64_t left_ms)
+/* `ms` 0: none. */
+static unsigned write_expiration(struct amq_writer *w, int64_t ms)
 {
     char text[24];
     int len;
 
-    if (msg->expires_at_ms == 0)
+    if (ms == 0)
         return 0;
-    len = snprintf(text, sizeof text, "%" PRId64, left_ms < EXPIRATION_MAX ? left_ms : EXPIRATION_MAX);
+    len = snprintf(text, sizeof text, "%" PRId64, ms);
     amq_write_shortstr(w, (struct bailey_bytes){(const uint8_t *)text, (size_t)len});
     return AMQ_EXPIRATION;
 }
@@ -375,7 +376,7 @@ enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_mes
     uint8_t *flags_at = amq_write_space(w, 2);
     unsigned flags = 0;
 
-    if (msg->expires_at_ms != 0 && left_ms <= 0)
+    if (msg->expires_at_ms != 0 && left_ms <= options->hold_ms)
         return AMQ_MAP_EXPIRED;
     if (flags_at == NULL)
         return AMQ_MAP_FULL;
@@ -389,7 +390,9 @@ enum amq_map_result amq_map_encode(struct amq_writer *w, const struct bailey_mes
     }
     flags |= write_property(w, msg->correlation_id, AMQ_CORRELATION_ID);
     flags |= write_property(w, msg->reply_to, AMQ_REPLY_TO);
-    flags |= write_expiration(w, msg, left_ms);
+    flags |= write_expiration(w, options->hold_ms > 0       ? options->hold_ms
+                                 : left_ms < EXPIRATION_MAX ? left_ms
+                                                            : EXPIRATION_MAX);
     flags |= write_property(w, e.message_id, AMQ_MESSAGE_ID);
     if (msg->timestamp_kind != BAILEY_TIMESTAMP_NONE && msg->timestamp_ms >= 0) {
         amq_write_uint(w, 8, (uint64_t)msg->timestamp_ms / SECOND_MS);

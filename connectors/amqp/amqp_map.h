@@ -4,7 +4,7 @@
  * way back:
  *     bailey-key  x     the key; absent: none              bailey-ts  l  timestamp in ms, if it is no whole second
  *     bailey-null t     the body is null                   bailey-tst S  "append", if the broker's clock gave it
- *     bailey-hops I     gateways passed                    bailey-expires-at l  ms, if beyond what `expiration` can say
+ *     bailey-hops I     gateways passed                    bailey-expires-at l  ms, if `expiration` cannot say it
  *     bailey-content-type, -content-encoding, -correlation-id, -reply-to, -message-id, -type, -app-id
  *                 x     those properties, if longer than 255 bytes
  *     bailey-h    A     headers that may not stand in the table under their own name, as {i: index, n: name, v: value}:
@@ -37,6 +37,8 @@ enum amq_unmap_result amq_map_decode(struct bailey_message *msg, struct bailey_b
 struct amq_map_options {
     int persistent;                         /* enum amq_persistent */
     const struct bailey_list *pass_headers; /* or NULL */
+    int64_t
+        hold_ms; /* > 0: `expiration` says how long the broker holds it, and bailey-expires-at when its time is over */
 };
 
 enum amq_map_result { AMQ_MAP_OK, AMQ_MAP_FULL, AMQ_MAP_EXPIRED, AMQ_MAP_BAD_CC };

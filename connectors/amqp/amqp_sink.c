@@ -13,6 +13,7 @@
 #include <stdlib.h>
 
 #include "connection.h"
+#include "delay.h"
 #include "publish.h"
 #include "returned.h"
 #include "setup.h"
@@ -31,6 +32,7 @@ struct sink {
     struct bailey_port *port;
     const struct amq_sink_settings *settings;
     struct amq_publisher publisher;
+    struct amq_delay delay;
     struct bailey_task later;
     struct bailey_timer limit;
     int64_t wall_ms; /* of this call of send() */
@@ -80,6 +82,7 @@ static void refuse_returned(struct sink *sink, struct bailey_delivery *delivery)
     struct bailey_error err = {0};
     bool no_route = sink->returned.code == AMQP_NO_ROUTE;
 
+    amq_delay_forget(&sink->delay); /* perhaps it was to be held, and what should hold it was deleted */
     bailey_fail_native(&err, no_route ? BAILEY_ERR_UNROUTABLE : BAILEY_ERR_PERMANENT, "amqp", (int)sink->returned.code,
                        "unroutable: %u %s", sink->returned.code, sink->returned.text);
     bailey_hint(&err, "No queue is bound for this message: bind one to the exchange, or create the queue.");
@@ -195,6 +198,24 @@ static struct bailey_bytes routing_key_of(const struct sink *sink, const struct 
     return s->routing_key != NULL ? bailey_delivery_text(delivery, s->routing_key) : BAILEY_EMPTY_BYTES;
 }
 
+/* To where it is held, if its time has not come. */
+static bool publish_in_time(struct sink *sink, struct bailey_delivery *delivery, const struct bailey_marks *marks,
+                            struct bailey_error *err)
+{
+    int64_t hold_ms = delivery->deliver_at_ms - sink->wall_ms;
+    struct bailey_bytes routing_key = routing_key_of(sink, delivery);
+    struct amq_map_options map = sink->publisher.map;
+    struct amq_publisher held;
+
+    if (hold_ms <= 0)
+        return amq_publish(&sink->publisher, delivery->message, routing_key, sink->wall_ms, marks, err);
+    if (!amq_delay_prepare(&sink->delay, &sink->ch, hold_ms, err))
+        return false;
+    map.hold_ms = hold_ms;
+    amq_publisher_init(&held, &sink->ch, sink->delay.name, &map);
+    return amq_publish(&held, delivery->message, routing_key, sink->wall_ms, marks, err);
+}
+
 /* False: refused. */
 static bool publish(struct sink *sink, struct bailey_delivery *delivery, bool again)
 {
@@ -203,8 +224,7 @@ static bool publish(struct sink *sink, struct bailey_delivery *delivery, bool ag
     uint64_t start = amq_connection_appended(conn);
     struct bailey_marks marks = {delivery->id, again || delivery->possible_duplicate};
 
-    if (!amq_publish(&sink->publisher, delivery->message, routing_key_of(sink, delivery), sink->wall_ms, &marks,
-                     &err)) {
+    if (!publish_in_time(sink, delivery, &marks, &err)) {
         bailey_refuse(sink->port, delivery, &err);
         return false;
     }
@@ -426,6 +446,7 @@ static void on_opened(struct amq_channel *ch)
     bool has_exchange = s->queue == NULL && s->exchange != NULL && s->exchange[0] != '\0';
 
     amq_window_reset(&sink->window);
+    amq_delay_forget(&sink->delay);
     if (s->declare == BAILEY_DECLARE_NEVER || (queue.data == NULL && !has_exchange))
         select_confirms(sink);
     else if (has_exchange && sink->creating)
@@ -524,7 +545,10 @@ static void on_method(struct amq_channel *ch, uint32_t id, struct bailey_bytes a
         break;
     case AMQP_EXCHANGE_DECLARE_OK_METHOD:
     case AMQP_QUEUE_DECLARE_OK_METHOD:
-        select_confirms(sink);
+        if (!sink->is_ready) /* else it is of the delay's */
+            select_confirms(sink);
+        break;
+    case AMQP_QUEUE_BIND_OK_METHOD:
         break;
     case AMQP_CONFIRM_SELECT_OK_METHOD:
         on_selected(sink);
@@ -647,7 +671,8 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
 {
     struct sink *sink = calloc(1, sizeof *sink);
     const struct amq_sink_settings *s = settings;
-    struct amq_map_options map = {s->persistent, &s->pass_headers};
+    struct amq_map_options map = {s->persistent, &s->pass_headers, 0};
+    const char *exchange = s->queue != NULL || s->exchange == NULL ? "" : s->exchange;
 
     if (sink == NULL)
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
@@ -658,7 +683,8 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
     sink->settings = s;
     sink->later = (struct bailey_task){.run = tell_closed, .ctx = sink};
     sink->limit = (struct bailey_timer){.fire = on_limit, .ctx = sink};
-    amq_publisher_init(&sink->publisher, &sink->ch, s->queue != NULL || s->exchange == NULL ? "" : s->exchange, &map);
+    sink->delay.exchange = exchange;
+    amq_publisher_init(&sink->publisher, &sink->ch, exchange, &map);
     amq_window_reset(&sink->window);
     *self = sink;
     amq_channel_attach(broker, AMQ_PUBLISH, &sink->ch);

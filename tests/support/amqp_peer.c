@@ -40,6 +40,16 @@ void bridge_open_sink(struct bridge *bridge, const struct amq_sink_settings *set
     open_bridge(bridge, &amqp, BAILEY_SINK, settings);
 }
 
+void bridge_open_wrapped_sink(struct bridge *bridge, const struct bailey_sink *sink,
+                              const struct amq_sink_settings *settings)
+{
+    static struct end_rig_connector wrapped;
+
+    wrapped = amqp;
+    wrapped.sink = sink;
+    open_bridge(bridge, &wrapped, BAILEY_SINK, settings);
+}
+
 void bridge_open_source(struct bridge *bridge, const struct amq_source_settings *settings)
 {
     open_bridge(bridge, &amqp, BAILEY_SOURCE, settings);

@@ -43,6 +43,9 @@ struct bridge {
 /* An amqp sink behind a source of the test, or an amqp source before a sink of the test. `settings` must outlive it. */
 void bridge_open_sink(struct bridge *bridge, const struct amq_sink_settings *settings);
 void bridge_open_source(struct bridge *bridge, const struct amq_source_settings *settings);
+/* The same, with something between lane and sink: `sink` is a copy of amq_sink, changed, and outlives it. */
+void bridge_open_wrapped_sink(struct bridge *bridge, const struct bailey_sink *sink,
+                              const struct amq_sink_settings *settings);
 /* The shelf over what a sink's settings name, before a sink of the test. */
 void bridge_open_shelf(struct bridge *bridge, const struct amq_sink_settings *settings, bool only_looks);
 
