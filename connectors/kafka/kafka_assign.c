@@ -3,7 +3,7 @@
  * librdkafka's rebalance callback only notes what is asked for; librdkafka keeps the membership alive and waits until we call
  * (un)assign, so the answer may take several turns of the loop:
  *
- *     assign: ask for the committed offsets (job) → assign with explicit offsets
+ *     assign: ask for the committed offsets (job) → with dedup, claim → assign with explicit offsets
  *     revoke: nothing more is given out → what is out is settled (bounded) → commit → unassign; nothing of this if the
  *             partitions are lost already: then their next owner may have committed
  *
@@ -11,8 +11,9 @@
  * not be committed is remembered for that case (`gone`): if the committed offset is still the one that we wrote, nobody read
  * further in between, and reading goes on at our own watermark.
  *
- * With dedup, commits say whose they are, and a partition that another process committed last is taken over (takeover.h): it is
- * committed anew at once, at the same offset, so that the other one sees that somebody read it since.
+ * With dedup, commits say whose they are, and a partition that another process committed last is taken over (takeover.h). Such a
+ * one, and one that nobody has committed, is claimed: committed in our name where we begin, and not read before the broker
+ * confirms that. So whoever comes next sees that somebody read it since, even if we end before the first settlement.
  *
  * auto.offset.reset is `error`: a position that does not exist is told, never jumped over in silence.
  */
@@ -22,7 +23,7 @@
 #include "kafka_conf.h"
 #include "kafka_source.h"
 
-enum { REVOKE_MS = 5000, ASK_MS = 5000, ASK_AGAIN_MS = 1000 };
+enum { REVOKE_MS = 5000, ASK_MS = 5000, AGAIN_MS = 1000 };
 
 /* ---- The table of partitions ---- */
 
@@ -214,7 +215,7 @@ static void committed(rd_kafka_t *rk, rd_kafka_resp_err_t code, rd_kafka_topic_p
             list->elems[i].offset > part->mark.low)
             continue;
         part->committed = list->elems[i].offset;
-        part->claim = false;
+        part->takeover.claims = false;
     }
     if (code != source->commit_code && code != RD_KAFKA_RESP_ERR_NO_ERROR)
         bailey_log(is_of_rebalance(code) ? BAILEY_LOG_DEBUG : BAILEY_LOG_WARN, "kafka.commit_failed",
@@ -245,7 +246,7 @@ bool kafka_commit(struct kafka_source *source)
     for (size_t i = 0; i < source->part_count; i++) {
         const struct kafka_part *part = source->sorted[i];
 
-        if (part->mark.low <= part->committed && !part->claim)
+        if (part->mark.low <= part->committed && !part->takeover.claims)
             continue;
         if (list == NULL)
             list = rd_kafka_topic_partition_list_new((int)source->part_count);
@@ -268,7 +269,7 @@ void kafka_pause(struct kafka_source *source)
     for (size_t i = 0; i < source->part_count; i++) {
         struct kafka_part *part = source->sorted[i];
 
-        if (part->paused || part->revoking)
+        if (part->paused || part->revoking || !part->reading)
             continue;
         part->paused = true;
         list_part(list, part, 0);
@@ -348,57 +349,81 @@ static void log_change(const struct kafka_source *source, const char *event)
 
 static void take_over(struct kafka_source *source, struct kafka_part *part, const struct kafka_found *found)
 {
-    if (!found->is_taken_over)
+    part->takeover = takeover_begin(found->owner, found->end, source->port->credit_messages);
+    if (found->owner != TAKEOVER_ANOTHERS)
         return;
-    part->claim = true;
-    part->takeover = (struct takeover){.end = found->takeover_end, .left = source->port->credit_messages};
     bailey_log(BAILEY_LOG_INFO, "kafka.taken_over", kv_str("route", source->port->route),
                kv_str("topic", rd_kafka_topic_name(part->rkt)), kv_i64("partition", part->partition),
-               kv_i64("offset", part->committed), kv_i64("end", found->takeover_end));
+               kv_i64("offset", part->committed), kv_i64("end", found->end));
 }
 
-/* The answer has come: `list` holds the committed offsets, and the ends where `start: latest` asked for them. */
-static void apply_assignment(struct kafka_source *source, rd_kafka_topic_partition_list_t *list)
+/* The answer about one partition has come: into the table with it. Leaves in `entry` where it is to be read. */
+static void adopt(struct kafka_source *source, rd_kafka_topic_partition_t *entry, const struct kafka_found *found)
+{
+    struct kafka_part *known = part_named(source, entry), *gone;
+    int64_t committed = found->is_end || entry->offset < 0 ? -1 : entry->offset, start;
+
+    if (known != NULL)
+        part_remove(source, known);
+    gone = gone_named(source, entry);
+    if (gone != NULL && committed >= 0 && gone->committed == committed && gone->mark.low > committed)
+        entry->offset = gone->mark.low;
+    if (gone != NULL)
+        part_free(source, gone);
+    start = entry->offset >= 0 ? entry->offset : found->first;
+    if (entry->offset < 0)
+        entry->offset = RD_KAFKA_OFFSET_BEGINNING; /* `first` may be gone when it is read */
+    take_over(source, part_add(source, entry, start, committed), found);
+}
+
+/* The answer has come: `question->list` holds the committed offsets, and the ends where `start: latest` asked for them. */
+static void apply_assignment(struct kafka_source *source, struct kafka_question *question)
+{
+    rd_kafka_topic_partition_list_destroy(source->change);
+    source->change = question->list;
+    question->list = NULL;
+    for (int i = 0; i < source->change->cnt; i++)
+        adopt(source, &source->change->elems[i], &question->found[i]);
+    source->change_deadline = 0;
+    source->rebalance = REBALANCE_CLAIMING;
+    kafka_rebalance_step(source);
+}
+
+static void begin_reading(struct kafka_source *source)
 {
     struct bailey_error err;
 
-    for (int i = 0; i < list->cnt; i++) {
-        rd_kafka_topic_partition_t *entry = &list->elems[i];
-        const struct kafka_found *found = entry->opaque;
-        bool resolved = found->is_end; /* commit it soon */
-        struct kafka_part *known = part_named(source, entry), *gone;
-        int64_t committed = resolved || entry->offset < 0 ? -1 : entry->offset;
-
-        entry->opaque = NULL;
-        if (known != NULL)
-            part_remove(source, known);
-        gone = gone_named(source, entry);
-        if (gone != NULL && !resolved && gone->committed == entry->offset && gone->mark.low > entry->offset)
-            entry->offset = gone->mark.low;
-        if (gone != NULL)
-            part_free(source, gone);
-        if (entry->offset < 0)
-            entry->offset = RD_KAFKA_OFFSET_BEGINNING;
-        take_over(source, part_add(source, entry, entry->offset, committed), found);
-    }
-    if (!assign(source, list, &err)) {
+    if (!assign(source, source->change, &err)) {
         kafka_source_fail(source, &err);
         return;
     }
+    for (size_t i = 0; i < source->part_count; i++)
+        source->sorted[i]->reading = true;
     if (source->paused || source->draining)
         kafka_pause(source);
     source->assigned = true;
     log_change(source, "kafka.assigned");
     change_done(source);
-    kafka_commit(source); /* claims: before anything is sent */
+    kafka_commit(source); /* of `start: latest` */
     kafka_source_show(source, NULL);
 }
 
-static bool is_taken_over(const struct kafka_source *source, const rd_kafka_topic_partition_t *entry)
+static bool is_claiming(const struct kafka_source *source)
+{
+    for (size_t i = 0; i < source->part_count; i++)
+        if (source->sorted[i]->takeover.claims)
+            return true;
+    return false;
+}
+
+/* Without dedup nobody asks. */
+static enum takeover_owner owner_of(const struct kafka_source *source, const rd_kafka_topic_partition_t *entry)
 {
     struct bailey_bytes metadata = {entry->metadata, entry->metadata_size};
 
-    return source->port->dedup_scope != NULL && takeover_is_needed(metadata, source->port->instance);
+    if (source->port->dedup_scope == NULL)
+        return TAKEOVER_OURS;
+    return takeover_owner(entry->offset >= 0 ? &metadata : NULL, source->port->instance);
 }
 
 /* What else is to be known about a partition of which `entry` has the committed offset, or none. */
@@ -406,21 +431,18 @@ static rd_kafka_resp_err_t look_further(const struct kafka_question *question, r
                                         struct kafka_found *found)
 {
     rd_kafka_t *rk = question->source->client->rk;
-    bool is_committed = entry->offset >= 0;
-    int64_t low = 0, high = 0;
     rd_kafka_resp_err_t code;
 
     *found = (struct kafka_found){
-        .is_end = !is_committed && question->latest,
-        .is_taken_over = is_committed && is_taken_over(question->source, entry),
+        .is_end = entry->offset < 0 && question->latest,
+        .owner = owner_of(question->source, entry),
+        .first = WATERMARK_UNKNOWN,
     };
-    entry->opaque = found;
-    if (!found->is_end && !found->is_taken_over)
+    if (!found->is_end && found->owner == TAKEOVER_OURS)
         return RD_KAFKA_RESP_ERR_NO_ERROR;
-    code = rd_kafka_query_watermark_offsets(rk, entry->topic, entry->partition, &low, &high, ASK_MS);
+    code = rd_kafka_query_watermark_offsets(rk, entry->topic, entry->partition, &found->first, &found->end, ASK_MS);
     if (found->is_end)
-        entry->offset = high;
-    found->takeover_end = high;
+        entry->offset = found->end;
     return code;
 }
 
@@ -453,7 +475,8 @@ static void question_free(struct kafka_question *question)
 {
     question->source->questions--;
     bailey_again(question->source->host, &question->source->step);
-    rd_kafka_topic_partition_list_destroy(question->list);
+    if (question->list != NULL)
+        rd_kafka_topic_partition_list_destroy(question->list);
     free(question->found);
     free(question);
 }
@@ -468,7 +491,7 @@ static void answer_committed(struct bailey_job *job)
         source->failed) {
         /* overtaken by another rebalance, or by the end */
     } else if (question->code == RD_KAFKA_RESP_ERR_NO_ERROR) {
-        apply_assignment(source, question->list);
+        apply_assignment(source, question);
     } else if (kafka_error_kind(question->code) == BAILEY_ERR_CONFIG) {
         bailey_fail_native(&err, BAILEY_ERR_CONFIG, "kafka", question->code,
                            "cannot read the offsets of group %.80s: %s", source->group,
@@ -478,7 +501,7 @@ static void answer_committed(struct bailey_job *job)
         bailey_log(BAILEY_LOG_WARN, "kafka.offsets_unknown", kv_str("route", source->port->route),
                    kv_str("group", source->group), kv_str("reason", rd_kafka_err2str(question->code)));
         source->rebalance = REBALANCE_ASSIGN;
-        source->change_deadline = bailey_now_ms(source->host) + ASK_AGAIN_MS;
+        source->change_deadline = bailey_now_ms(source->host) + AGAIN_MS;
     }
     question_free(question);
 }
@@ -493,7 +516,7 @@ static void begin_assign(struct kafka_source *source)
         return;
     }
     if (source->change->cnt == 0) { /* more members than partitions */
-        apply_assignment(source, source->change);
+        begin_reading(source);
         return;
     }
     if (bailey_now_ms(source->host) < source->change_deadline)
@@ -505,6 +528,17 @@ static void begin_assign(struct kafka_source *source)
     question->serial = source->change_serial;
     source->rebalance = REBALANCE_FETCHING;
     bailey_job_start(source->host, &question->job);
+}
+
+/* Until librdkafka is answered it asks nothing else, but the assignment may be lost meanwhile. */
+static void claim(struct kafka_source *source, int64_t now)
+{
+    if (!is_claiming(source)) {
+        begin_reading(source);
+    } else if (!source->committing && now >= source->change_deadline) {
+        source->change_deadline = now + AGAIN_MS;
+        kafka_commit(source);
+    }
 }
 
 /* ---- Revoke ---- */
@@ -561,12 +595,15 @@ void kafka_rebalance_step(struct kafka_source *source)
     if (source->rebalance == REBALANCE_NONE)
         return;
     if (source->phase == SOURCE_LEAVING || source->failed ||
-        (source->closing && (source->rebalance == REBALANCE_ASSIGN || source->rebalance == REBALANCE_FETCHING))) {
-        finish_revoke(source); /* nothing will be read any more */
+        (source->closing && source->rebalance <= REBALANCE_CLAIMING) ||
+        (source->rebalance == REBALANCE_CLAIMING && rd_kafka_assignment_lost(source->client->rk))) {
+        finish_revoke(source); /* nothing will be read of it */
         return;
     }
     if (source->rebalance == REBALANCE_ASSIGN)
         begin_assign(source);
+    if (source->rebalance == REBALANCE_CLAIMING)
+        claim(source, now);
     if (source->rebalance == REBALANCE_REVOKE) {
         begin_revoke(source);
         late = now >= source->change_deadline;

@@ -19,7 +19,7 @@ struct kafka_part {
     struct watermark mark;
     int64_t committed; /* the offset that the broker has, or -1 */
     struct takeover takeover;
-    bool claim; /* the broker's commit is another's: commit the same offset in our name */
+    bool reading; /* librdkafka was told to read it */
 };
 
 /* What librdkafka asked for, in the order in which it is done. librdkafka waits for our (un)assign call. */
@@ -27,6 +27,7 @@ enum kafka_rebalance {
     REBALANCE_NONE,
     REBALANCE_ASSIGN,   /* new: not yet begun */
     REBALANCE_FETCHING, /* a job asks for the committed offsets */
+    REBALANCE_CLAIMING, /* the partitions are in the table, and commits in our name are awaited before they are read */
     REBALANCE_REVOKE,   /* new: not yet begun */
     REBALANCE_DRAINING, /* what is out is being settled */
     REBALANCE_COMMITTING,
@@ -34,9 +35,9 @@ enum kafka_rebalance {
 
 /* What was found out about a partition besides its committed offset. */
 struct kafka_found {
-    bool is_end;          /* the offset is none that was committed, but the end of the log */
-    bool is_taken_over;   /* it was committed by another process */
-    int64_t takeover_end; /* then: the end of the log */
+    bool is_end;               /* the offset is none that was committed, but the end of the log */
+    enum takeover_owner owner; /* with dedup: of the last commit */
+    int64_t first, end;        /* of the log; where neither needs them: first is WATERMARK_UNKNOWN */
 };
 
 /* A question about offsets that only a blocking call can answer; runs as a job. */
@@ -82,7 +83,7 @@ struct kafka_source {
     enum kafka_rebalance rebalance;
     rd_kafka_topic_partition_list_t *change; /* of the rebalance */
     uint32_t change_serial;
-    int64_t change_deadline; /* of draining and committing; not before, for a repeated question */
+    int64_t change_deadline; /* of draining and committing; not before, for a repeated question or claim */
     bool change_committed;   /* the commit of what is revoked was sent */
     size_t draining_out;
 

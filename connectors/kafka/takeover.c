@@ -7,12 +7,27 @@
 #define OURS "bailey 1 "
 #define TAKING_OVER ", taking over" /* no name of an instance has a comma */
 
-bool takeover_is_needed(struct bailey_bytes metadata, const char *instance)
+enum takeover_owner takeover_owner(const struct bailey_bytes *metadata, const char *instance)
 {
     size_t start = sizeof OURS - 1, len = strlen(instance);
 
-    return metadata.len != start + len || memcmp(metadata.data, OURS, start) != 0 ||
-           memcmp(metadata.data + start, instance, len) != 0;
+    if (metadata == NULL)
+        return TAKEOVER_NOBODYS;
+    if (metadata->len != start + len || memcmp(metadata->data, OURS, start) != 0 ||
+        memcmp(metadata->data + start, instance, len) != 0)
+        return TAKEOVER_ANOTHERS;
+    return TAKEOVER_OURS;
+}
+
+struct takeover takeover_begin(enum takeover_owner owner, int64_t end, int64_t credit)
+{
+    struct takeover takeover = {.claims = owner != TAKEOVER_OURS};
+
+    if (owner == TAKEOVER_ANOTHERS) {
+        takeover.end = end;
+        takeover.left = credit;
+    }
+    return takeover;
 }
 
 bool takeover_marks(struct takeover *takeover, int64_t offset)

@@ -175,7 +175,7 @@ static void say_ids(struct explanation *ex)
              "; another process that shares the source has ids of its own: a copy of what it delivered is "
              "delivered here, and what it left in doubt is marked only where a Kafka partition is taken over from it: "
              "the first messages behind its last commit, as many as the credit (not those that it had settled and sent "
-             "beyond that, and not if it had committed nothing yet)");
+             "beyond that)");
 }
 
 static void say_store_failure(struct explanation *ex)

@@ -259,6 +259,13 @@ int64_t log_broker_lag(const struct log_broker *broker, unsigned partition, uint
     return generation == part->generation ? (int64_t)find_offset(part, offset) - (int64_t)part->told : INT64_MAX;
 }
 
+int64_t log_broker_begin(const struct log_broker *broker, unsigned partition)
+{
+    const struct partition *part = &broker->parts[partition];
+
+    return part->count > 0 ? part->records[0].offset : part->next_offset;
+}
+
 int64_t log_broker_end(const struct log_broker *broker, unsigned partition)
 {
     return broker->parts[partition].next_offset;

@@ -45,6 +45,8 @@ const struct log_record *log_broker_records(const struct log_broker *broker, uns
 unsigned log_broker_partitions(const struct log_broker *broker);
 /* How many records there are from the committed position to that offset; INT64_MAX if that assignment is over. */
 int64_t log_broker_lag(const struct log_broker *broker, unsigned partition, uint64_t generation, int64_t offset);
+/* The offset of the first record, or of what will be that. */
+int64_t log_broker_begin(const struct log_broker *broker, unsigned partition);
 /* The offset of what will be appended next. */
 int64_t log_broker_end(const struct log_broker *broker, unsigned partition);
 

@@ -59,15 +59,12 @@ static void send(struct source *source, const struct part *part, enum log_frame 
 
 /* ---- Receiving ---- */
 
-/* Who has lost the partition and does not know it yet cannot know what its next owner sends; nor is there a name where nothing has
- * been committed. */
+/* Who has lost the partition and does not know it yet cannot know what its next owner sends. */
 static bool is_near(const struct source *source, const struct part *part, const struct log_record *record)
 {
-    const struct route *route = source->berth->route;
     unsigned number = (unsigned)(part - source->parts);
 
-    return !route->source_manner.begins_unknown &&
-           log_broker_lag(broker_of(source), number, part->generation, record->offset) < source->port->credit_messages;
+    return log_broker_lag(broker_of(source), number, part->generation, record->offset) < source->port->credit_messages;
 }
 
 /* Hand over what was fetched of a partition, as far as there is room. False: no room. */
@@ -119,7 +116,8 @@ static void pump(struct bailey_task *task)
     for (unsigned i = 0; i < LOG_PARTITIONS_MAX; i++) {
         struct part *part = &source->parts[i];
 
-        if (!part->is_ours || part->revoking || source->draining || source->closing || source->failed)
+        if (!part->is_ours || part->revoking || part->takeover.claims || source->draining || source->closing ||
+            source->failed)
             continue;
         if (part->count > 0 && !hand_over(source, part))
             return; /* resume() comes */
@@ -230,27 +228,29 @@ static void on_revoke(struct source *source, struct part *part)
         bailey_timer_start(source->host, &source->revoke, REVOKE_MS);
 }
 
-/* If the last commit was another process's: mark what that one may have sent, and tell whoever comes next. */
+/* If the last commit was another process's: mark what that one may have sent. Tell whoever comes next that it was ours, too. */
 static void take_over(struct source *source, struct part *part, const struct frame *frame)
 {
     struct bailey_bytes metadata = frame->text != NULL ? bailey_bytes_of(frame->text) : BAILEY_NULL_BYTES;
+    enum takeover_owner owner = takeover_owner(frame->c == LOG_UNKNOWN ? NULL : &metadata, source->port->instance);
 
-    if (!takeover_is_needed(metadata, source->port->instance))
-        return;
-    part->takeover = (struct takeover){.end = log_broker_end(broker_of(source), (unsigned)frame->a),
-                                       .left = source->port->credit_messages};
-    commit(source, part, (int64_t)frame->c);
+    part->takeover =
+        takeover_begin(owner, log_broker_end(broker_of(source), (unsigned)frame->a), source->port->credit_messages);
+    if (part->takeover.claims)
+        commit(source, part, part->mark.low);
 }
 
 static void on_assign(struct source *source, struct part *part, const struct frame *frame)
 {
-    int64_t start = frame->c == LOG_UNKNOWN ? WATERMARK_UNKNOWN : (int64_t)frame->c;
+    bool is_known = frame->c != LOG_UNKNOWN, dedups = source->port->dedup_scope != NULL;
+    int64_t begin = dedups ? log_broker_begin(broker_of(source), (unsigned)frame->a) : WATERMARK_UNKNOWN;
+    int64_t start = is_known ? (int64_t)frame->c : begin;
 
-    *part = (struct part){.is_ours = true, .generation = frame->b, .committed = start};
+    *part = (struct part){.is_ours = true, .generation = frame->b, .committed = is_known ? start : -1};
     part->group = ++source->serial << 8 | (uint32_t)frame->a;
     part->next_fetch = start < 0 ? 0 : start;
     watermark_init(&part->mark, start);
-    if (source->port->dedup_scope != NULL && start >= 0)
+    if (dedups)
         take_over(source, part, frame);
     bailey_again(source->host, &source->pump);
 }
@@ -261,6 +261,15 @@ static void on_records(struct source *source, struct part *part, const struct fr
     part->first = frame->c;
     part->count = frame->d;
     part->next_fetch = log_broker_records(broker_of(source), (unsigned)frame->a)[frame->c + frame->d - 1].offset + 1;
+    bailey_again(source->host, &source->pump);
+}
+
+/* The claim comes first; a refused one is followed by LOG_LOST. */
+static void on_committed(struct source *source, struct part *part, const struct frame *frame)
+{
+    if (!part->takeover.claims || frame->flags != 0)
+        return;
+    part->takeover.claims = false;
     bailey_again(source->host, &source->pump);
 }
 
@@ -279,6 +288,8 @@ static void on_frame(void *ctx, const struct frame *frame)
     } else if (part->is_ours && part->generation == frame->b) {
         if (frame->kind == LOG_RECORDS && !part->revoking)
             on_records(source, part, frame);
+        else if (frame->kind == LOG_COMMITTED)
+            on_committed(source, part, frame);
         else if (frame->kind == LOG_REVOKE && !part->revoking)
             on_revoke(source, part);
         else if (frame->kind == LOG_LOST) {

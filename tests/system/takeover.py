@@ -6,10 +6,11 @@ from rig.flow import MARK, number_of, records
 CREDIT, RATE = 500, 2000
 
 
-def gateway(rig, name, instance, sink, brokers=None):
+def gateway(rig, name, instance, sink, brokers=None, commit_interval="1s"):
     return rig.gateway({"instance": instance, "brokers": brokers or {}, "state": {"store": "memory", "processes": "several"},
                         "routes": [{"name": name, "credit": {"messages": CREDIT},
-                                    "from": {"broker": "k", "topic": f"{name}-in", "group": name, "session_timeout": "3s"},
+                                    "from": {"broker": "k", "topic": f"{name}-in", "group": name, "session_timeout": "3s",
+                                             "commit_interval": commit_interval},
                                     "to": sink, "dedup": {"id": "${body.sha256}"}}]}, f"{name}-{instance}")
 
 
@@ -87,3 +88,24 @@ def story_a_claim_outlives_its_maker(rig):
     marked = {number_of(m.body) for m in rig.rabbit.drain("claim-out", 150) if MARK in m.headers}
     assert marked == set(range(100, 150)), explain(marked, set(range(100, 150)))
     return "the 50 messages that b may have sent are marked by a"
+
+
+def story_a_first_owner_leaves_its_name(rig):
+    """a is the first that ever reads the partition, and is killed before its first commit of anything: b marks what a has sent."""
+    rig.kafka.create("first-in", "first-out")
+    rig.kafka.produce("first-in", records(100))
+    sink = {"broker": "k", "topic": "first-out"}
+    a = gateway(rig, "first", "a", sink, commit_interval="60s").wait_ready()
+    rig.kafka.consume("first-out", 100)
+    a.kill()
+    assert committed(rig, "first") == 0, "it has committed what it sent: nothing is tested"
+    metadata = rig.kafka.metadata("first", "first-in")
+    assert metadata == {0: "bailey 1 a"}, metadata
+    b = gateway(rig, "first", "b", sink).wait_ready()
+    is_committed(rig, "first", b, 100)
+    b.term()
+    arrived = rig.kafka.consume("first-out", 200)
+    copies = [(number_of(r.value), any(name == MARK.encode() for name, _ in r.headers)) for r in arrived]
+    assert sorted(copies[:100]) == [(n, False) for n in range(100)], "what a sent"
+    assert sorted(copies[100:]) == [(n, True) for n in range(100)], "what b sent"
+    return "100 messages that were sent by a and never committed come again by b, marked"

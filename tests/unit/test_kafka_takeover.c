@@ -10,9 +10,14 @@
 
 #include "connectors/kafka/takeover.h"
 
+static enum takeover_owner owner_of(struct bailey_bytes metadata)
+{
+    return takeover_owner(&metadata, "shop-1");
+}
+
 static bool is_needed(const char *metadata)
 {
-    return takeover_is_needed(bailey_bytes_of(metadata), "shop-1");
+    return owner_of(bailey_bytes_of(metadata)) == TAKEOVER_ANOTHERS;
 }
 
 static void our_own_commit_is_taken_over_by_nobody(void **state)
@@ -22,7 +27,7 @@ static void our_own_commit_is_taken_over_by_nobody(void **state)
 
     (void)state;
     assert_string_equal(metadata, "bailey 1 shop-1");
-    assert_false(is_needed(metadata));
+    assert_int_equal(owner_of(bailey_bytes_of(metadata)), TAKEOVER_OURS);
     free(metadata);
 }
 
@@ -35,8 +40,49 @@ static void every_other_commit_is_taken_over(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         assert_true(is_needed(others[i]));
-    assert_true(takeover_is_needed(BAILEY_NULL_BYTES, "shop-1"));
-    assert_true(takeover_is_needed((struct bailey_bytes){(const uint8_t *)"bailey 1 shop-1\0", 16}, "shop-1"));
+    assert_int_equal(owner_of(BAILEY_NULL_BYTES), TAKEOVER_ANOTHERS);
+    assert_int_equal(owner_of((struct bailey_bytes){(const uint8_t *)"bailey 1 shop-1\0", 16}), TAKEOVER_ANOTHERS);
+}
+
+static void what_nobody_committed_is_nobody_s(void **state)
+{
+    (void)state;
+    assert_int_equal(takeover_owner(NULL, "shop-1"), TAKEOVER_NOBODYS);
+}
+
+/* Else whoever has it next could not tell that we may have sent some of it. */
+static void what_is_not_ours_is_claimed(void **state)
+{
+    (void)state;
+    assert_false(takeover_begin(TAKEOVER_OURS, 1000, 3).claims);
+    assert_true(takeover_begin(TAKEOVER_NOBODYS, 1000, 3).claims);
+    assert_true(takeover_begin(TAKEOVER_ANOTHERS, 1000, 3).claims);
+}
+
+static void only_what_another_had_is_marked(void **state)
+{
+    struct takeover ours = takeover_begin(TAKEOVER_OURS, 1000, 3), nobody_s = takeover_begin(TAKEOVER_NOBODYS, 1000, 3),
+                    another_s = takeover_begin(TAKEOVER_ANOTHERS, 1000, 3);
+
+    (void)state;
+    assert_false(takeover_marks(&ours, 10));
+    assert_false(takeover_marks(&nobody_s, 10));
+    assert_true(takeover_marks(&another_s, 10));
+    assert_int_equal(another_s.end, 1000);
+    assert_int_equal(another_s.left, 2);
+}
+
+/* The claim itself says whose it is: a claim of what nobody had is like any commit of ours, for ourselves too. */
+static void a_claim_says_whose_it_is(void **state)
+{
+    struct takeover takeover = takeover_begin(TAKEOVER_NOBODYS, 0, 3);
+    char *metadata = takeover_metadata(&takeover, "shop-1", 0);
+    struct bailey_bytes bytes = bailey_bytes_of(metadata);
+
+    (void)state;
+    assert_int_equal(takeover_owner(&bytes, "shop-1"), TAKEOVER_OURS);
+    assert_int_equal(takeover_owner(&bytes, "shop-2"), TAKEOVER_ANOTHERS);
+    free(metadata);
 }
 
 static void the_first_messages_up_to_the_credit_are_marked(void **state)
@@ -98,6 +144,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(our_own_commit_is_taken_over_by_nobody),
         cmocka_unit_test(every_other_commit_is_taken_over),
+        cmocka_unit_test(what_nobody_committed_is_nobody_s),
+        cmocka_unit_test(what_is_not_ours_is_claimed),
+        cmocka_unit_test(only_what_another_had_is_marked),
+        cmocka_unit_test(a_claim_says_whose_it_is),
         cmocka_unit_test(the_first_messages_up_to_the_credit_are_marked),
         cmocka_unit_test(what_came_later_is_not_marked),
         cmocka_unit_test(commits_say_so_until_the_marked_ones_are_settled),
