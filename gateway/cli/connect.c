@@ -10,20 +10,15 @@ enum { COLUMNS = 7, WIDTH_MAX = 60 };
 
 static const char *const titles[COLUMNS] = {"ROUTE", "END", "BROKER", "ADDRESS", "WHAT", "RESULT", "DETAIL"};
 
-static const char *end_name(const struct probe_row *row)
-{
-    return row->role == BAILEY_SOURCE ? "from" : "to";
-}
-
 static const struct config_broker *broker_of(const struct probe_row *row)
 {
-    return row->role == BAILEY_SOURCE ? row->route->from.broker : row->route->to.broker;
+    return row->end->broker;
 }
 
 static void fill_cells(const struct probe_row *row, const char *cells[COLUMNS])
 {
     cells[0] = row->route->name;
-    cells[1] = end_name(row);
+    cells[1] = row->end_name;
     cells[2] = broker_of(row)->name;
     cells[3] = row->address[0] != '\0' ? row->address : "-";
     cells[4] = row->what[0] != '\0' ? row->what : "-";
@@ -125,7 +120,7 @@ void connect_add_json(struct text *out, const struct probe_report *report)
 
         text_printf(out, "%s{\"route\":", i == 0 ? "" : ",");
         text_add_json(out, row->route->name, strlen(row->route->name));
-        add_member(out, "end", end_name(row));
+        add_member(out, "end", row->end_name);
         add_member(out, "broker", broker_of(row)->name);
         add_member(out, "connector", broker_of(row)->connector->name);
         add_member(out, "address", row->address);

@@ -15,6 +15,8 @@ struct probe_end {
     struct bailey_probe probe; /* first */
     struct probing *probing;
     const struct config_route *route;
+    const struct config_end *config;
+    const char *name;
     bool done;
 };
 
@@ -65,7 +67,8 @@ static void on_found(struct bailey_probe *probe, const struct bailey_probe_row *
             must(reallocarray(report->rows, report->count == 0 ? 1 : report->count * 2, sizeof *report->rows));
     report->rows[report->count++] = (struct probe_row){
         .route = end->route,
-        .role = probe->role,
+        .end = end->config,
+        .end_name = end->name,
         .result = row->result,
         .address = shown(row->address),
         .what = shown(row->what),
@@ -103,11 +106,6 @@ static void say(struct probe_end *end, enum bailey_probe_result result, const ch
 
 /* ---- Asking ---- */
 
-static const struct config_end *config_end_of(const struct probe_end *end)
-{
-    return end->probe.role == BAILEY_SOURCE ? &end->route->from : &end->route->to;
-}
-
 static void open_broker(struct probing *probing, const struct config_broker *config)
 {
     struct probe_broker *broker = &probing->brokers[config->index];
@@ -120,7 +118,7 @@ static void open_broker(struct probing *probing, const struct config_broker *con
 
 static void ask(struct probing *probing, struct probe_end *end)
 {
-    const struct config_end *config = config_end_of(end);
+    const struct config_end *config = end->config;
     const struct bailey_connector *connector = config->broker->connector;
     const struct probe_broker *broker = &probing->brokers[config->broker->index];
 
@@ -133,7 +131,8 @@ static void ask(struct probing *probing, struct probe_end *end)
         connector->probe(broker->self, config->settings, &end->probe);
 }
 
-static void add_end(struct probing *probing, const struct config_route *route, enum bailey_role role)
+static void add_end(struct probing *probing, const struct config_route *route, enum bailey_role role, const char *name,
+                    const struct config_end *config)
 {
     probing->ends[probing->end_count++] = (struct probe_end){
         .probe = {.host = probing->loop,
@@ -147,6 +146,8 @@ static void add_end(struct probing *probing, const struct config_route *route, e
                   .done = on_done},
         .probing = probing,
         .route = route,
+        .config = config,
+        .name = name,
     };
     probing->waiting++;
 }
@@ -161,8 +162,12 @@ static void ask_all(struct probing *probing)
     const struct config *config = probing->config;
 
     for (size_t i = 0; i < config->route_count; i++) {
-        add_end(probing, &config->routes[i], BAILEY_SOURCE);
-        add_end(probing, &config->routes[i], BAILEY_SINK);
+        const struct config_route *route = &config->routes[i];
+
+        add_end(probing, route, BAILEY_SOURCE, "from", &route->from);
+        add_end(probing, route, BAILEY_SINK, "to", &route->to);
+        if (route->dead_letter != NULL)
+            add_end(probing, route, BAILEY_SINK, "dead_letter", route->dead_letter);
     }
     loop_turn(probing->loop, 0); /* the loop learns its thread and the time */
     probing->late = (struct bailey_timer){.fire = too_late, .ctx = probing};
@@ -201,21 +206,26 @@ static void close_brokers(struct probing *probing)
     free(probing);
 }
 
+static int place(const struct probe_row *row)
+{
+    return row->end == &row->route->from ? 0 : row->end == &row->route->to ? 1 : 2;
+}
+
 static int compare_rows(const void *a, const void *b)
 {
     const struct probe_row *left = a, *right = b;
 
     if (left->route != right->route)
         return left->route < right->route ? -1 : 1; /* they lie in one array, in the order of the file */
-    if (left->role != right->role)
-        return left->role == BAILEY_SOURCE ? -1 : 1;
+    if (left->end != right->end)
+        return place(left) - place(right);
     return strcmp(left->what, right->what);
 }
 
 bool probe_routes(const struct config *config, struct probe_report *report, struct bailey_error *err)
 {
     struct probing *probing = must(calloc(1, sizeof *probing));
-    unsigned fds = 256 + (unsigned)(config->route_count * 4 + config->broker_count * 8);
+    unsigned fds = 256 + (unsigned)(config->route_count * 6 + config->broker_count * 8);
 
     *report = (struct probe_report){0};
     *probing = (struct probing){.config = config, .report = report};
@@ -225,7 +235,7 @@ bool probe_routes(const struct config *config, struct probe_report *report, stru
         return false;
     }
     probing->brokers = must(calloc(config->broker_count + 1, sizeof *probing->brokers));
-    probing->ends = must(calloc(config->route_count * 2 + 1, sizeof *probing->ends));
+    probing->ends = must(calloc(config->route_count * 3 + 1, sizeof *probing->ends));
     ask_all(probing);
     if (probing->waiting > 0)
         give_up(probing);

@@ -13,13 +13,14 @@ enum { PROBE_MS = 10000, PROBE_LATE_MS = 12000, PROBE_ROWS_MAX = 100000 };
 
 struct probe_row {
     const struct config_route *route;
-    enum bailey_role role;
+    const struct config_end *end; /* of that route */
+    const char *end_name;         /* as in the file: from, to, dead_letter */
     enum bailey_probe_result result;
     char *address, *what, *detail, *hint; /* never NULL; fit to be shown: no control characters, no passwords of URLs */
 };
 
 struct probe_report {
-    struct probe_row *rows; /* in the order of the routes, `from` before `to` */
+    struct probe_row *rows; /* in the order of the routes; from, to, dead_letter */
     size_t count;
     char **grants; /* commands that give what is missing, each once */
     size_t grant_count;

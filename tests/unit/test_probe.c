@@ -156,7 +156,7 @@ static void rows_stand_in_the_order_of_the_file(void **state)
     assert_int_equal(report.count, 4);
     assert_string_equal(report.rows[0].what, "queue later");
     assert_string_equal(report.rows[0].route->name, "zebra");
-    assert_int_equal(report.rows[0].role, BAILEY_SOURCE);
+    assert_string_equal(report.rows[0].end_name, "from");
     assert_string_equal(report.rows[1].what, "one");
     assert_string_equal(report.rows[2].what, "two");
     assert_string_equal(report.rows[3].what, "queue later");
@@ -192,6 +192,16 @@ static void equal_grants_are_shown_once(void **state)
     assert_non_null(strstr(shown.data, "],\"grants\":[\"allow everything\"]"));
 }
 
+static void dead_letters_are_asked_about_too(void **state)
+{
+    (void)state;
+    ask(ONE_BROKER "  - { name: r, from: { broker: a, name: in }, to: { broker: a, name: out }, dead_letter: { broker: "
+                   "a, name: dead } }\n");
+    assert_int_equal(report.count, 3);
+    assert_string_equal(report.rows[2].end_name, "dead_letter");
+    assert_string_equal(report.rows[2].what, "dead");
+}
+
 static void a_connector_that_cannot_tell_is_no_failure(void **state)
 {
     (void)state;
@@ -217,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(rows_stand_in_the_order_of_the_file, forget),
+        cmocka_unit_test_teardown(dead_letters_are_asked_about_too, forget),
         cmocka_unit_test_teardown(what_is_missing_is_told_with_its_reason, forget),
         cmocka_unit_test_teardown(equal_grants_are_shown_once, forget),
         cmocka_unit_test_teardown(a_connector_that_cannot_tell_is_no_failure, forget),
