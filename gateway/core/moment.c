@@ -57,7 +57,7 @@ static bool offset(const char **at, int *minutes)
 
 static bool parse_rfc3339(const char *at, int64_t *wall_ms)
 {
-    struct tm tm = {0}, again;
+    struct tm tm = {0}, day;
     int ms, east;
 
     if (!digits(&at, 4, &tm.tm_year) || !one(&at, "-") || !digits(&at, 2, &tm.tm_mon) || !one(&at, "-") ||
@@ -67,12 +67,12 @@ static bool parse_rfc3339(const char *at, int64_t *wall_ms)
         return false;
     tm.tm_year -= 1900;
     tm.tm_mon--;
-    again = tm;
-    time_t seconds = timegm(&again);
+    day = (struct tm){.tm_year = tm.tm_year, .tm_mon = tm.tm_mon, .tm_mday = tm.tm_mday};
+    int64_t seconds = (int64_t)timegm(&day) + tm.tm_hour * 3600 + tm.tm_min * 60 + tm.tm_sec;
 
-    if (again.tm_mon != tm.tm_mon || (again.tm_mday != tm.tm_mday && tm.tm_sec < 60)) /* 30 February */
+    if (day.tm_mon != tm.tm_mon || day.tm_mday != tm.tm_mday) /* 30 February */
         return false;
-    *wall_ms = ((int64_t)seconds - east * 60) * 1000 + ms;
+    *wall_ms = (seconds - east * 60) * 1000 + ms;
     return *wall_ms >= 0;
 }
 
