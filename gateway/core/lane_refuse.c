@@ -94,15 +94,21 @@ static bool hold_back(struct lane *lane, struct delivery *dlv)
     return true;
 }
 
+/* It drains: what is refused from now on is left to the source. One that finishes tries on. */
+static bool leaves_all(const struct lane *lane)
+{
+    return lane->is_draining && !lane->is_finishing;
+}
+
 /* Left to its source: the lane ends, or the source has lost it. */
 static bool is_leaving(const struct lane *lane, const struct delivery *dlv)
 {
-    return lane_has_lost(lane, dlv) || (lane->is_draining && !lane->is_finishing);
+    return lane_has_lost(lane, dlv) || leaves_all(lane);
 }
 
 static void leave(struct lane *lane, struct delivery *dlv)
 {
-    if (lane->order != NULL && hold_back(lane, dlv) && lane->is_draining)
+    if (lane->order != NULL && hold_back(lane, dlv) && leaves_all(lane))
         lane_release_waiting(lane); /* none may pass it on the way out */
     lane_settle_as(lane, dlv, BAILEY_RELEASED);
 }

@@ -48,6 +48,8 @@ void lane_keep(struct lane *lane, struct delivery *dlv, const struct schedule_no
     kept->slot.note.first_failed_ms = dlv->first_failed_ms;
     kept->slot.note.last_failed_ms = dlv->last_failed_ms;
     kept->slot.note.unique = identity_of(&lane->options, lane->host, dlv);
+    if (lane->order != NULL)
+        order_leave(lane->order, dlv); /* those behind it do not wait for its time */
     dlv->state = DELIVERY_KEEPING;
     lane->kept->keeping++;
     if (dlv->entry == NULL) {

@@ -370,7 +370,6 @@ void ledger_lane_begins(struct ledger *ledger, uint32_t slot, const struct lane_
     lane->options = *options;
     lane->has_defaults = has_defaults;
     lane->wall_ms = wall_ms;
-    lane->wall_high_ms = 0;
     lane->left = options->messages_max > 0 ? options->messages_max : INT64_MAX;
 }
 
