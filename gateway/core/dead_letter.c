@@ -109,6 +109,8 @@ struct bailey_message *dead_letter_new(const struct lane_options *options, struc
     add(&headers, DEAD_LETTER_PREFIX "last-failed", bailey_bytes_of(last));
     if (msg->key.data != NULL)
         add(&headers, DEAD_LETTER_KEY, msg->key);
+    if (dlv->is_keyed)
+        add(&headers, DEAD_LETTER_KEYED, bailey_bytes_of("1"));
     if (dlv->replays > 0) {
         snprintf(replays, sizeof replays, "%u", dlv->replays);
         add(&headers, DEAD_LETTER_REPLAYS, bailey_bytes_of(replays));

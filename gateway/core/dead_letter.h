@@ -13,6 +13,7 @@
  *     bailey-dlq-attempts      how often it was refused
  *     bailey-dlq-first-failed, bailey-dlq-last-failed   RFC 3339, UTC
  *     bailey-dlq-key           the message's own key; absent if it had none: the dead letter's key is its id
+ *     bailey-dlq-keyed         1 if that key was set by the route (`key:`), which is not to do it again
  *     bailey-dlq-replays       how often it was replayed; absent if never
  *
  * The id is its identity (identity.h): the same, as a rule, when a crash made it be written twice.
@@ -25,6 +26,7 @@
 #define DEAD_LETTER_PREFIX "bailey-dlq-"
 #define DEAD_LETTER_ID DEAD_LETTER_PREFIX "id"
 #define DEAD_LETTER_KEY DEAD_LETTER_PREFIX "key"
+#define DEAD_LETTER_KEYED DEAD_LETTER_PREFIX "keyed"
 #define DEAD_LETTER_REPLAYS DEAD_LETTER_PREFIX "replays"
 
 struct dead_letter_reason {

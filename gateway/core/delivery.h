@@ -53,6 +53,7 @@ struct delivery {
     bool is_in_doubt;             /* was sent and handed back without a verdict at least once */
     bool is_dead;                 /* hopeless: on its way to the dead letters, and its message says why */
     uint32_t counted;             /* refusals that count against the route's `attempts` */
+    bool is_keyed;                /* its key is the one that the route sets */
     uint8_t replays;              /* times that it was replayed as a dead letter */
     bool is_blocking;             /* hopeless, and has nowhere to go: the lane receives no more */
     uint64_t sequence;            /* order of receiving in the lane */

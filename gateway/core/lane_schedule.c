@@ -132,7 +132,7 @@ static bool may_go_now(struct lane *lane, struct delivery *dlv)
 {
     struct schedule_note when;
     struct bailey_error err;
-    bool is_now;
+    bool is_now = false;
 
     if (dlv->entry != NULL || dlv->pub.attempts > 0 || dlv->pub.deliver_at_ms != 0) /* its time has come before */
         return true;
@@ -183,6 +183,7 @@ static struct delivery *take(struct lane *lane)
     dlv->first_failed_ms = note.first_failed_ms;
     dlv->last_failed_ms = note.last_failed_ms;
     dlv->is_detached = true;
+    dlv->is_keyed = true; /* before it was kept */
     dlv->slot.passes = note.has_id ? ID_WAITING : ID_UNKNOWN;
     status_add(&lane->options.status->due, 1);
     return dlv;

@@ -65,6 +65,7 @@ void replay_unwrap(const struct lane_options *options, struct bailey_host *host,
     dlv->kept_as = name_of(letter);
     dlv->replays = (uint8_t)(replay_count(letter) < REPLAYS_MAX ? replay_count(letter) + 1 : REPLAYS_MAX);
     dlv->pub.message = message_with_headers(letter, text_of(letter, DEAD_LETTER_KEY), DEAD_LETTER_PREFIX, NULL, 0);
+    dlv->is_keyed = bailey_bytes_is(text_of(letter, DEAD_LETTER_KEYED), "1");
     if (bailey_bytes_is(text_of(letter, DEAD_LETTER_PREFIX "class"), "expired"))
         dlv->pub.message->expires_at_ms = 0; /* whoever replays it wants it all the same */
     bailey_message_unref(letter);            /* the message holds it */

@@ -8,8 +8,11 @@ static bool set_key(const struct lane_options *options, struct delivery *dlv, st
     struct bailey_message *msg = dlv->pub.message;
     struct bailey_bytes key;
 
+    if (dlv->is_keyed) /* in an earlier round: the template may refer to the key */
+        return true;
     if (!template_fill(options->key, msg, options->route, &key, err))
         return false;
+    dlv->is_keyed = true;
     if (bailey_bytes_equal(key, msg->key))
         return true;
     dlv->pub.message = bailey_message_with_key(msg, key);

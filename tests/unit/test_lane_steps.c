@@ -93,6 +93,22 @@ static void test_what_cannot_be_addressed_is_refused(void **state)
     assert_int_equal(rig->settled[1][BAILEY_RELEASED] + rig->settled[2][BAILEY_RELEASED], 2);
 }
 
+/* A template that refers to the key is filled once, however often the message is tried. */
+static void test_a_key_is_set_once(void **state)
+{
+    struct lane_rig *rig = *state;
+    struct lane_options options = lane_rig_options(rig);
+
+    options.key = parse(rig, "x-${key}");
+    lane_rig_start(rig, &options);
+    push_keyed(rig, 0, "k", NULL);
+    assert_true(bailey_bytes_is(rig->held[0]->message->key, "x-k"));
+    lane_rig_refuse(rig, 0, BAILEY_ERR_TRANSIENT);
+    UNTIL(rig->loop, rig->sent == 2);
+    assert_true(bailey_bytes_is(rig->held[0]->message->key, "x-k"));
+    lane_rig_confirm_all(rig);
+}
+
 /* Addresses point into the message; one that waits is copied out of its connector's buffer and filled anew. */
 static void test_a_waiting_message_pins_no_buffer(void **state)
 {
@@ -133,6 +149,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_steps_fill_key_and_addresses),
         TEST(test_what_cannot_be_addressed_is_refused),
+        TEST(test_a_key_is_set_once),
         TEST(test_a_waiting_message_pins_no_buffer),
     };
 
