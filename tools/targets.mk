@@ -72,11 +72,12 @@ sim-mutations: $(HUNT)
 
 # ---- The torture: run n of RUNS has seed SEED + n - 1, and tells how it is run again
 .PHONY: torture
-torture:  ## kill bailey between real brokers, and count: ROUTE=kafka-amqp RUNS=10 SEED=n; docs/evidence.md
+torture:  ## kill bailey between real brokers, and count: ROUTE=kafka-amqp RUNS=10 SEED=n ORDER=key POISON=1; docs/evidence.md
 	@tools/setup test >&2
 	@$(MAKE) --no-print-directory all $(JUDGE) $(CRASHING) >&2
 	@$(PYTHON) tests/torture/main.py --build $(BUILD) $(if $(ROUTE),--route $(ROUTE)) $(if $(RUNS),--runs $(RUNS)) \
-	  $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(RATE),--rate $(RATE)) $(if $(DEDUP),--dedup $(DEDUP)) $(if $(JSON),--json)
+	  $(if $(SEED),--seed $(SEED)) $(if $(KILLS),--kills $(KILLS)) $(if $(RATE),--rate $(RATE)) $(if $(DEDUP),--dedup $(DEDUP)) \
+	  $(if $(ORDER),--order $(ORDER)) $(if $(POISON),--poison $(POISON)) $(if $(JSON),--json)
 
 # ---- Checks
 SOURCES := $(wildcard gateway/*.c gateway/*/*.[ch] include/bailey/*.h connectors/*/*.[ch] stores/*/*.[ch] bench/*.[ch] \

@@ -60,8 +60,11 @@ struct kafka_sink {
     unsigned away_shown; /* of the producer's away_serial */
     bool full;           /* send() took less than it was given */
     int64_t full_since;
-    int full_at;      /* messages that were in the producer then */
-    int64_t deadline; /* while closing */
+    int full_at;              /* messages that were in the producer then */
+    bool batch_was_too_large; /* since then what was refused is sent alone */
+    bool alone;               /* what is outstanding is such a one */
+    bool waits_for_reports;   /* send() took less than it was given, until nothing is outstanding */
+    int64_t deadline;         /* while closing */
     size_t outstanding;
 
     struct bailey_delivery *confirmed[KAFKA_CONFIRM_MAX]; /* gathered from reports */

@@ -4,6 +4,10 @@
  * acks=all, idempotent, without time limit: a broker that is away refuses nothing, it makes us wait. We say `held` when no
  * broker can be reached, and when the producer's queue is full or the broker throttles for more than a second.
  *
+ * Of a batch that is too large the broker refuses all messages, and does not say which is to blame. So they are refused as for a
+ * reason that may pass, and when they come again each is sent alone: after all that is outstanding, and before anything else. Other
+ * sinks of the producer may still share its batch, so that one refusal more does not prove anything yet: SIZE_ATTEMPTS do.
+ *
  * Closing with messages under way: wait for their reports (WAIT_MS). Then, if this is the producer's only sink, take them
  * out of the producer, which tells for each whether it may have reached the broker. Other sinks must not suffer from ours: if
  * there are any, the messages stay in the producer as orphans and are handed back in doubt.
@@ -120,22 +124,15 @@ static rd_kafka_topic_t *topic_of(struct kafka_sink *sink, const struct bailey_d
 }
 
 /* A refusal: what the code means for this message. */
-static void explain(struct bailey_error *err, const struct kafka_sink *sink, const struct bailey_delivery *delivery,
-                    rd_kafka_resp_err_t code, const char *text, const char *topic)
+static void explain(struct bailey_error *err, const struct kafka_sink *sink, rd_kafka_resp_err_t code, const char *text,
+                    const char *topic)
 {
-    enum bailey_error_kind kind = kafka_error_kind(code);
-
     if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED) {
         kafka_denied(err, sink->producer->client, code,
                      &(struct kafka_need){KAFKA_TOPIC, topic, RD_KAFKA_ACL_OPERATION_WRITE});
         return;
     }
-
-    /* Of a batch that is too large the broker refuses all messages, small ones too: those deserve to be sent alone. */
-    if (code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && delivery->message->size < SIZE_ALONE &&
-        delivery->attempts < SIZE_ATTEMPTS)
-        kind = BAILEY_ERR_TRANSIENT;
-    bailey_fail_native(err, kind, "kafka", code, "topic %.100s: %.110s", topic, text);
+    bailey_fail_native(err, kafka_error_kind(code), "kafka", code, "topic %.100s: %.110s", topic, text);
 }
 
 static rd_kafka_error_t *produce(struct kafka_sink *sink, rd_kafka_topic_t *topic, struct bailey_delivery *delivery,
@@ -185,9 +182,22 @@ static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, 
         rd_kafka_error_destroy(error); /* after a fatal error error_cb takes the sink down */
         return false;
     }
-    explain(&err, sink, delivery, code, rd_kafka_error_string(error), rd_kafka_topic_name(topic));
+    explain(&err, sink, code, rd_kafka_error_string(error), rd_kafka_topic_name(topic));
     rd_kafka_error_destroy(error);
     bailey_refuse(sink->port, delivery, &err);
+    return true;
+}
+
+/* False: this one has to wait until nothing is outstanding, because it is to be alone, or another one is. */
+static bool may_join(struct kafka_sink *sink, const struct bailey_delivery *delivery)
+{
+    bool alone = sink->batch_was_too_large && delivery->attempts > 0;
+
+    if ((alone || sink->alone) && sink->outstanding > 0) {
+        sink->waits_for_reports = true;
+        return false;
+    }
+    sink->alone = alone;
     return true;
 }
 
@@ -197,10 +207,10 @@ static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_
     struct bailey_message *scratch = NULL;
     size_t taken = 0;
 
-    while (taken < count && send_one(sink, batch[taken], &scratch))
+    while (taken < count && may_join(sink, batch[taken]) && send_one(sink, batch[taken], &scratch))
         taken++;
     bailey_message_unref(scratch);
-    if (taken < count && !sink->full) {
+    if (taken < count && !sink->full && !sink->waits_for_reports) {
         sink->full = true;
         sink->full_since = bailey_now_ms(sink->host);
         sink->full_at = rd_kafka_outq_len(sink->producer->client->rk);
@@ -217,6 +227,14 @@ static void confirm(struct kafka_sink *sink)
     sink->confirmed_count = 0;
     if (count > 0)
         bailey_confirm(sink->port, sink->confirmed, count);
+}
+
+/* It may be another one of its batch that the broker did not like. */
+static bool may_be_innocent(const struct kafka_sink *sink, const struct bailey_delivery *delivery,
+                            rd_kafka_resp_err_t code)
+{
+    return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && delivery->message->size < SIZE_ALONE &&
+           (!sink->alone || delivery->attempts < SIZE_ATTEMPTS);
 }
 
 static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, const rd_kafka_message_t *record)
@@ -236,8 +254,12 @@ static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, c
     default:
         break;
     }
-    explain(&err, sink, delivery, record->err, text != NULL ? text : rd_kafka_err2str(record->err),
+    explain(&err, sink, record->err, text != NULL ? text : rd_kafka_err2str(record->err),
             rd_kafka_topic_name(record->rkt));
+    if (may_be_innocent(sink, delivery, record->err)) {
+        sink->batch_was_too_large = true;
+        err.kind = BAILEY_ERR_TRANSIENT;
+    }
     if (in_doubt && err.kind == BAILEY_ERR_TRANSIENT)
         bailey_hand_back(sink->port, &delivery, 1, true);
     else
@@ -265,6 +287,10 @@ void kafka_sink_reported(struct kafka_sink *sink)
     if (sink->closing) {
         bailey_again(sink->host, &sink->step);
         return;
+    }
+    if (sink->waits_for_reports && sink->outstanding == 0) {
+        sink->waits_for_reports = false;
+        bailey_writable(sink->port);
     }
     if (sink->full && rd_kafka_outq_len(sink->producer->client->rk) * 4 <= sink->full_at * 3) {
         sink->full = false;

@@ -21,11 +21,23 @@ def story_unknown_point(rig):
     assert done.returncode == 0 and not done.stderr, f"the usual build has crash points: {done}"
 
 
-def story_four_directions(rig):
-    run = Run(rig, int(time.time()), list(ROUTES.values()), RANDOM_KILLS, dedup=knows_dedup(rig)).carry()
+def torture(rig, kills, **kinds):
+    run = Run(rig, int(time.time()), list(ROUTES.values()), kills, dedup=knows_dedup(rig), **kinds).carry()
     mistakes = run.mistakes()
     assert not mistakes, f"{'; '.join(mistakes)}\n{run.again()}"
     run.clear()
     slowest = max(seconds for kill in run.kills for seconds in kill.recovered.values())
     duplicates = ", ".join(f"{route} {account.duplicates}" for route, account in run.accounts.items())
-    return f"{run}; 0 lost; duplicates: {duplicates}; back after {slowest:.1f} s at most"
+    return run, f"{run}; 0 lost; duplicates: {duplicates}; back after {slowest:.1f} s at most"
+
+
+def story_four_directions(rig):
+    return torture(rig, RANDOM_KILLS)[1]
+
+
+def story_order_and_poison(rig):
+    run, said = torture(rig, 0, order="key", poison=1)
+    accounts = run.accounts.values()
+    dead, replayed = (sum(getattr(account, name) for account in accounts) for name in ("dead", "replayed"))
+    assert dead > 0 and replayed > 0, f"there was no poison: {said}"
+    return f"{said}; 0 out of order; {dead} dead letters, {replayed} of them replayed as they were"

@@ -1,27 +1,48 @@
 """The two ends of a route, for the ledger: producers that are told what their broker has taken, readers, and what each broker
 says of what is done. None of them is Bailey's: pika, and the judge on plain librdkafka."""
+import os
 import random
 import struct
+import subprocess
 import threading
 
 import pika
-from ledger import Arrival, compose, id_of, key_of
+from ledger import Arrival, Ledger, Poison, id_of, key_of
 from rig import Feed, Flow, Message, Record, until
 from rig.flow import MARK, AmqpEnd, KafkaEnd
 
-ID = "idempotency-key"
+ID, KEY = "idempotency-key", "bailey-key"
+LETTER, LETTER_KEY = "bailey-dlq-id", "bailey-dlq-key"
+TO = "to"                # a header: the queue where a message goes instead
+LIMIT = 256 * 1024       # max.message.bytes of a topic that refuses poison: more than all that are on their way else
 BATCHES = (1, 1, 1, 2, 2, 2, 3, 20)  # so many at once: hardly a moment without one in doubt
 OLD = 1000  # messages later, one may be sent again
 
 
-def record_of(producer, number):
-    return Record(key_of(number), compose(producer, number), [(ID.encode(), id_of(producer, number).encode())], partition=0)
+def headers_of(ledger, number):
+    return {ID: id_of(ledger.producer, number), **ledger.headers(number)}
 
 
-def message_of(producer, number):
+def record_of(ledger, number):
+    headers = [(name.encode(), value.encode()) for name, value in headers_of(ledger, number).items()]
+    return Record(key_of(number), ledger.body(number), headers, partition=0)
+
+
+def message_of(ledger, number):
     """In bailey-key a key travels where there is no place for it."""
-    headers = {ID: id_of(producer, number), "bailey-key": key_of(number)}
-    return Message(compose(producer, number), pika.BasicProperties(delivery_mode=2, headers=headers))
+    headers = {**headers_of(ledger, number), KEY: key_of(number)}
+    return Message(ledger.body(number), pika.BasicProperties(delivery_mode=2, headers=headers))
+
+
+def arrival_of(body, key, headers):
+    """`headers`: {name: text or bytes}. A dead letter has a key of its own, and the message's in a header."""
+    def text(name):
+        value = headers.get(name)
+        return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    letter = text(LETTER)
+    if letter is not None:
+        key = headers.get(LETTER_KEY)
+    return Arrival(body, key.encode() if isinstance(key, str) else key, text(ID), MARK in headers, letter)
 
 
 class LedgerFeed(Feed):
@@ -56,7 +77,7 @@ class Producer(LedgerFeed):
             self.ledger.acknowledge(offset)
 
     def send(self, numbers):
-        self.judge.stdin.write(b"".join(record_of(self.ledger.producer, n).encode() for n in numbers))
+        self.judge.stdin.write(b"".join(record_of(self.ledger, n).encode() for n in numbers))
         self.judge.stdin.flush()
 
     def finish(self):
@@ -112,7 +133,7 @@ class Publisher(LedgerFeed):
 
     def send(self, numbers):
         self.wait(lambda: self.channel is not None, "no channel")
-        messages = [message_of(self.ledger.producer, n) for n in numbers]
+        messages = [message_of(self.ledger, n) for n in numbers]
         self.connection.ioloop.add_callback_threadsafe(lambda: self.publish(messages))
 
     def finish(self):
@@ -126,13 +147,30 @@ class Publisher(LedgerFeed):
 
 
 class Log(KafkaEnd):
-    HAS_POSITIONS = True
+    HAS_POSITIONS, HAS_SHELF = True, False
+
+    def create(self, sources, sinks, quorum):
+        if sources:
+            self.kafka.create(*sources)
+        if sinks:
+            self.kafka.create(*sinks, max_message_bytes=LIMIT)
+
+    def create_graves(self, *names):
+        self.kafka.create(*names)
+
+    def refuse(self, percent, name, route):
+        """It refuses what is too large. What it refuses is tried three times, since another of its batch may be too large."""
+        route["retry"] = {"backoff": "50ms..100ms"}
+        return Poison(percent, bulk=LIMIT)
+
+    def delete(self, *names):
+        self.kafka.delete(*names)
 
     def feed(self, name, *args):
         return Producer(self.kafka, name, *args)
 
-    def put(self, name, producer, numbers):
-        self.kafka.produce(name, [record_of(producer, n) for n in numbers])
+    def put(self, name, ledger, numbers):
+        self.kafka.produce(name, [record_of(ledger, n) for n in numbers])
 
     def done(self, name, ledger):
         return self.kafka.committed(f"group-{name}", name).get(0, 0)
@@ -141,22 +179,36 @@ class Log(KafkaEnd):
         return self.kafka.offsets(name)[0][1]
 
     def arrivals(self, name, timeout):
-        found = []
-        for record in self.kafka.consume(name, timeout=timeout):
-            headers = dict(record.headers)
-            found.append(Arrival(record.value, record.key, (headers.get(ID.encode()) or b"").decode("utf-8", "replace"),
-                                 MARK.encode() in headers))
-        return found
+        return [arrival_of(r.value, r.key, {name.decode("utf-8", "replace"): value for name, value in r.headers})
+                for r in self.kafka.consume(name, timeout=timeout)]
+
+    letters = arrivals
 
 
 class Queue(AmqpEnd):
-    HAS_POSITIONS = False
+    HAS_POSITIONS, HAS_SHELF = False, True
+
+    def create_graves(self, *names):
+        self.rabbit.declare(*names)
+
+    def refuse(self, percent, name, route):
+        """A header leads to a queue that is not there."""
+        del route["to"]["queue"]
+        route["to"].update(exchange="", routing_key="${header.%s:-%s}" % (TO, name))
+        return Poison(percent, headers=((TO, self.cure_of(name)),))
+
+    def cure_of(self, name):
+        """The queue that is missing."""
+        return f"{name}-missing"
+
+    def delete(self, *names):
+        self.rabbit.delete(*names)
 
     def feed(self, name, *args):
         return Publisher(self.rabbit, name, *args)
 
-    def put(self, name, producer, numbers):
-        self.rabbit.publish(name, [message_of(producer, n) for n in numbers])
+    def put(self, name, ledger, numbers):
+        self.rabbit.publish(name, [message_of(ledger, n) for n in numbers])
 
     def done(self, name, ledger):
         """What was surely in the queue, less what still is, ready or unsettled at a consumer."""
@@ -167,20 +219,40 @@ class Queue(AmqpEnd):
         return self.rabbit.count(name)
 
     def arrivals(self, name, timeout):
-        return [Arrival(m.body, m.headers.get("bailey-key"), m.headers.get(ID), MARK in m.headers)
-                for m in self.rabbit.drain(name, timeout=timeout)]
+        return [arrival_of(m.body, m.headers.get(KEY), m.headers) for m in self.rabbit.drain(name, timeout=timeout)]
+
+    def letters(self, name, timeout):
+        """They stay where they are."""
+        return [arrival_of(m.body, m.headers.get(KEY), m.headers) for m in self.rabbit.look(name)]
 
 
 class LedgerFlow(Flow):
-    """A Flow whose messages stand in ledgers: {route: Ledger}."""
+    """A Flow whose messages stand in ledgers: {route: Ledger}. `poison` percent of them are refused for good."""
     kinds = {"k": Log, "r": Queue}
 
-    def __init__(self, rig, prefix, ledgers, commit_ms, **route):
-        super().__init__(rig, prefix, tuple(ledgers), **route)
-        self.ledgers, self.arrivals = ledgers, {name: [] for name in ledgers}
+    def __init__(self, rig, prefix, names, commit_ms, poison=0, **route):
+        super().__init__(rig, prefix, names, **route)
+        self.ledgers = {name: Ledger(f"{prefix}.{name}") for name in names}
+        self.arrivals, self.letters = {name: [] for name in names}, {name: [] for name in names}
+        self.poisoned = self.names if poison else ()
         for made in self.routes:
             if self.source_of(made["name"]).HAS_POSITIONS:
                 made["from"]["commit_interval"] = f"{commit_ms}ms"
+            elif made.get("order", "none") != "none":
+                made["from"]["exclusive"] = True
+            if poison:
+                self.poison(made, poison)
+
+    def poison(self, route, percent):
+        """Let its sink refuse so much, and what that refuses be a dead letter on the sink's broker."""
+        name = route["name"]
+        sink, dead = self.sink_of(name), self.graves(name)
+        sink.create_graves(dead)
+        route["dead_letter"] = sink.sink(dead)
+        self.ledgers[name].poison = sink.refuse(percent, self.output(name), route)
+
+    def graves(self, name):
+        return f"{self.prefix}-{name}-dead"
 
     def source_of(self, name):
         return self.ends[name[0]]
@@ -195,17 +267,54 @@ class LedgerFlow(Flow):
 
     def repeat(self, name, numbers):
         """Send those once more, when the flow has ended."""
-        self.source_of(name).put(self.input(name), self.ledgers[name].producer, self.ledgers[name].repeat(numbers))
+        self.source_of(name).put(self.input(name), self.ledgers[name], self.ledgers[name].repeat(numbers))
         self.counts[name] += len(numbers)
 
     def audit(self):
         """Note what each source was told, and then what its sink has. When the flow has ended, that must be all."""
         for name, ledger in self.ledgers.items():
             done = self.source_of(name).done(self.input(name), ledger)
-            ledger.audit(done, self.sink_of(name).high(self.output(name)))
+            sink = self.sink_of(name)
+            ledger.audit(done, sink.high(self.output(name)), sink.high(self.graves(name)) if name in self.poisoned else 0)
 
     def accounts(self, timeout=60):
-        """{route: Account}; takes the messages out of the sinks' queues."""
+        """{route: Account}; takes the messages out of the sinks' queues, but not the dead letters."""
         self.arrivals = {name: self.sink_of(name).arrivals(self.output(name), timeout) for name in self.ledgers}
-        return {name: ledger.judge(self.arrivals[name], self.source_of(name).HAS_POSITIONS)
+        self.letters.update((name, self.sink_of(name).letters(self.graves(name), timeout)) for name in self.poisoned)
+        return {name: ledger.judge(self.arrivals[name], self.source_of(name).HAS_POSITIONS, self.letters[name])
                 for name, ledger in self.ledgers.items()}
+
+    # ---- Replay
+
+    def replayed(self):
+        """The routes whose dead letters can be read back."""
+        return [name for name in self.poisoned if self.sink_of(name).HAS_SHELF]
+
+    def replay(self, name, gateway, account, timeout=60):
+        """Mend the cause, and let `bailey dlq replay` bring the dead letters of the route there: killed when it has brought the first,
+        and begun again."""
+        rabbit, dead = self.rig.rabbit, self.graves(name)
+        cure = self.sink_of(name).cure_of(self.output(name))
+        rabbit.declare(cure)
+        words = ("dlq", "replay", name, "--config", gateway.file, "--state", os.path.join(self.rig.folder, f"replay-{name}"), "--json")
+        with open(os.path.join(self.rig.folder, f"replay-{name}.log"), "wb") as log:
+            slow = subprocess.Popen([self.rig.bailey, *words, "--rate", str(max(1, len(self.letters[name]) // 4))],
+                                    stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            until(lambda: slow.poll() is not None or rabbit.count(cure) > 0, timeout, f"{name}: nothing is replayed")
+            slow.kill()
+            slow.wait()
+        until(lambda: rabbit.held(dead) == rabbit.count(dead), timeout, f"{dead} does not get back what a killed replay had")
+        done = self.rig.run(*words, timeout=timeout)
+        assert done.returncode == 0, f"the replay of {name} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+        left = rabbit.count(dead)
+        assert left == 0, f"{left} dead letters of {name} are left after their replay: {done.stdout}"
+        self.ledgers[name].judge_replay(self.letters[name], self.sink_of(name).arrivals(cure, timeout), account)
+
+    def delete(self):
+        """What the brokers have of it."""
+        for letter, end in self.ends.items():
+            names = [self.input(n) for n in self.names if n[0] == letter]
+            names += [self.output(n) for n in self.names if n[1] == letter]
+            names += [self.graves(n) for n in self.poisoned if n[1] == letter]
+            names += [end.cure_of(self.output(n)) for n in self.replayed() if n[1] == letter]
+            end.delete(*names)

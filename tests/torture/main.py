@@ -2,8 +2,9 @@
 """make torture: kill bailey while it carries messages between real brokers, and count what arrived.
 
 A run has the crash points of gateway/base/crash.def, each once on each route, and --kills at random times. Run n has seed
-SEED + n - 1. Exit code 1 if a run lost, invented or spoiled a message, told a source too early, or, with deduplication, let a
-duplicate pass without a mark or one of a recorded id; what is left of such a run is kept.
+SEED + n - 1. Exit code 1 if a run lost, invented or spoiled a message, told a source too early, with deduplication let a
+duplicate pass without a mark or one of a recorded id, with an order let a message overtake, with poison has other dead letters
+than that or does not replay them as they were; what is left of such a run is kept.
 """
 import argparse
 import json
@@ -22,7 +23,9 @@ from torturer import ROUTES, Run, knows_dedup  # noqa: E402
 
 COLUMNS = (("messages", "messages"), ("lost", "lost"), ("early", "early"), ("invented", "invented"), ("corrupted", "corrupted"),
            ("duplicates_marked", "dup marked"), ("duplicates_unmarked", "unmarked"), ("duplicates_recorded", "of recorded"),
-           ("overtaken", "order"))
+           ("overtaken", "out of order"), ("poison", "poison"), ("dead", "dead letters"), ("dead_repeated", "repeated"),
+           ("dead_unexplained", "unexplained"), ("misjudged", "misjudged"), ("replayed", "replayed"), ("replay_wrong", "wrongly"))
+POISONED = COLUMNS[-7:]  # tells nothing of runs without poison
 
 
 class Sum:
@@ -50,6 +53,7 @@ class Sum:
     def as_json(self, options, dedup, failed, seconds):
         names = {letters: name for name, letters in ROUTES.items()}
         return {"version": 1, "seed": options.seed, "runs": self.runs, "failed": failed, "dedup": dedup,
+                "order": options.order, "poison_percent": options.poison,
                 "seconds": round(seconds, 1), "kills": self.kills, "kills_counted": self.counted,
                 "kills_counted_by_point": self.points,
                 "routes": [{"route": names[route], "kills_counted": self.hit[route],
@@ -58,15 +62,16 @@ class Sum:
 
 
 def table(result):
-    heads = ["route", "kills", *(head for _, head in COLUMNS), "recovery"]
-    rows = [[r["route"], f"{r['kills_counted']:,}", *(f"{r[name]:,}" for name, _ in COLUMNS), f"{r['recovery_seconds']:.2f} s"]
+    columns = [c for c in COLUMNS if result["poison_percent"] or c not in POISONED]
+    heads = ["route", "kills", *(head for _, head in columns), "recovery"]
+    rows = [[r["route"], f"{r['kills_counted']:,}", *(f"{r[name]:,}" for name, _ in columns), f"{r['recovery_seconds']:.2f} s"]
             for r in result["routes"]]
     widths = [max(len(row[i]) for row in [heads, *rows]) for i in range(len(heads))]
     lines = ["  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
              for row in [heads, *rows]]
     points = ", ".join(f"{where} {count}" for where, count in sorted(result["kills_counted_by_point"].items()))
     lines.append(f"{result['runs']} runs, {result['kills']} kills, {result['kills_counted']} counted ({points}); "
-                 f"deduplication {'on' if result['dedup'] else 'off'}")
+                 f"deduplication {'on' if result['dedup'] else 'off'}, order {result['order']}, poison {result['poison_percent']:g} %")
     return "\n".join(lines)
 
 
@@ -88,7 +93,7 @@ def carry(rig, run, total):
 def one_run(rig, options, seed, dedup, total):
     """Has it passed?"""
     rig.begin(f"run-{seed}")
-    run = Run(rig, seed, options.routes, options.kills, options.rate, dedup)
+    run = Run(rig, seed, options.routes, options.kills, options.rate, dedup, options.order, options.poison)
     began, kept = time.monotonic(), os.path.join(options.evidence, str(seed))
     problems = carry(rig, run, total)
     lines = [f"  {'FAIL' if problems else 'ok  '} {time.monotonic() - began:5.1f} s  {run}"]
@@ -113,6 +118,8 @@ def parse():
     parser.add_argument("--kills", type=int, default=20, help="at random times, a run")
     parser.add_argument("--rate", type=int, default=400, help="messages a second and route")
     parser.add_argument("--dedup", choices=["on", "off", "auto"], default="auto", help="auto: if this bailey knows it")
+    parser.add_argument("--order", choices=["none", "key"], default="none", help="of the routes")
+    parser.add_argument("--poison", type=float, default=0, help="percent of the messages, which the sinks refuse for good")
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     options = parser.parse_args()
     options.routes = list(ROUTES.values()) if options.route == "all" else [ROUTES[options.route]]

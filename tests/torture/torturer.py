@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Optional
 
 from ends import LedgerFlow
-from ledger import Account, Ledger, id_of
+from ledger import Account, id_of
 from rig import until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -120,15 +120,17 @@ class Auditor(threading.Thread):
 
 
 class Run:
-    """`routes` are letters: kr, kk, rk, rr. After carry() there are `kills`, `accounts` and mistakes(). What a run that fails
-    leaves is in the rig's folder, with evidence() of it."""
+    """`routes` are letters: kr, kk, rk, rr; of their messages `poison` percent are refused for good. After carry() there are
+    `kills`, `accounts` and mistakes(). What a run that fails leaves is in the rig's folder, with evidence() of it."""
 
-    def __init__(self, rig, seed, routes, kills=20, rate=400, dedup=False):
-        self.rig, self.seed, self.rate, self.dedup = rig, seed, rate, dedup
+    def __init__(self, rig, seed, routes, kills=20, rate=400, dedup=False, order="none", poison=0):
+        self.rig, self.seed, self.rate, self.dedup, self.order, self.poison = rig, seed, rate, dedup, order, poison
         self.random = random.Random(seed)
         self.commit_ms, self.lanes = self.random.choice(COMMITS_MS), self.random.choice(LANES)
-        self.flow = LedgerFlow(rig, f"t{seed}", {route: Ledger(f"{seed}.{route}") for route in routes}, self.commit_ms,
-                               lanes=self.lanes, credit={"messages": CREDIT}, **({"dedup": DEDUP} if dedup else {}))
+        if self.is_ordered:
+            self.lanes = 1  # which is all that an order allows from AMQP
+        self.flow = LedgerFlow(rig, f"t{seed}", routes, self.commit_ms, poison, lanes=self.lanes, credit={"messages": CREDIT},
+                               order=order, **({"dedup": DEDUP} if dedup else {}))
         self.random_kills = kills
         self.kills = plan(self.random, routes, crash_points(dedup), kills)
         self.accounts = {route: Account() for route in routes}
@@ -138,6 +140,10 @@ class Run:
     @property
     def routes(self):
         return list(self.accounts)
+
+    @property
+    def is_ordered(self):
+        return self.order != "none"
 
     # ---- Lives and ends
 
@@ -211,6 +217,12 @@ class Run:
             self.repeat_what_is_done()
         self.gateway.term()
         self.accounts = self.flow.accounts()
+        for name in self.flow.replayed():
+            self.flow.replay(name, self.gateway, self.accounts[name])
+        if not self.is_ordered:
+            self.forgive_order()
+
+    def forgive_order(self):
         unordered = set(re.findall(r" delivery\.refused route=(\w+)", self.gateway.output()))
         unordered |= {route for route in self.routes if self.lanes > 1 and not self.flow.source_of(route).HAS_POSITIONS}
         for route in unordered:  # there is no order over a refusal, nor between lanes that share a queue
@@ -243,10 +255,11 @@ class Run:
         """[what is wrong], in words."""
         found = []
         for route, account in self.accounts.items():
-            found += [f"{route}: {name} {count}" for name, count in account.mistakes(self.dedup).items()]
+            found += [f"{route}: {name} {count}" for name, count in account.mistakes(self.dedup, self.is_ordered).items()]
             bound = sum(kill.may_repeat.get(route, 0) for kill in self.kills)
-            if account.duplicates > bound:
-                found.append(f"{route}: {account.duplicates} duplicates, where {bound} may be")
+            repeated = account.duplicates + account.dead_repeated
+            if repeated > bound:
+                found.append(f"{route}: {repeated} duplicates, where {bound} may be")
         return found
 
     def remarks(self):
@@ -255,17 +268,13 @@ class Run:
 
     def clear(self):
         """What the brokers have of it."""
-        for letter, delete in (("k", self.rig.kafka.delete), ("r", self.rig.rabbit.delete)):
-            names = [self.flow.input(n) for n in self.routes if n[0] == letter]
-            names += [self.flow.output(n) for n in self.routes if n[1] == letter]
-            if names:
-                delete(*names)
+        self.flow.delete()
 
     def again(self):
         """The command that does the same run."""
         route = next((name for name, letters in ROUTES.items() if self.routes == [letters]), "all")
         return (f"make torture ROUTE={route} RUNS=1 SEED={self.seed} KILLS={self.random_kills} RATE={self.rate} "
-                f"DEDUP={'on' if self.dedup else 'off'}")
+                f"DEDUP={'on' if self.dedup else 'off'} ORDER={self.order} POISON={self.poison:g}")
 
     def evidence(self):
         """Beside configuration and log: the kills, and of each route what was sent, acknowledged, audited and found."""
@@ -278,7 +287,9 @@ class Run:
                 json.dump({"account": vars(self.accounts[route]), "sent": [id_of(ledger.producer, n) for n in ledger.sent],
                            "not_acknowledged": sorted(set(range(len(ledger.sent))) - ledger.acknowledged),
                            "audits": [vars(audit) for audit in ledger.audits],
-                           "arrived": [f"{a.id}{' marked' if a.marked else ''}" for a in self.flow.arrivals[route]]}, f, indent=0)
+                           "arrived": [f"{a.id}{' marked' if a.marked else ''}" for a in self.flow.arrivals[route]],
+                           "dead": [f"{a.id} {a.letter}{' marked' if a.marked else ''}" for a in self.flow.letters[route]]},
+                          f, indent=0)
 
 
 def state_in(folder):

@@ -218,6 +218,19 @@ class RabbitMQ:
         channel.queue_declare(queue, passive=True)  # the channel does things in order
         connection.close()
 
+    def look(self, queue):
+        """All messages that are ready in a classic queue, which keeps them."""
+        connection = self.connect()
+        channel = connection.channel()
+        messages = []
+        while True:
+            method, properties, body = channel.basic_get(queue)
+            if method is None:
+                break
+            messages.append(Message(body, properties, method.exchange, method.routing_key, method.redelivered))
+        connection.close()
+        return messages
+
     def drain(self, queue, count=0, timeout=60, quiet=0.3):
         """Take messages out of a queue: until `count` came and it is empty. More come back if there are more.
 
