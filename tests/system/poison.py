@@ -4,7 +4,7 @@ import time
 
 from rig import Record, until
 
-COUNT, EVERY, KEYS = 100000, 100, 64
+COUNT, EVERY, KEYS = 20_000, 100, 64
 SLOWEST = 0.5  # of the rate without poison: a busy machine's; the figure is shown
 RETRY = {"attempts": 3, "backoff": "100ms..200ms"}
 
