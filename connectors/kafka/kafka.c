@@ -336,6 +336,7 @@ const struct bailey_connector kafka_connector = {
     .url = &url_form,
     .check = kafka_check,
     .probe = kafka_probe,
+    .shelf = &kafka_shelf,
 };
 
 __attribute__((visibility("default"))) const struct bailey_connector *bailey_connector_entry(void)

@@ -10,6 +10,8 @@
  * kafka_topics.c  do the topics exist? create them
  * kafka_source.c  consumer of a lane; kafka_assign.c its partitions: assignment, commits, lost offsets
  * kafka_sink.c    sink of a lane; kafka_producer.c the producer that the sinks of a worker share
+ * kafka_shelf.c   reads back what lies in a sink's topic; newest.c which records of it are removed
+ * kafka_record.c  a fetched record as a message
  * kafka_map.c     envelope ↔ record headers; watermark.c how far may be committed
  */
 #ifndef KAFKA_H
@@ -105,7 +107,7 @@ struct kafka_broker {
 };
 
 extern const struct bailey_connector kafka_connector;
-extern const struct bailey_source kafka_source;
+extern const struct bailey_source kafka_source, kafka_shelf;
 extern const struct bailey_sink kafka_sink;
 extern const struct bailey_option kafka_source_options[], kafka_sink_options[];
 

@@ -64,6 +64,11 @@ static bool take_owned(struct bailey_message *msg, struct bailey_bytes name, str
 
     name.data += PREFIX_LEN;
     name.len -= PREFIX_LEN;
+    if (bailey_bytes_is(name, "hops")) { /* first: nearly every message has it */
+        if (parse_number(value, 1, UINT8_MAX, &number))
+            msg->hops = (uint8_t)number;
+        return true;
+    }
     for (size_t i = 0; i < TEXT_PROPERTIES; i++) {
         if (bailey_bytes_is(name, text_properties[i].name)) {
             *property_of(msg, &text_properties[i]) = value;
@@ -157,7 +162,8 @@ bool kafka_map_is_bare(const struct bailey_message *msg)
     for (size_t i = 0; i < TEXT_PROPERTIES; i++)
         properties |= property_value(msg, &text_properties[i]).data != NULL;
     return !properties && msg->header_count == 0 && msg->priority < 0 && msg->durability == BAILEY_DURABILITY_UNKNOWN &&
-           msg->expires_at_ms == 0 && msg->timestamp_kind == BAILEY_TIMESTAMP_CREATE && msg->timestamp_ms > 0;
+           msg->expires_at_ms == 0 && msg->hops == 0 && msg->timestamp_kind == BAILEY_TIMESTAMP_CREATE &&
+           msg->timestamp_ms > 0;
 }
 
 bool kafka_map_is_typed(const struct bailey_message *msg)
@@ -180,6 +186,18 @@ static void add_number(kafka_map_add *add, void *ctx, const char *name, int64_t 
 
     snprintf(text, sizeof text, "%lld", (long long)number);
     add(ctx, bailey_bytes_of(name), bailey_bytes_of(text));
+}
+
+/* Nearly every message has it: no printf. */
+static void add_hops(kafka_map_add *add, void *ctx, unsigned hops)
+{
+    uint8_t text[3];
+    size_t at = sizeof text;
+
+    do
+        text[--at] = (uint8_t)('0' + hops % 10);
+    while ((hops /= 10) > 0);
+    add(ctx, bailey_bytes_of(PREFIX "hops"), (struct bailey_bytes){text + at, sizeof text - at});
 }
 
 static void export_user_headers(const struct bailey_message *msg, const struct bailey_marks *marks,
@@ -248,6 +266,8 @@ void kafka_map_export(const struct bailey_message *msg, const struct bailey_mark
         add_number(add, ctx, PREFIX "durable", msg->durability == BAILEY_DURABLE);
     if (msg->expires_at_ms > 0)
         add_number(add, ctx, PREFIX "expires", msg->expires_at_ms);
+    if (msg->hops > 0)
+        add_hops(add, ctx, msg->hops);
     export_timestamp(msg, add, ctx);
     export_marks(msg, marks, add, ctx);
 }

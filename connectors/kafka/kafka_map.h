@@ -9,6 +9,7 @@
  *     bailey-priority           0..255
  *     bailey-durable            1 or 0
  *     bailey-expires            milliseconds since 1970
+ *     bailey-hops               1..255: gateways passed
  *     bailey-timestamp          milliseconds since 1970, where a record cannot hold it (<= 0)
  *     bailey-timestamp-kind     none or append, where the record's would say create
  *     bailey-id                 what a route with `dedup` knows the message by: information for readers, stays a header

@@ -89,8 +89,8 @@ enum config_pick {
 struct config_dead_reader {
     enum config_pick (*pick)(void *ctx, const struct bailey_message *letter); /* on a worker's thread */
     void *ctx;
-    bool only_looks;              /* picks LEAVE or STOP only */
-    int64_t rate;                 /* messages a second at most; 0: no limit */
+    bool only_looks;                /* picks LEAVE or STOP only */
+    int64_t rate;                   /* messages a second at most; 0: no limit */
     const struct bailey_sink *sink; /* instead of that of `to`; NULL: that one */
 };
 
@@ -108,7 +108,7 @@ struct config_route {
     enum config_unroutable unroutable;
     int64_t max_hops; /* 0: no limit */
     struct config_end from, to;
-    const struct config_end *dead_letter; /* or NULL */
+    const struct config_end *dead_letter;         /* or NULL */
     const struct config_dead_reader *dead_reader; /* NULL: an ordinary route */
     bool keeps_messages;                          /* it delays or parks them: it needs a table for them */
     struct config_position at;

@@ -122,7 +122,8 @@ uint16_t end_rig_init(struct end_rig *rig, const struct end_rig_connector *conne
 
     *rig = (struct end_rig){.connector = connector,
                             .listener = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0),
-                            .options = {.credit_messages = END_RIG_CREDIT, .credit_bytes = 4 << 20,
+                            .options = {.credit_messages = END_RIG_CREDIT,
+                                        .credit_bytes = 4 << 20,
                                         .retry = {.min_ms = 1000, .max_ms = 1000, .multiplier = 1}}};
     assert_true(rig->listener >= 0);
     assert_int_equal(bind(rig->listener, (struct sockaddr *)&at, sizeof at), 0);

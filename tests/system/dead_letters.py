@@ -4,7 +4,7 @@ import os
 
 import pika
 
-from rig import Message, until
+from rig import Message, Record, until
 
 
 def delivered(gateway, route, count, metric="bailey_messages_delivered_total"):
@@ -106,3 +106,57 @@ def story_kafka_refuses_whole_batches(rig):
     assert dead == {body for body in bodies if len(body) > limit}, sorted(len(body) for body in dead)
     assert delivered == set(bodies) - dead and rig.kafka.count("dlb-out") == len(delivered), len(delivered)
     return f"{len(dead)} of {count} dead, {len(delivered)} delivered; {refusals} refusals told"
+
+
+def story_of_a_topic(rig):
+    """Dead letters in a compacted topic: what is replayed or removed gets a tombstone, and nothing else changes."""
+    rig.kafka.create("dl-orders")
+    rig.rabbit.declare("dl-topic-known")
+    gateway = rig.gateway({
+        "state": {"store": "rocksdb", "path": os.path.join(rig.folder, "topic-state"), "processes": "one"},
+        "routes": [{"name": "topic", "from": {"broker": "k", "topic": "dl-orders"},
+                    "to": {"broker": "r", "exchange": "", "routing_key": "${header.to}"},
+                    "dead_letter": {"broker": "k", "topic": "dl-orders-dead",
+                                    "declare": {"create": {"partitions": 3, "config": {"cleanup.policy": "compact"}}}}}]}).wait_ready()
+    sent = {}
+    for i in range(20):
+        sent[b"key-%d" % i] = Record(b"key-%d" % i, b"\x00\xff%d" % i if i % 2 else b"text %d" % i,
+                                     [(b"to", b"dl-topic-known" if i % 4 == 0 else b"dl-topic-unknown"), (b"n", b"%d" % i)])
+    rig.kafka.produce("dl-orders", sent.values())
+    delivered(gateway, "topic", 5)
+    delivered(gateway, "topic", 15, "bailey_messages_dead_lettered_total")
+
+    def tombstones():
+        return [r.key.decode() for r in rig.kafka.consume("dl-orders-dead") if r.value is None]
+
+    listed = dlq(rig, gateway, "list", "topic")["letters"]
+    assert len(listed) == 15 and all(l["class"] == "unroutable" and l["code"] == "amqp:312" for l in listed), listed
+    shown = dlq(rig, gateway, "show", "topic", "--id", listed[3]["id"])["letters"]
+    assert len(shown) == 1 and {h["name"] for h in shown[0]["headers"]} >= {"to", "n"}, shown
+    assert dlq(rig, gateway, "replay", "topic", "--dry-run")["letters"].__len__() == 15
+    assert rig.kafka.count("dl-orders-dead") == 15 and tombstones() == [], "looking has changed something"
+
+    # still nowhere to go: they die again, under another id, and the old ones are removed
+    again = dlq(rig, gateway, "replay", "topic", "--limit", "5")
+    assert again["replayed"] == 0 and again["dead_again"] == 5, again
+    assert len(tombstones()) == 5, tombstones()
+    letters = dlq(rig, gateway, "list", "topic")["letters"]
+    assert len(letters) == 15 and sum(1 for l in letters if l.get("replays") == "1") == 5, letters
+    assert not {l["id"] for l in letters} & set(tombstones()), letters
+
+    gone = letters[7]["id"]
+    assert dlq(rig, gateway, "purge", "topic", "--id", gone, "--yes")["removed"] == 1
+    assert gone in tombstones(), tombstones()
+    rig.rabbit.declare("dl-topic-unknown")
+    done = dlq(rig, gateway, "replay", "topic")
+    assert done["replayed"] == 14 and done["dead_again"] == 0, done
+    assert dlq(rig, gateway, "list", "topic")["letters"] == []
+    assert len(set(tombstones())) == 20, tombstones()
+    got = rig.rabbit.drain("dl-topic-unknown", 14) + rig.rabbit.drain("dl-topic-known", 5)
+    assert len({m.body for m in got}) == 19, [m.body for m in got]
+    for message in got:
+        [record] = [r for r in sent.values() if r.value == message.body]
+        assert message.headers["to"].encode() == record.header(b"to") and message.headers["n"].encode() == record.header(b"n"), message.headers
+        assert not [h for h in message.headers if h.startswith("bailey-dlq-")], message.headers
+    gateway.term()
+    return "15 of 20 dead in a topic, listed, shown, died again, one removed, the rest replayed as they were"

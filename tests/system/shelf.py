@@ -4,11 +4,12 @@ import json
 import os
 import subprocess
 
+from rig.kafka import Record
 from rig.process import until
 from rig.rabbitmq import Message as AmqpMessage
 from rig.stomp_judge import StompMessage
 
-NEEDS = ("activemq", "artemis", "rabbitmq")
+NEEDS = ("activemq", "artemis", "kafka", "rabbitmq")
 SECONDS = 60
 COUNT = 1000
 
@@ -167,3 +168,63 @@ def story_what_is_no_queue(rig):
         sink = {"broker": letter, "destination": destination, **({"unroutable": "accept"} if letter == "s" else {})}
         _, last, _ = Shelf(rig, f"topic-{letter}", sink).run("look", code=1)
         assert f"{destination} is no queue" in last, last
+
+
+def live(rig, topic):
+    """What no tombstone has removed: of each key's records the newest, and those without a key."""
+    newest = {}
+    records = rig.kafka.consume(topic)
+    for record in records:
+        if record.key is not None:
+            newest[record.partition, record.key] = record.offset
+    return [r for r in records if r.value is not None and (r.key is None or newest[r.partition, r.key] == r.offset)]
+
+
+def take(rig, topic):
+    """Remove all, as another client would."""
+    records = live(rig, topic)
+    rig.kafka.produce(topic, [Record(r.key, None, partition=r.partition) for r in records])
+    return records
+
+
+def kafka(rig, name):
+    return Shelf(rig, f"kafka-{name}", {"broker": "k", "topic": f"shelf-{name}"})
+
+
+def story_kafka(rig):
+    rig.kafka.create("shelf-many", cleanup_policy="compact")
+    return judge(kafka(rig, "many"), lambda bodies: rig.kafka.produce("shelf-many", [Record(b"id-" + body, body) for body in bodies]),
+                 lambda: len(live(rig, "shelf-many")), lambda count: [r.value for r in take(rig, "shelf-many")], counted=False)
+
+
+def story_kafka_what_is_removed(rig):
+    """Tombstones count, of records with one key the newest, in each partition for itself; a record without a key stays."""
+    rig.kafka.create("shelf-mixed", partitions=3)
+    rig.kafka.produce("shelf-mixed", [
+        Record(b"a", b"old", partition=0), Record(b"a", b"1", partition=1), Record(b"b", b"gone", partition=0),
+        Record(None, b"2", partition=2), Record(b"a", b"3", partition=0), Record(b"b", None, partition=0),
+        Record(b"b", b"4", partition=2), Record(b"b", None, partition=1), Record(b"", b"5", partition=1), Record(b"c", b"", partition=1)])
+    shelf = kafka(rig, "mixed")
+    bodies, last, log = shelf.run("look")
+    assert sorted(bodies) == [b"", b"1", b"2", b"3", b"4", b"5"] and last == "finished" and "shelf." not in log, (bodies, last, log)
+    before = rig.kafka.count("shelf-mixed")
+    bodies, last, log = shelf.run("take", "1", "2", "4", "5")
+    assert sorted(bodies) == [b"", b"1", b"2", b"3", b"4", b"5"] and last == "finished", (bodies, last)
+    assert log.count("shelf.cannot_remove") == 1 and "kafka-configs.sh" in log and "shelf.not_removed" not in log, log
+    assert rig.kafka.count("shelf-mixed") == before + 3, "not three tombstones"
+    tombstones = [(r.partition, r.key) for r in rig.kafka.consume("shelf-mixed") if r.value is None]
+    assert sorted(tombstones) == sorted([(0, b"b"), (1, b"b"), (1, b"a"), (2, b"b"), (1, b"")]), tombstones
+    bodies, _, _ = shelf.run("look")
+    assert sorted(bodies) == [b"", b"2", b"3"], bodies
+    rig.kafka.produce("shelf-mixed", [Record(b"b", b"again", partition=2)])
+    bodies, _, _ = shelf.run("look")
+    assert sorted(bodies) == [b"", b"2", b"3", b"again"], bodies
+
+
+def story_kafka_what_cannot_be_read(rig):
+    _, last, _ = kafka(rig, "missing").run("look", code=1)
+    assert "topic shelf-missing does not exist" in last, last
+    _, last, _ = Shelf(rig, "kafka-template", {"broker": "k", "topic": "shelf.${header.x}"}).run("look", code=1)
+    assert "no one topic" in last, last
+    rig.kafka.create("shelf-empty", partitions=2)
+    kafka(rig, "empty").look([], counted=False)

@@ -208,6 +208,7 @@ static void carries_the_envelope_through(void **state)
     msg->headers = all;
     msg->header_count = 8;
     msg->priority = 200;
+    msg->hops = 207;
     msg->durability = BAILEY_TRANSIENT;
     msg->expires_at_ms = 1800000000000;
     msg->content_type = text("application/json");
@@ -226,6 +227,7 @@ static void carries_the_envelope_through(void **state)
     assert_int_equal(back->header_count, 9); /* the mark stays a header */
     assert_true(bailey_bytes_is(back->headers[8].name, "bailey-possible-duplicate"));
     assert_int_equal(back->priority, 200);
+    assert_int_equal(back->hops, 207);
     assert_int_equal(back->durability, BAILEY_TRANSIENT);
     assert_int_equal(back->expires_at_ms, 1800000000000);
     assert_int_equal(back->timestamp_kind, BAILEY_TIMESTAMP_NONE);
@@ -361,6 +363,35 @@ static void replaces_marks_from_outside(void **state)
     bailey_message_unref(msg);
 }
 
+static void counts_the_hops(void **state)
+{
+    static const struct {
+        uint8_t hops;
+        const char *text;
+    } rows[] = {{1, "1"}, {9, "9"}, {10, "10"}, {99, "99"}, {100, "100"}, {255, "255"}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct bailey_message *msg = message_new(pool), *back;
+        struct record record;
+
+        msg->hops = rows[i].hops;
+        msg->timestamp_kind = BAILEY_TIMESTAMP_CREATE;
+        msg->timestamp_ms = 9;
+        assert_false(kafka_map_is_bare(msg));
+        export(msg, &record);
+        assert_int_equal(record.count, 1);
+        assert_true(bailey_bytes_is(record.headers[0].name, "bailey-hops"));
+        assert_true(bailey_bytes_is(record.headers[0].value.bytes, rows[i].text));
+        back = import(&record, BAILEY_TIMESTAMP_CREATE, 9);
+        assert_int_equal(back->hops, rows[i].hops);
+        assert_int_equal(back->header_count, 0);
+        bailey_message_unref(back);
+        bailey_message_unref(record.owner);
+        bailey_message_unref(msg);
+    }
+}
+
 static void believes_no_hostile_header(void **state)
 {
     static const struct {
@@ -373,6 +404,11 @@ static void believes_no_hostile_header(void **state)
         {"bailey-priority", " 1"},
         {"bailey-priority", "1x"},
         {"bailey-priority", NULL},
+        {"bailey-hops", "256"},
+        {"bailey-hops", "0"},
+        {"bailey-hops", "-1"},
+        {"bailey-hops", "01"},
+        {"bailey-hops", NULL},
         {"bailey-durable", "2"},
         {"bailey-durable", "true"},
         {"bailey-expires", "0"},
@@ -402,6 +438,7 @@ static void believes_no_hostile_header(void **state)
         assert_true(bailey_bytes_is(msg->headers[0].value.bytes, "value"));
         assert_int_equal(msg->headers[0].value.kind, BAILEY_KIND_STRING);
         assert_int_equal(msg->priority, -1);
+        assert_int_equal(msg->hops, 0);
         assert_int_equal(msg->durability, BAILEY_DURABILITY_UNKNOWN);
         assert_int_equal(msg->expires_at_ms, 0);
         assert_int_equal(msg->timestamp_ms, 9);
@@ -466,6 +503,7 @@ int main(void)
         cmocka_unit_test(marks_a_possible_duplicate_once),
         cmocka_unit_test(adds_the_id_of_a_route_with_dedup),
         cmocka_unit_test(replaces_marks_from_outside),
+        cmocka_unit_test(counts_the_hops),
         cmocka_unit_test(believes_no_hostile_header),
         cmocka_unit_test(leaves_bytes_that_are_not_of_their_kind),
         cmocka_unit_test(leaves_names_that_are_not_ours),

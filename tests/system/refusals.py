@@ -1,0 +1,128 @@
+"""What real brokers refuse: each refusal is told from the others, and becomes what the route says."""
+import pika
+
+from rig import Message, Record, until
+
+FAST = {"attempts": 3, "backoff": "100ms..200ms"}
+TIMES_OUT = 30  # seconds
+LIMIT = 4000    # bytes: the topic's max.message.bytes
+
+
+def total(gateway, what, route):
+    return gateway.metric(f"bailey_messages_{what}_total", route=route) or 0
+
+
+def wait_total(gateway, what, route, count):
+    until(lambda: total(gateway, what, route) >= count, TIMES_OUT,
+          lambda: f"{route}: not {count} {what}: {gateway.ready_report()}\n{gateway.process.tail()}")
+
+
+def wait_bodies(rig, queue, count):
+    return sorted(m.body for m in rig.rabbit.drain(queue, count, timeout=TIMES_OUT))
+
+
+def why(message):
+    """(class, attempts) of a dead letter."""
+    return message.headers["bailey-dlq-class"], message.headers["bailey-dlq-attempts"]
+
+
+def to_header(i, queue, **properties):
+    return Message(b"%d" % i, pika.BasicProperties(headers={"to": queue}, **properties))
+
+
+def story_unroutable(rig):
+    """Each policy, on messages of which every other one names a queue that is not there."""
+    policies = ("dead-letter", "accept", "retry")
+    names = {policy: f"un-{policy}" for policy in policies}
+    rig.rabbit.declare("un-known", "un-dead", *names.values())
+    gateway = rig.gateway({"routes": [
+        {"name": name, "from": {"broker": "r", "queue": name}, "unroutable": policy, "retry": {"backoff": FAST["backoff"]},
+         "to": {"broker": "r", "exchange": "", "routing_key": "${header.to}"}, "dead_letter": {"broker": "r", "queue": "un-dead"}}
+        for policy, name in names.items()]}).wait_ready()
+    for name in names.values():
+        rig.rabbit.publish(name, [to_header(i, f"{name}-late" if i % 2 else "un-known") for i in range(20)])
+        wait_total(gateway, "delivered", name, 10)
+    wait_total(gateway, "dead_lettered", names["dead-letter"], 10)
+    wait_total(gateway, "unroutable", names["accept"], 10)
+    wait_total(gateway, "retried", names["retry"], 30)  # more often than FAST would allow: this route tries for ever
+    assert rig.rabbit.held(names["retry"]) == 10 and total(gateway, "dead_lettered", names["retry"]) == 0
+    rig.rabbit.declare(f"{names['retry']}-late")
+    wait_total(gateway, "delivered", names["retry"], 20)
+    for name in names.values():
+        until(lambda: rig.rabbit.held(name) == 0, TIMES_OUT, f"{name} was not settled")
+    gateway.term()
+    odd = [b"%d" % i for i in range(1, 20, 2)]
+    assert wait_bodies(rig, f"{names['retry']}-late", 10) == sorted(odd)
+    dead = rig.rabbit.drain("un-dead", 10)
+    assert sorted(m.body for m in dead) == sorted(odd) and {why(m) for m in dead} == {("unroutable", "1")}, dead
+    return "10 dead-lettered, 10 accepted, 10 retried until there was a queue"
+
+
+def story_too_large(rig):
+    """A record over its topic's max.message.bytes is a dead letter. The limit is one of batches, so ours are kept below it here."""
+    kafka = rig.brokers()["k"]
+    kafka["librdkafka"] = dict(kafka["librdkafka"], **{"batch.size": LIMIT})
+    rig.kafka.create("tl-out", max_message_bytes=LIMIT)
+    rig.rabbit.declare("tl-in", "tl-dead")
+    sizes = [2 * LIMIT if i % 50 == 7 else 1000 for i in range(500)]
+    bodies = [b"%08d" % i + bytes(size - 8) for i, size in enumerate(sizes)]
+    gateway = rig.gateway({"brokers": {"k": kafka}, "routes": [{"name": "large", "from": {"broker": "r", "queue": "tl-in"}, "retry": FAST,
+                                                           "to": {"broker": "k", "topic": "tl-out"},
+                                                           "dead_letter": {"broker": "r", "queue": "tl-dead"}}]}).wait_ready()
+    rig.rabbit.publish("tl-in", [Message(body, pika.BasicProperties()) for body in bodies])
+    wait_total(gateway, "dead_lettered", "large", 10)
+    wait_total(gateway, "delivered", "large", 490)
+    until(lambda: rig.rabbit.held("tl-in") == 0, TIMES_OUT, "not all was settled")
+    gateway.term()
+    dead = rig.rabbit.drain("tl-dead", 10)
+    assert {m.headers["bailey-dlq-code"] for m in dead} == {"kafka:10"}, [m.headers for m in dead]
+    assert sorted(m.body for m in dead) == [b for b in bodies if len(b) > LIMIT]
+    arrived = sorted(r.value for r in rig.kafka.consume("tl-out"))
+    assert arrived == [b for b in bodies if len(b) < LIMIT], f"{len(arrived)} arrived"
+    return "10 of 500 too large, and dead letters"
+
+
+def story_no_topic(rig):
+    """A topic that is missing is the operator's to mend: that is no attempt of a message, and it goes on when there is one."""
+    rig.rabbit.declare("nt-in", "nt-dead")
+    gateway = rig.gateway({"routes": [{"name": "missing", "from": {"broker": "r", "queue": "nt-in"}, "retry": FAST,
+                                       "to": {"broker": "k", "topic": "nt-out"},
+                                       "dead_letter": {"broker": "r", "queue": "nt-dead"}}]})
+    rig.rabbit.publish("nt-in", [Message(b"%02d" % i, pika.BasicProperties()) for i in range(50)])
+    gateway.wait_route("missing", lambda route: "nt-out" in str(route), TIMES_OUT, "the route does not name the missing topic")
+    rig.kafka.create("nt-out")
+    wait_total(gateway, "delivered", "missing", 50)
+    assert total(gateway, "dead_lettered", "missing") == 0
+    gateway.term()
+    assert [r.value for r in rig.kafka.consume("nt-out")] == [b"%02d" % i for i in range(50)]
+    assert rig.rabbit.count("nt-dead") == 0
+    return "50 waited for their topic"
+
+
+def story_full_queue(rig):
+    """A queue that is full refuses: without a number of attempts messages wait for room, with one they are dead letters."""
+    full = {"x-max-length": 10, "x-overflow": "reject-publish"}
+    rig.kafka.create("fq-wait-in", "fq-few-in")
+    rig.rabbit.declare("fq-wait", "fq-few", arguments=full)
+    rig.rabbit.declare("fq-dead")
+    gateway = rig.gateway({"routes": [
+        {"name": f"fq-{name}", "from": {"broker": "k", "topic": f"fq-{name}-in"}, "to": {"broker": "r", "queue": f"fq-{name}"},
+         "retry": retry, "order": "key", "dead_letter": {"broker": "r", "queue": "fq-dead"}}
+        for name, retry in (("wait", {"backoff": FAST["backoff"]}), ("few", FAST))]}).wait_ready()
+    records = [Record(key=b"key", value=b"%03d" % i, partition=0) for i in range(40)]
+    bodies = [record.value for record in records]
+    for name in ("wait", "few"):
+        rig.kafka.produce(f"fq-{name}-in", records)
+    wait_total(gateway, "retried", "fq-wait", 5)
+    assert total(gateway, "dead_lettered", "fq-wait") == 0
+    came, delivered = [], lambda: total(gateway, "delivered", "fq-wait")
+    while len(came) < 40:
+        came += [m.body for m in rig.rabbit.drain("fq-wait", 1, timeout=TIMES_OUT)]
+    assert came == bodies and delivered() == 40, came
+    until(lambda: total(gateway, "delivered", "fq-few") + total(gateway, "dead_lettered", "fq-few") == 40, TIMES_OUT,
+          lambda: f"not all is decided: {gateway.ready_report()}\n{gateway.process.tail()}")
+    gateway.term()
+    taken, dead = rig.rabbit.drain("fq-few"), rig.rabbit.drain("fq-dead")
+    assert [m.body for m in taken] + [m.body for m in dead] == bodies, ([m.body for m in taken], [m.body for m in dead])
+    assert dead and {why(m) for m in dead} == {("transient", "3")}, [m.headers for m in dead]
+    return f"40 of 40 in order when there was room; else {len(dead)} dead after 3 attempts"
