@@ -61,8 +61,8 @@ struct kafka_sink {
     bool full;           /* send() took less than it was given */
     int64_t full_since;
     int full_at;              /* messages that were in the producer then */
-    bool batch_was_too_large; /* since then what was refused is sent alone */
-    bool alone;               /* what is outstanding is such a one */
+    bool batch_was_too_large; /* since then what was refused is sent in small company */
+    size_t company;           /* so many may be outstanding together */
     bool waits_for_reports;   /* send() took less than it was given, until nothing is outstanding */
     int64_t deadline;         /* while closing */
     size_t outstanding;

@@ -5,7 +5,7 @@
  * broker can be reached, and when the producer's queue is full or the broker throttles for more than a second.
  *
  * Of a batch that is too large the broker refuses all messages, and does not say which is to blame. So they are refused as for a
- * reason that may pass, and when they come again each is sent alone: after all that is outstanding, and before anything else. Other
+ * reason that may pass, and sent again when nothing else is outstanding: SIZE_COMPANY of them at a time, and then each alone. Other
  * sinks of the producer may still share its batch, so that one refusal more does not prove anything yet: SIZE_ATTEMPTS do.
  *
  * Closing with messages under way: wait for their reports (WAIT_MS). Then, if this is the producer's only sink, take them
@@ -22,7 +22,7 @@
 #include "kafka_producer.h"
 
 enum { FULL_MS = 1000, WAIT_MS = 1000, PURGE_MS = 2000 };
-enum { SIZE_ALONE = 900000, SIZE_ATTEMPTS = 3 };
+enum { SIZE_ALONE = 900000, SIZE_ATTEMPTS = 3, SIZE_COMPANY = 32 };
 
 /* ---- State ---- */
 
@@ -188,17 +188,25 @@ static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, 
     return true;
 }
 
-/* False: this one has to wait until nothing is outstanding, because it is to be alone, or another one is. */
+/* With how many it may be outstanding, itself included. */
+static size_t company_of(const struct kafka_sink *sink, const struct bailey_delivery *delivery)
+{
+    if (!sink->batch_was_too_large || delivery->attempts == 0)
+        return SIZE_MAX;
+    return delivery->attempts == 1 ? SIZE_COMPANY : 1;
+}
+
+/* False: this one has to wait, for its company or for another's. */
 static bool may_join(struct kafka_sink *sink, const struct bailey_delivery *delivery)
 {
-    bool alone = sink->batch_was_too_large && delivery->attempts > 0;
+    size_t company = company_of(sink, delivery);
 
-    if ((alone || sink->alone) && sink->outstanding > 0) {
-        sink->waits_for_reports = true;
-        return false;
-    }
-    sink->alone = alone;
-    return true;
+    if (sink->outstanding == 0)
+        sink->company = company;
+    if (company == sink->company && sink->outstanding < company)
+        return true;
+    sink->waits_for_reports = true;
+    return false;
 }
 
 static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_t count)
@@ -234,7 +242,7 @@ static bool may_be_innocent(const struct kafka_sink *sink, const struct bailey_d
                             rd_kafka_resp_err_t code)
 {
     return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && delivery->message->size < SIZE_ALONE &&
-           (!sink->alone || delivery->attempts < SIZE_ATTEMPTS);
+           (sink->company > 1 || delivery->attempts < SIZE_ATTEMPTS);
 }
 
 static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, const rd_kafka_message_t *record)
@@ -288,7 +296,7 @@ void kafka_sink_reported(struct kafka_sink *sink)
         bailey_again(sink->host, &sink->step);
         return;
     }
-    if (sink->waits_for_reports && sink->outstanding == 0) {
+    if (sink->waits_for_reports && (sink->outstanding == 0 || sink->outstanding * 2 <= sink->company)) {
         sink->waits_for_reports = false;
         bailey_writable(sink->port);
     }

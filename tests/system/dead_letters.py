@@ -88,6 +88,26 @@ def story_of_a_queue(rig):
     return "15 of 20 dead, listed, shown, died again, replayed as they were"
 
 
+def story_kafka_refuses_whole_batches(rig):
+    """Of a batch with one message that is too large, Kafka refuses all; only that one is dead."""
+    count, limit = 100, 64 * 1024
+    rig.rabbit.declare("dlb-in")
+    rig.kafka.create("dlb-out", max_message_bytes=limit)
+    rig.kafka.create("dlb-dead")
+    bodies = [b"%d %s" % (i, b"x" * (limit if i % 10 == 0 else 20)) for i in range(count)]
+    rig.rabbit.publish("dlb-in", [Message(body) for body in bodies])
+    gateway = rig.gateway({"routes": [{
+        "name": "batches", "from": {"broker": "r", "queue": "dlb-in"}, "to": {"broker": "k", "topic": "dlb-out", "linger": "50ms"},
+        "retry": {"backoff": "50ms..100ms"}, "dead_letter": {"broker": "k", "topic": "dlb-dead"}}]}).wait_ready()
+    until(lambda: rig.rabbit.held("dlb-in") == 0, 60, lambda: f"not all is settled\n{gateway.process.tail()}")
+    gateway.term()
+    refusals = gateway.output().count("delivery.refused ")
+    dead, delivered = ({record.value for record in rig.kafka.consume(topic)} for topic in ("dlb-dead", "dlb-out"))
+    assert dead == {body for body in bodies if len(body) > limit}, sorted(len(body) for body in dead)
+    assert delivered == set(bodies) - dead and rig.kafka.count("dlb-out") == len(delivered), len(delivered)
+    return f"{len(dead)} of {count} dead, {len(delivered)} delivered; {refusals} refusals told"
+
+
 def story_of_a_topic(rig):
     """Dead letters in a compacted topic: what is replayed or removed gets a tombstone, and nothing else changes."""
     rig.kafka.create("dl-orders")

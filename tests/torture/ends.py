@@ -1,5 +1,6 @@
 """The two ends of a route, for the ledger: producers that are told what their broker has taken, readers, and what each broker
 says of what is done. None of them is Bailey's: pika, and the judge on plain librdkafka."""
+import json
 import os
 import random
 import struct
@@ -147,7 +148,7 @@ class Publisher(LedgerFeed):
 
 
 class Log(KafkaEnd):
-    HAS_POSITIONS, HAS_SHELF = True, False
+    HAS_POSITIONS = True
 
     def create(self, sources, sinks, quorum):
         if sources:
@@ -156,12 +157,26 @@ class Log(KafkaEnd):
             self.kafka.create(*sinks, max_message_bytes=LIMIT)
 
     def create_graves(self, *names):
-        self.kafka.create(*names)
+        self.kafka.create(*names, cleanup_policy="compact")
 
     def refuse(self, percent, name, route):
         """It refuses what is too large. What it refuses is tried three times, since another of its batch may be too large."""
         route["retry"] = {"backoff": "50ms..100ms"}
         return Poison(percent, bulk=LIMIT)
+
+    def mend(self, name):
+        """Another topic takes it: its name, and what the route's sink becomes by that."""
+        cure = f"{name}-large"
+        self.kafka.create(cure)
+        return cure, self.sink(cure)
+
+    def left(self, graves):
+        """Dead letters, less those that a tombstone removes."""
+        records = self.kafka.consume(graves)
+        return len({r.key for r in records} - {r.key for r in records if r.value is None})
+
+    def settle(self, graves):
+        pass
 
     def delete(self, *names):
         self.kafka.delete(*names)
@@ -186,7 +201,7 @@ class Log(KafkaEnd):
 
 
 class Queue(AmqpEnd):
-    HAS_POSITIONS, HAS_SHELF = False, True
+    HAS_POSITIONS = False
 
     def create_graves(self, *names):
         self.rabbit.declare(*names)
@@ -200,6 +215,17 @@ class Queue(AmqpEnd):
     def cure_of(self, name):
         """The queue that is missing."""
         return f"{name}-missing"
+
+    def mend(self, name):
+        self.rabbit.declare(self.cure_of(name))
+        return self.cure_of(name), {}
+
+    def left(self, graves):
+        return self.rabbit.count(graves)
+
+    def settle(self, graves):
+        """Until it has got back what a killed replay had."""
+        until(lambda: self.rabbit.held(graves) == self.rabbit.count(graves), 30, f"{graves} does not get back what a killed replay had")
 
     def delete(self, *names):
         self.rabbit.delete(*names)
@@ -234,7 +260,7 @@ class LedgerFlow(Flow):
         super().__init__(rig, prefix, names, **route)
         self.ledgers = {name: Ledger(f"{prefix}.{name}") for name in names}
         self.arrivals, self.letters = {name: [] for name in names}, {name: [] for name in names}
-        self.poisoned = self.names if poison else ()
+        self.poisoned, self.cures = self.names if poison else (), []
         for made in self.routes:
             if self.source_of(made["name"]).HAS_POSITIONS:
                 made["from"]["commit_interval"] = f"{commit_ms}ms"
@@ -286,29 +312,29 @@ class LedgerFlow(Flow):
 
     # ---- Replay
 
-    def replayed(self):
-        """The routes whose dead letters can be read back."""
-        return [name for name in self.poisoned if self.sink_of(name).HAS_SHELF]
-
     def replay(self, name, gateway, account, timeout=60):
         """Mend the cause, and let `bailey dlq replay` bring the dead letters of the route there: killed when it has brought the first,
         and begun again."""
-        rabbit, dead = self.rig.rabbit, self.graves(name)
-        cure = self.sink_of(name).cure_of(self.output(name))
-        rabbit.declare(cure)
-        words = ("dlq", "replay", name, "--config", gateway.file, "--state", os.path.join(self.rig.folder, f"replay-{name}"), "--json")
-        with open(os.path.join(self.rig.folder, f"replay-{name}.log"), "wb") as log:
+        sink, dead = self.sink_of(name), self.graves(name)
+        cure, changed = sink.mend(self.output(name))
+        self.cures.append((sink, cure))
+        place = os.path.join(self.rig.folder, f"replay-{name}")
+        with open(f"{place}.yaml", "w") as f:
+            routes = [{**route, "to": {**route["to"], **(changed if route["name"] == name else {})}} for route in self.routes]
+            json.dump({**gateway.config, "routes": routes}, f)
+        words = ("dlq", "replay", name, "--config", f"{place}.yaml", "--state", place, "--json")
+        with open(f"{place}.log", "wb") as log:
             slow = subprocess.Popen([self.rig.bailey, *words, "--rate", str(max(1, len(self.letters[name]) // 4))],
                                     stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-            until(lambda: slow.poll() is not None or rabbit.count(cure) > 0, timeout, f"{name}: nothing is replayed")
+            until(lambda: slow.poll() is not None or sink.high(cure) > 0, timeout, f"{name}: nothing is replayed")
             slow.kill()
             slow.wait()
-        until(lambda: rabbit.held(dead) == rabbit.count(dead), timeout, f"{dead} does not get back what a killed replay had")
+        sink.settle(dead)
         done = self.rig.run(*words, timeout=timeout)
         assert done.returncode == 0, f"the replay of {name} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
-        left = rabbit.count(dead)
+        left = sink.left(dead)
         assert left == 0, f"{left} dead letters of {name} are left after their replay: {done.stdout}"
-        self.ledgers[name].judge_replay(self.letters[name], self.sink_of(name).arrivals(cure, timeout), account)
+        self.ledgers[name].judge_replay(self.letters[name], sink.arrivals(cure, timeout), account)
 
     def delete(self):
         """What the brokers have of it."""
@@ -316,5 +342,5 @@ class LedgerFlow(Flow):
             names = [self.input(n) for n in self.names if n[0] == letter]
             names += [self.output(n) for n in self.names if n[1] == letter]
             names += [self.graves(n) for n in self.poisoned if n[1] == letter]
-            names += [end.cure_of(self.output(n)) for n in self.replayed() if n[1] == letter]
+            names += [cure for sink, cure in self.cures if sink is end]
             end.delete(*names)

@@ -217,7 +217,7 @@ class Run:
             self.repeat_what_is_done()
         self.gateway.term()
         self.accounts = self.flow.accounts()
-        for name in self.flow.replayed():
+        for name in self.flow.poisoned:
             self.flow.replay(name, self.gateway, self.accounts[name])
         if not self.is_ordered:
             self.forgive_order()
