@@ -664,7 +664,8 @@ static void shelf_close(void *self)
 {
     struct shelf *shelf = self;
 
-    shelf->closing = shelf->is_hurried = true;
+    shelf->closing = true;
+    shelf->is_hurried = true;
     shelf->deadline = bailey_now_ms(shelf->host) + CLOSE_MS;
     kafka_topics_stop(&shelf->topics);
     kafka_request_cancel(shelf->policy);

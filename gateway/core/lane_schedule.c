@@ -130,7 +130,7 @@ static bool read_moment(struct lane *lane, struct delivery *dlv, struct schedule
 /* False: it is kept, or refused. */
 static bool may_go_now(struct lane *lane, struct delivery *dlv)
 {
-    struct schedule_note when;
+    struct schedule_note when = {.line = SCHEDULE_WAIT};
     struct bailey_error err;
     bool is_now = false;
 
