@@ -312,7 +312,7 @@ class LedgerFlow(Flow):
 
     # ---- Replay
 
-    def replay(self, name, gateway, account, timeout=60):
+    def replay(self, name, gateway, account, dedup, timeout=60):
         """Mend the cause, and let `bailey dlq replay` bring the dead letters of the route there: killed when it has brought the first,
         and begun again."""
         sink, dead = self.sink_of(name), self.graves(name)
@@ -334,7 +334,7 @@ class LedgerFlow(Flow):
         assert done.returncode == 0, f"the replay of {name} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         left = sink.left(dead)
         assert left == 0, f"{left} dead letters of {name} are left after their replay: {done.stdout}"
-        self.ledgers[name].judge_replay(self.letters[name], sink.arrivals(cure, timeout), account)
+        self.ledgers[name].judge_replay(self.letters[name], sink.arrivals(cure, timeout), account, dedup)
 
     def delete(self):
         """What the brokers have of it."""

@@ -291,12 +291,17 @@ class Ledger:
         self._count_recorded(of_letters, buried, account, has_positions, lambda audit: audit.dead)
         return account
 
-    def judge_replay(self, letters, arrivals, account):
-        """What a replay of all dead letters brought to the sink is what was sent, and each once, or marked."""
+    def judge_replay(self, letters, arrivals, account, dedup):
+        """What a replay of all dead letters brought to the sink is what was sent, and each once, or marked. Without deduplication a
+        repeated dead letter may be brought, too, as a repeated message is."""
         found = Account()
-        meant = first_places(self._recognize(letters, Account())).keys()
+        owed = Counter(self._recognize(letters, Account()))
+        del owed[None]
+        meant = owed.keys()
         numbers = self._recognize(arrivals, found)
         self._count_duplicates(arrivals, numbers, found)
+        if not dedup:
+            found.duplicates_unmarked -= min(found.duplicates_unmarked, sum(owed.values()) - len(owed))
         missing, strange = sorted(meant - set(numbers)), sorted(set(numbers) - meant - {None})
         for number in (missing + strange)[:5]:
             found.note(f"{id_of(self.producer, number)} was {'not replayed' if number in meant else 'replayed and no dead letter'}")

@@ -200,12 +200,12 @@ POISON_CASES = [
 
 # ---- A replay
 
-def replay_wrong(change):
+def replay_wrong(change, dedup=True, repeated=()):
     """How many of a faultless replay's, in which one mistake is made."""
     ledger, _, letters = faultless_with_poison()
     account, arrivals = Account(), [Arrival(a.body, a.key, a.id, False) for a in letters]
-    ledger.judge_replay(letters, change(arrivals) or arrivals, account)
-    assert bool(account.mistakes(True)) == bool(account.replay_wrong) == bool(account.examples), account
+    ledger.judge_replay(letters + [letters[i] for i in repeated], change(arrivals) or arrivals, account, dedup)
+    assert bool(account.mistakes(True)) == bool(account.replay_wrong) and (account.examples or not account.replay_wrong), account
     return account.replay_wrong
 
 
@@ -214,7 +214,9 @@ def replays_are_judged():
         return lambda arrivals: arrivals + [Arrival(arrivals[3].body, arrivals[3].key, arrivals[3].id, marked)]
     assert replay_wrong(lambda arrivals: None) == 0
     assert replay_wrong(again(marked=True)) == 0
-    assert replay_wrong(again(marked=False)) == 1
+    assert replay_wrong(again(marked=False)) == replay_wrong(again(marked=False), repeated=[3]) == 1
+    assert replay_wrong(again(marked=False), dedup=False) == 1
+    assert replay_wrong(again(marked=False), dedup=False, repeated=[3]) == 0
     assert replay_wrong(lambda arrivals: arrivals[1:]) == 1
     healthy = faultless_with_poison()[1][0]
     assert replay_wrong(lambda arrivals: arrivals + [healthy]) == 1

@@ -218,7 +218,7 @@ class Run:
         self.gateway.term()
         self.accounts = self.flow.accounts()
         for name in self.flow.poisoned:
-            self.flow.replay(name, self.gateway, self.accounts[name])
+            self.flow.replay(name, self.gateway, self.accounts[name], self.dedup)
         if not self.is_ordered:
             self.forgive_order()
 
