@@ -65,7 +65,7 @@ def story_explain_dedup(rig):
     path = os.path.join(rig.folder, "never")
     batch = explain({"store": "rocksdb", "path": path})
     for words in ("once for each id that is recorded", "at most what was sent and not recorded: 1000 messages",
-                  "the same as a crash", "remembered for 1d", f"ids, in {path}", "another process that shares the source"):
+                  "the same as a crash", "remembered for 1d", f"in {path}: ids", "another process that shares the source"):
         assert words in batch, (words, batch)
     assert "another process" not in explain({"store": "rocksdb", "path": path, "processes": "one"})
     assert "recorded or begun in the 100ms before it" in explain({"store": "rocksdb", "path": path, "sync": "100ms"})
