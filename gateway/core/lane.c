@@ -874,10 +874,18 @@ static void release(struct lane *lane, enum delivery_state state)
     }
 }
 
+/* Dead letters that cannot be sent now, either. */
+static void release_dead(struct lane *lane)
+{
+    while (lane->dead.len > 0 && !outlet_is_up(&lane->dead))
+        lane_settle_as(lane, outlet_pop(&lane->dead), BAILEY_RELEASED);
+}
+
 void lane_release_waiting(struct lane *lane)
 {
     release(lane, DELIVERY_HELD); /* first: none may pass the one that it waits for */
     release(lane, DELIVERY_WAITING);
+    release_dead(lane);
     lane_flush(lane);
 }
 

@@ -8,6 +8,7 @@ from rig import Flow, Message, Record, until
 from rig.flow import MARK, number_of, records
 
 NEEDS = ("activemq", "artemis", "rabbitmq")
+LONG = True
 SINKS = "krats"
 ID = "bailey-id"
 LONG = "long-" + "i" * 295

@@ -51,19 +51,6 @@ def story_artemis(rig):
     return stomp_in_time(rig, "t")
 
 
-def story_a_restart_in_between(rig):
-    """What is confirmed is on the broker's disk."""
-    for letter, broker in (("a", rig.activemq), ("t", rig.artemis)):
-        queue, delay = f"/queue/delay.restart-{letter}", 15
-        began = time.time()
-        send(rig, letter, {"destination": queue}, {b"%d" % i: delay * 1000 for i in range(100)})
-        broker.process.kill()
-        broker.start()
-        assert time.time() - began < delay, "the start took too long for this test"
-        assert broker.stomp.drain(queue, 0, timeout=1) == []
-        got = {m.body for m in broker.stomp.drain(queue, 100, timeout=60)}
-        assert len(got) == 100 and time.time() - began >= delay, (len(got), time.time() - began)
-
 
 def amqp_arrivals(rabbit, queue, count):
     connection = rabbit.connect()

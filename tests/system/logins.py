@@ -9,6 +9,8 @@ from rig.flow import messages, number_of, records
 from rig.kafka import SCRAM_PASSWORD, SCRAM_USER, USERS
 from rig.tokens import CLIENT, SECRET as CLIENT_SECRET, TokenServer
 
+LONG = True
+
 WRONG, KEY_PASSWORD = "wr0ng-Passw0rd", "k3y-Passw0rd"
 COUNT = 200
 

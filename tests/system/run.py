@@ -4,7 +4,7 @@
     run.py --build build/release [STORY...]     a story is a file of this folder, or FILE.FUNCTION
 
 Each file's functions story_*() take a Rig. Two tracks run side by side, each with brokers of its own: files with
-BREAKS = True kill and stop brokers, the others do not. Kafka and RabbitMQ run always; NEEDS = ("activemq", "artemis",
+BREAKS = True kill and stop brokers, the others do not (those with LONG = True run in the same track, for balance). Kafka and RabbitMQ run always; NEEDS = ("activemq", "artemis",
 "rabbitmq") names those whose STOMP a file uses, and they are `brokers:` a, t and s of its configurations then. A file with ON_DEMAND = True runs only when it is named.
 """
 import argparse
@@ -53,7 +53,7 @@ def chosen(wanted):
         for story, function in stories_of(name):
             named = name in wanted or story in wanted
             if named or (not wanted and not getattr(module, "ON_DEMAND", False)):
-                tracks["storm" if getattr(module, "BREAKS", False) else "calm"].append((story, function))
+                tracks["storm" if getattr(module, "BREAKS", False) or getattr(module, "LONG", False) else "calm"].append((story, function))
     return {track: stories for track, stories in tracks.items() if stories}
 
 

@@ -10,6 +10,7 @@ from rig import Flow, assert_nothing_lost, until
 from rig.jvm import USER
 
 NEEDS = ("activemq", "artemis", "rabbitmq")
+LONG = True
 BOUND, MARGIN = 10, 3  # seconds
 
 

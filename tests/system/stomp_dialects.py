@@ -239,6 +239,7 @@ def story_websocket_bodies_that_are_no_text(rig):
         brokers[f"{letter}-ws"] = dict(rig.brokers()[letter], url=url)
         routes.append(dict(route(letter, letter, f"/queue/dialects.ws-{letter}", f"/queue/dialects.ws-{letter}-out")))
         routes[-1]["to"]["broker"] = f"{letter}-ws"
+        routes[-1]["dead_letter"] = {"broker": letter, "destination": f"/queue/dialects.ws-{letter}-dead"}
     gateway = rig.gateway({"brokers": brokers, "routes": routes})
     expected = {letter: [body for body in bodies if letter != "a" or body != bodies[2]] for letter in LETTERS}
     for letter in LETTERS:
@@ -246,7 +247,7 @@ def story_websocket_bodies_that_are_no_text(rig):
               lambda: f"{gateway.route(letter)}\n{gateway.process.tail()}")
     refused = until(lambda: gateway.metric("bailey_messages_refused_total", route="a", **{"class": "permanent"}), 10,
                     lambda: f"nothing is refused: {gateway.metrics()}")
-    events = [line for line in gateway.output().splitlines() if "delivery.refused " in line]
+    events = [line for line in gateway.output().splitlines() if "delivery.given_up " in line]
     assert events and all(words in event for event in events for words in (
         "route=a ", "it is not UTF-8, and activemq takes only that over WebSocket", "Use a stomp:// or stomp+ssl:// URL")), events
     assert gateway.is_ready(), gateway.ready_report()  # the route goes on
@@ -254,8 +255,8 @@ def story_websocket_bodies_that_are_no_text(rig):
     for letter in LETTERS:
         got = rig.stomp(letter).drain(f"/queue/dialects.ws-{letter}-out", len(expected[letter]))
         assert [m.body for m in got] == expected[letter], (letter, got)
-    assert [m.body for m in rig.stomp("a").drain("/queue/dialects.ws-a", 1)] == [bodies[2]]
-    return f"refused {refused:.0f} times by us, and kept at its source; the other two brokers take it"
+    assert [m.body for m in rig.stomp("a").drain("/queue/dialects.ws-a-dead", 1)] == [bodies[2]]
+    return f"refused {refused:.0f} times by us, and a dead letter; the other two brokers take it"
 
 
 def story_no_route_no_receipt(rig):
@@ -264,7 +265,9 @@ def story_no_route_no_receipt(rig):
                                                     StompMessage(b"y", {"where": "/queue/dialects.noroute-out"})])
     selecting = route("selects", "s", "/queue/dialects.noroute-2", "/queue/dialects.noroute-3")
     selecting["from"]["selector"] = "color = 'red'"
-    gateway = rig.gateway({"routes": [route("by-header", "s", "/queue/dialects.noroute", "${header.where}"),
+    by_header = dict(route("by-header", "s", "/queue/dialects.noroute", "${header.where}"),
+                     dead_letter={"broker": "s", "destination": "/queue/dialects.noroute-dead"})
+    gateway = rig.gateway({"routes": [by_header,
                                       route("to-topic", "s", "/queue/dialects.noroute-2", "/topic/nobody"), selecting,
                                       route("accepts", "s", "/queue/dialects.noroute-4", "/topic/nobody", unroutable="accept")]})
     until(lambda: gateway.metric("bailey_messages_delivered_total", route="by-header") == 1, 20, gateway.process.tail)
@@ -324,7 +327,9 @@ def story_forged_ids_acknowledge_nothing(rig):
         if letter == "t":
             wire.send("UNSUBSCRIBE\nid:1\n\n")
         wire.leave()
-        gateways.append(rig.gateway({"routes": [route(letter, letter, source, "${header.where}")]}, name=f"hostile-{letter}"))
+        hostile = dict(route(letter, letter, source, "${header.where}"), dead_letter={"broker": "nobody", "queue": "x"})  # so it waits
+        gateways.append(rig.gateway({"brokers": {"nobody": {"connector": "amqp", "url": "amqp://127.0.0.1:1"}},
+                                     "routes": [hostile]}, name=f"hostile-{letter}"))
         until(lambda: "the destination is empty" in gateways[-1].output(), 20, gateways[-1].process.tail)
         good = {"where": sink}
         if letter == "s":

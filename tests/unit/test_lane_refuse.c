@@ -175,6 +175,23 @@ static void dead_letters_wait_for_their_sink(void **state)
     assert_int_equal(rig->settlements, 2);
 }
 
+/* What cannot be sent to them now is left to its source at a drain, like all that waits. */
+static void a_drain_leaves_dead_letters_that_cannot_be_sent(void **state)
+{
+    struct lane_options options = with_dead_letters(state);
+    struct lane_rig *rig = *state;
+
+    rig->dead_manual = true;
+    start(state, options);
+    lane_rig_push(rig, 0, 2);
+    lane_rig_refuse(rig, 0, BAILEY_ERR_PERMANENT);
+    lane_drain(rig->lane);
+    lane_rig_confirm(rig, 1);
+    UNTIL(rig->loop, rig->ended == 1);
+    assert_int_equal(rig->settled[0][BAILEY_RELEASED], 1);
+    assert_int_equal(rig->settled[1][BAILEY_ACCEPTED], 1);
+}
+
 /* ---- Without dead letters ---- */
 
 static void without_dead_letters_the_lane_is_blocked(void **state)
@@ -421,6 +438,7 @@ int main(void)
         TEST(a_dead_letter_is_sent_until_it_is_there),
         TEST(dead_letters_that_are_refused_block_the_lane),
         TEST(dead_letters_wait_for_their_sink),
+        TEST(a_drain_leaves_dead_letters_that_cannot_be_sent),
         TEST(without_dead_letters_the_lane_is_blocked),
         TEST(a_drain_leaves_the_hopeless_to_its_source),
         TEST(attempts_end_in_a_dead_letter),
