@@ -337,6 +337,7 @@ const struct bailey_connector kafka_connector = {
     .check = kafka_check,
     .probe = kafka_probe,
     .shelf = &kafka_shelf,
+    .keeps_order = kafka_keeps_order,
 };
 
 __attribute__((visibility("default"))) const struct bailey_connector *bailey_connector_entry(void)

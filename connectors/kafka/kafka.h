@@ -111,6 +111,10 @@ extern const struct bailey_source kafka_source, kafka_shelf;
 extern const struct bailey_sink kafka_sink;
 extern const struct bailey_option kafka_source_options[], kafka_sink_options[];
 
+/* The descriptor's keeps_order(): kafka_conf.c. */
+bool kafka_keeps_order(const void *broker, const void *end, enum bailey_role role, enum bailey_order order,
+                       unsigned lanes, struct bailey_error *err);
+
 /* Zeroed memory; the process ends when there is none. */
 void *kafka_alloc(size_t count, size_t size);
 

@@ -503,3 +503,15 @@ void kafka_check(const void *broker, const void *end, enum bailey_role role, uns
     else
         check_sink(end, report);
 }
+
+bool kafka_keeps_order(const void *broker, const void *end, enum bailey_role role, enum bailey_order order,
+                       unsigned lanes, struct bailey_error *err)
+{
+    const struct kafka_sink_settings *sink = end;
+
+    (void)broker, (void)lanes; /* the group gives each partition to one lane */
+    if (role == BAILEY_SOURCE || order != BAILEY_ORDER_PARTITION || sink->partition == KAFKA_BY_SOURCE)
+        return true;
+    bailey_fail(err, BAILEY_ERR_CONFIG, "by their keys, the messages of one partition go to several");
+    return bailey_hint(err, "set partition: source at the sink, or order: key");
+}

@@ -50,6 +50,23 @@ def story_check_and_friends(rig):
     return "exit codes 0 and 2, errors with file:line:column"
 
 
+def story_an_order_needs_a_source_and_a_sink_that_keep_it(rig):
+    rig.start()
+
+    def check(order, source, sink):
+        gateway = rig.gateway({"routes": [{"name": "o", "order": order, "from": source, "to": sink}]}, name="order", start=False)
+        return rig.run("check", gateway.file)
+
+    topic, queue = {"broker": "k", "topic": "order"}, {"broker": "r", "queue": "order"}
+    assert check("key", topic, queue).returncode == 0
+    assert check("partition", topic, dict(topic, partition="source")).returncode == 0
+    refused = check("partition", topic, topic)
+    assert refused.returncode == 2 and "set partition: source" in refused.stderr, refused
+    assert check("key", dict(queue, exclusive=True), topic).returncode == 0
+    refused = check("key", queue, topic)
+    assert refused.returncode == 2 and "exclusive" in refused.stderr, refused
+
+
 def story_explain_dedup(rig):
     """What is said with each store and sync; the same as JSON."""
     rig.kafka.create("explain-in", "explain-out")
