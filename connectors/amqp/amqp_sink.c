@@ -5,12 +5,13 @@
  *                                                              └──── suspects ───┘
  *
  * Always `mandatory`: what no queue takes comes back by basic.return, before its ack, and is refused. When the broker
- * closes the channel because of one message (406, 403, 311), nobody says which: all that were unconfirmed are
+ * closes the channel because of one message (406, 311, 403 for its routing key), nobody says which: all that were unconfirmed are
  * suspects, and are sent again one at a time on a new channel until the culprit has closed it alone; it is refused,
  * the others go on. When the lane tries a known culprit again, it is sent while nothing else is unconfirmed.
  */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "connection.h"
 #include "delay.h"
@@ -369,11 +370,17 @@ static void find_culprit(struct sink *sink, const struct bailey_error *why, bool
     amq_channel_renew(&sink->ch);
 }
 
+/* Who may write to a topic exchange may still not write with each routing key; without the exchange nothing goes at all. */
+static bool is_routing_key_denied(const struct bailey_error *err)
+{
+    return err->native == AMQP_ACCESS_REFUSED && strstr(err->text, "access to topic") != NULL;
+}
+
 static bool is_about_a_message(const struct sink *sink, const struct bailey_error *err)
 {
     return sink->is_ready && sink->window.count > 0 &&
-           (err->native == AMQP_PRECONDITION_FAILED || err->native == AMQP_ACCESS_REFUSED ||
-            err->native == AMQP_CONTENT_TOO_LARGE);
+           (err->native == AMQP_PRECONDITION_FAILED || err->native == AMQP_CONTENT_TOO_LARGE ||
+            is_routing_key_denied(err));
 }
 
 /* ---- Failing ---- */

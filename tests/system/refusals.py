@@ -126,3 +126,37 @@ def story_full_queue(rig):
     assert [m.body for m in taken] + [m.body for m in dead] == bodies, ([m.body for m in taken], [m.body for m in dead])
     assert dead and {why(m) for m in dead} == {("transient", "3")}, [m.headers for m in dead]
     return f"40 of 40 in order when there was room; else {len(dead)} dead after 3 attempts"
+
+
+def permit(rig, user, pattern):
+    """What the user may configure, write and read. Channels that are open remember what they were told: close them."""
+    rig.rabbit.eval(f'rabbit_auth_backend_internal:set_permissions(<<"{user}">>, <<"/">>, ' + f'<<"{pattern}">>, ' * 3 + '<<"rig">>), '
+                    '[rabbit_networking:close_connection(proplists:get_value(pid, C), <<"permissions">>) || '
+                    f'C <- rabbit_networking:connection_info_all([pid, user]), proplists:get_value(user, C) =:= <<"{user}">>]')
+
+
+def story_no_permission(rig):
+    """Permissions are taken away under a running route and given back: that is no attempt of a message either."""
+    user, password = rig.rabbit.admit_limited()
+    limited = {"connector": "amqp", "url": f"amqp://{user}:{password}@127.0.0.1:{rig.rabbit.port}/%2f"}
+    rig.rabbit.declare("np-in", "np-dead", "limited.np-out")
+    gateway = rig.gateway({"brokers": {"limited": limited},
+                           "routes": [{"name": "denied", "from": {"broker": "r", "queue": "np-in"}, "retry": FAST,
+                                       "to": {"broker": "limited", "queue": "limited.np-out"},
+                                       "dead_letter": {"broker": "r", "queue": "np-dead"}}]}).wait_ready()
+    rig.rabbit.publish("np-in", [Message(b"%03d" % i) for i in range(100)])
+    wait_total(gateway, "delivered", "denied", 100)
+    permit(rig, user, "^nothing$")
+    try:
+        rig.rabbit.publish("np-in", [Message(b"%03d" % i) for i in range(100, 200)])
+        until(lambda: (gateway.metric("bailey_end_restarts_total", route="denied") or 0) > FAST["attempts"] + 1, TIMES_OUT,
+              lambda: f"the sink is not tried again: {gateway.ready_report()}\n{gateway.process.tail()}")
+        gateway.wait_route("denied", lambda route: "403" in str(route), TIMES_OUT, "the route does not name the denial")
+        assert total(gateway, "dead_lettered", "denied") == 0, "messages are blamed for a permission that all of them lack"
+    finally:
+        permit(rig, user, "^(limited[.].*|amq[.]default)$")
+    wait_total(gateway, "delivered", "denied", 200)
+    gateway.term()
+    assert set(wait_bodies(rig, "limited.np-out", 200)) == {b"%03d" % i for i in range(200)}
+    assert rig.rabbit.count("np-dead") == 0
+    return "100 waited for their permission"

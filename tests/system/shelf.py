@@ -9,7 +9,7 @@ from rig.process import until
 from rig.rabbitmq import Message as AmqpMessage
 from rig.stomp_judge import StompMessage
 
-NEEDS = ("activemq", "artemis", "kafka", "rabbitmq")
+NEEDS = ("activemq", "artemis", "rabbitmq")
 SECONDS = 60
 COUNT = 1000
 

@@ -229,6 +229,37 @@ static void the_culprit_is_found_and_the_others_delivered(void **state)
     finish();
 }
 
+/* The exchange is denied to all messages: none of them is to blame. */
+static void a_denied_exchange_takes_the_sink_down(void **state)
+{
+    (void)state;
+    start();
+    push("a");
+    expect("a");
+    peer_close_channel(&peer, 1, 403, "ACCESS_REFUSED - access to exchange 'x' in vhost '/' refused for user 'u'");
+    end_rig_state(&bridge.end, LANE_DOWN);
+    assert_non_null(strstr(bridge.end.status.reason, "403 ACCESS_REFUSED"));
+    assert_int_equal(bridge.end.status.refused[BAILEY_ERR_PERMANENT], 0);
+    peer_open_publisher(&peer, 1);
+    expect("a");
+    peer_ack(&peer, 1, 1, false);
+    end_rig_settled(&bridge.end, 1);
+    finish();
+}
+
+/* The routing key is the message's own: it is refused, and the route goes on. */
+static void a_denied_routing_key_is_refused(void **state)
+{
+    (void)state;
+    start();
+    push("a");
+    expect("a");
+    peer_close_channel(&peer, 1, 403,
+                       "ACCESS_REFUSED - access to topic 'k' in exchange 'x' in vhost '/' refused for user 'u'");
+    end_rig_refused(&bridge.end, BAILEY_ERR_PERMANENT, 1);
+    finish();
+}
+
 static void a_missing_exchange_takes_the_sink_down(void **state)
 {
     (void)state;
@@ -407,6 +438,8 @@ int main(void)
         cmocka_unit_test(returns_of_equal_messages_match_one_each),
         cmocka_unit_test(an_unknown_return_confirms_nothing),
         cmocka_unit_test(the_culprit_is_found_and_the_others_delivered),
+        cmocka_unit_test(a_denied_exchange_takes_the_sink_down),
+        cmocka_unit_test(a_denied_routing_key_is_refused),
         cmocka_unit_test(a_missing_exchange_takes_the_sink_down),
         cmocka_unit_test(an_alarm_holds_the_lane),
         cmocka_unit_test(a_lost_connection_sends_again_marked),
