@@ -11,13 +11,20 @@
  * connection, which is why a shelf does not share the consumers'. No method tells a queue's type, but a declaration with a type
  * that there is not: it changes nothing, whatever it finds, and its refusal names the type that the queue has. It needs the
  * permission to configure; without it, the type stays unknown.
+ *
+ * RabbitMQ holds acks to a quorum queue back when more than 32 commands are on their way to its log, and forgets them with the
+ * channel (rabbit_fifo_client: settle/3 while `slow`). A basic.get waits for the log: the first one at the end until those on their
+ * way are written, when what was held back is sent, the second until that is written. What they return goes back with the rest.
  */
 #include <stdlib.h>
 
 #include "receiver.h"
 #include "setup.h"
 
-enum { GETS_MAX = 256 /* on their way */ };
+enum {
+    GETS_MAX = 256, /* on their way */
+    WAITS = 2,      /* basic.get, one after the other, until a quorum queue has written all acks */
+};
 
 enum queue_type { TYPE_UNKNOWN, TYPE_CLASSIC, TYPE_QUORUM };
 enum step { ASK, LOOK, GET };
@@ -28,10 +35,13 @@ struct shelf {
     struct bailey_task later;
     struct bailey_timer limit;
     enum step step;
+    enum queue_type type;
 
-    uint64_t left; /* how many are still to be asked for */
-    size_t asked;  /* basic.get sent and not answered */
+    uint64_t left;  /* how many are still to be asked for */
+    size_t asked;   /* basic.get sent and not answered */
+    unsigned waits; /* basic.get still to be sent before the channel is closed */
     bool finished;
+    bool acks; /* some were sent, or will be */
     bool draining, tell_drained, closing, tell_closed, failed;
 };
 
@@ -46,21 +56,41 @@ static size_t window(const struct shelf *shelf)
     return fits < 1 ? 1 : fits < GETS_MAX ? (size_t)fits : GETS_MAX;
 }
 
-static void get_more(struct shelf *shelf)
+static void get(struct shelf *shelf)
 {
     amqp_basic_get_t get = {.queue = amqp_cstring_bytes(shelf->queue)};
+
+    amq_channel_send(&shelf->in.ch, AMQP_BASIC_GET_METHOD, &get);
+    shelf->asked++;
+}
+
+static void get_more(struct shelf *shelf)
+{
     size_t room, most = window(shelf);
 
     if (shelf->step != GET || shelf->draining || shelf->closing || shelf->failed)
         return;
     room = bailey_room(shelf->in.port);
     most = room < most ? room : most;
-    for (; shelf->left > 0 && shelf->asked < most; shelf->left--, shelf->asked++)
-        amq_channel_send(&shelf->in.ch, AMQP_BASIC_GET_METHOD, &get);
+    for (; shelf->left > 0 && shelf->asked < most; shelf->left--)
+        get(shelf);
     if (shelf->left == 0 && shelf->asked == 0 && !shelf->finished) {
         shelf->finished = true;
         bailey_finished(shelf->in.port);
     }
+}
+
+/* Close the channel when all acks are written. */
+static void close_channel(struct shelf *shelf)
+{
+    if (shelf->asked > 0)
+        return; /* its answer comes here again */
+    if (shelf->waits == 0) {
+        amq_channel_close(&shelf->in.ch);
+        return;
+    }
+    shelf->waits--;
+    get(shelf);
 }
 
 /* False: nobody asked. */
@@ -78,16 +108,23 @@ static void on_get_ok(struct shelf *shelf, struct bailey_bytes args)
 {
     struct amq_reader r = {args.data, args.data + args.len, false};
 
-    if (is_answer(shelf))
-        amq_receiver_begin(&shelf->in, &r, !shelf->draining && !shelf->closing);
+    if (!is_answer(shelf))
+        return;
+    amq_receiver_begin(&shelf->in, &r, !shelf->draining && !shelf->closing);
+    if (shelf->closing)
+        close_channel(shelf);
 }
 
 /* Somebody else took the rest. */
 static void on_get_empty(struct shelf *shelf)
 {
-    if (is_answer(shelf))
-        shelf->left = 0;
-    amq_channel_dirty(&shelf->in.ch);
+    if (!is_answer(shelf))
+        return;
+    shelf->left = 0;
+    if (shelf->closing)
+        close_channel(shelf);
+    else
+        amq_channel_dirty(&shelf->in.ch); /* get_more() */
 }
 
 static void on_input_end(struct amq_channel *ch)
@@ -107,8 +144,10 @@ static void shelf_settle(void *self, const struct bailey_settlement *ended, size
 {
     struct shelf *shelf = self;
 
-    if (!shelf->in.port->only_looks)
-        amq_receiver_settle(&shelf->in, ended, count, false);
+    if (shelf->in.port->only_looks)
+        return;
+    shelf->acks = true;
+    amq_receiver_settle(&shelf->in, ended, count, false);
 }
 
 /* ---- Failing ---- */
@@ -153,8 +192,9 @@ static void fail_stream(struct shelf *shelf)
 
 /* ---- The queue's type ---- */
 
-static void warn_of_counting(const struct shelf *shelf, enum queue_type type)
+static void found_type(struct shelf *shelf, enum queue_type type)
 {
+    shelf->type = type;
     if (type == TYPE_CLASSIC || !shelf->in.port->only_looks)
         return;
     bailey_log(
@@ -178,9 +218,9 @@ static void on_type(struct shelf *shelf, const struct bailey_error *err)
     if (type != NULL && strstr(type, "stream") != NULL)
         fail_stream(shelf);
     else if (type != NULL)
-        warn_of_counting(shelf, strstr(type, "quorum") != NULL ? TYPE_QUORUM : TYPE_CLASSIC);
+        found_type(shelf, strstr(type, "quorum") != NULL ? TYPE_QUORUM : TYPE_CLASSIC);
     else if (err->native == AMQP_ACCESS_REFUSED || strstr(err->text, "inequivalent") != NULL) /* cut short */
-        warn_of_counting(shelf, TYPE_UNKNOWN);
+        found_type(shelf, TYPE_UNKNOWN);
     /* else it is not there: the look will say so */
 }
 
@@ -214,7 +254,7 @@ static void on_declared(struct shelf *shelf, struct bailey_bytes args)
     struct amq_reader r = {args.data, args.data + args.len, false};
 
     if (shelf->step == ASK) { /* a broker that does not mind the type */
-        warn_of_counting(shelf, TYPE_UNKNOWN);
+        found_type(shelf, TYPE_UNKNOWN);
         shelf->step = LOOK;
         must_fit(shelf, amq_queue_look(&shelf->in.ch, bailey_bytes_of(shelf->queue)));
         return;
@@ -330,8 +370,10 @@ static void shelf_close(void *self)
         return;
     }
     amq_receiver_flush(&shelf->in);
-    amq_channel_close(&shelf->in.ch);
+    if (shelf->acks && shelf->type != TYPE_CLASSIC && amq_connection_is_rabbitmq(shelf->in.ch.conn))
+        shelf->waits = WAITS;
     bailey_timer_start(shelf->in.host, &shelf->limit, AMQ_CLOSE_MS);
+    close_channel(shelf);
 }
 
 static const struct amq_channel_ops shelf_ops = {
