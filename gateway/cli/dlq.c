@@ -224,8 +224,9 @@ static bool make_plan(struct dlq *dlq, const struct config *config, const struct
     plan->route.lanes = 1;
     plan->route.dedup = NULL;
     plan->route.delay = (struct config_delay){.delay = NULL};
-    plan->route.keeps_messages = false;
+    plan->route.keeps_messages = plan->route.spills = false;
     plan->route.retry.parks_in_store = false;
+    plan->route.retry.hold = 0;
     plan->route.max_hops = 0;
     plan->route.order = route->order == BAILEY_ORDER_NONE ? BAILEY_ORDER_KEY : route->order;
     plan->route.dead_reader = &plan->reader;

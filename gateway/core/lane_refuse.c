@@ -89,6 +89,7 @@ static bool hold_back(struct lane *lane, struct delivery *dlv)
         lane_detach(dlv);
         return false;
     }
+    lane_spill_behind(lane, dlv);
     if (lane->options.pipelines)
         outlet_rebuild(&lane->to, has_its_turn, lane);
     return true;

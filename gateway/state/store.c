@@ -254,6 +254,7 @@ struct state_store *state_store_open(const struct config *config, state_store_fi
     store->config = config;
     store->scopes = must(calloc(config->scope_count + 1, sizeof *store->scopes));
     store->tables = must(calloc(config->route_count + 1, sizeof *store->tables));
+    store->spills = must(calloc(config->route_count + 1, sizeof *store->spills));
     store->writer = committer_new(store);
     sem_init(&store->commits_wait, 0, 0);
     sem_init(&store->loader_stop, 0, 0);
@@ -279,6 +280,11 @@ struct state *state_store_scope(struct state_store *store, size_t scope)
 struct state_table *state_store_table(struct state_store *store, size_t route)
 {
     return store->tables[route].rows == NULL ? NULL : &store->tables[route].table;
+}
+
+struct state_table *state_store_spill(struct state_store *store, size_t route)
+{
+    return store->spills[route].rows == NULL ? NULL : &store->spills[route].table;
 }
 
 /* ---- Threads ---- */
@@ -329,5 +335,6 @@ void state_store_close(struct state_store *store)
     sem_destroy(&store->loader_stop);
     free(store->scopes);
     free(store->tables);
+    free(store->spills);
     free(store);
 }
