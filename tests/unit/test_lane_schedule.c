@@ -310,6 +310,7 @@ static void a_parked_message_is_settled_and_comes_again(void **state)
     assert_int_equal(rig->status.unsettled, 0);
     UNTIL(rig->loop, rig->sent == 2);
     assert_int_equal(rig->held[0]->attempts, 1);
+    assert_int_equal(rig->status.retried, 1);
     refuse_first(rig, BAILEY_ERR_TRANSIENT);
     UNTIL(rig->loop, rig->sent == 3);
     refuse_first(rig, BAILEY_ERR_TRANSIENT); /* the third: hopeless */
@@ -321,6 +322,25 @@ static void a_parked_message_is_settled_and_comes_again(void **state)
     lane_rig_settle_down(rig);
     assert_int_equal(rig->settlements, 1);
     assert_int_equal(rig->status.unsettled, 0);
+}
+
+/* What all messages of the route lack is no attempt of one, before it is parked and after. */
+static void a_parked_message_is_not_blamed_for_its_route(void **state)
+{
+    struct lane_rig *rig = start_parking(state);
+
+    push(rig, 0, "a");
+    refuse_first(rig, BAILEY_ERR_TRANSIENT);
+    for (size_t sent = 2; sent < 6; sent++) {
+        UNTIL(rig->loop, rig->sent == sent);
+        refuse_first(rig, BAILEY_ERR_CONFIG);
+    }
+    UNTIL(rig->loop, rig->sent == 6);
+    assert_int_equal(rig->held[0]->attempts, 5);
+    refuse_first(rig, BAILEY_ERR_TRANSIENT);
+    UNTIL(rig->loop, rig->sent == 7);
+    assert_int_equal(rig->dead_count, 0);
+    confirm_first(rig);
 }
 
 /* ---- Ends ---- */
@@ -390,6 +410,7 @@ int main(void)
         TEST(an_id_that_waits_is_sent_once),
         TEST(a_short_delay_does_not_lose_a_message),
         TEST(a_parked_message_is_settled_and_comes_again),
+        TEST(a_parked_message_is_not_blamed_for_its_route),
         TEST(a_drain_leaves_what_is_kept_to_the_next_run),
         TEST(what_was_out_at_the_stop_comes_again_marked),
         TEST(a_source_that_is_lost_takes_nothing_kept_with_it),

@@ -439,6 +439,7 @@ static void what_was_put_comes_back_whole(void **state)
                                                     .has_id = true,
                                                     .in_doubt = true,
                                                     .attempts = 3,
+                                                    .counted = 2,
                                                     .first_failed_ms = -1,
                                                     .last_failed_ms = 1750000000001,
                                                     .unique = id_of_number(0)},
@@ -453,7 +454,7 @@ static void what_was_put_comes_back_whole(void **state)
     assert_non_null(entry);
     assert_true(bailey_bytes_is(back->key, "k") && back->body.data == NULL && back->origin.offset == 77);
     assert_true(bailey_bytes_is(back->origin.topic, "t") && back->headers[0].value.i64 == -5);
-    assert_true(note.has_id && note.in_doubt && note.attempts == 3 && note.first_failed_ms == -1);
+    assert_true(note.has_id && note.in_doubt && note.attempts == 3 && note.counted == 2 && note.first_failed_ms == -1);
     assert_int_equal(note.last_failed_ms, 1750000000001);
     bailey_message_unref(back);
     schedule_leave(life->schedule, entry, false);
