@@ -179,6 +179,15 @@ struct delivery *lane_delivery_new(struct lane *lane, struct bailey_message *msg
     return dlv;
 }
 
+void lane_unblock(struct delivery *dlv)
+{
+    struct lane *lane = dlv->lane;
+
+    if (dlv->is_blocking && --lane->blocking == 0)
+        lane_show_state(lane);
+    dlv->is_blocking = false;
+}
+
 void lane_delivery_let_off(struct delivery *dlv)
 {
     struct lane *lane = dlv->lane;
@@ -189,10 +198,9 @@ void lane_delivery_let_off(struct delivery *dlv)
     }
     if (lane->order != NULL)
         order_leave(lane->order, dlv);
-    if (dlv->is_blocking && --lane->blocking == 0)
-        lane_show_state(lane);
+    lane_unblock(dlv);
     lane->dying -= dlv->is_dead;
-    dlv->is_blocking = dlv->is_dead = false;
+    dlv->is_dead = false;
 }
 
 /* It is settled or forgotten. */

@@ -111,6 +111,8 @@ void lane_let_go(struct lane *lane, struct delivery *dlv);
 void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome);
 /* It is at its end, as `outcome`: recorded where the route deduplicates, then settled as accepted. */
 void lane_finish(struct lane *lane, struct delivery *dlv, enum id_outcome outcome);
+/* It has somewhere to go again, or is gone. */
+void lane_unblock(struct delivery *dlv);
 /* It no longer waits, has a turn, or is on its way to the dead letters. */
 void lane_delivery_let_off(struct delivery *dlv);
 void lane_delivery_free(struct delivery *dlv);
