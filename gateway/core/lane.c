@@ -427,9 +427,10 @@ static void count_hop(struct bailey_message *msg)
 
 static void receive_batch(struct lane *lane, struct bailey_message *const messages[], size_t count)
 {
-    struct batch batch = {.count = 0};
+    struct batch batch;
     int64_t bytes = 0;
 
+    batch.count = 0; /* and the rest as it is: it has room for many */
     for (size_t i = 0; i < count; i++) {
         messages[i]->size = message_size(messages[i]);
         bytes += (int64_t)messages[i]->size;
@@ -517,8 +518,9 @@ void lane_let_go(struct lane *lane, struct delivery *dlv)
 
 void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome)
 {
-    struct settled ended = {.count = 0};
+    struct settled ended;
 
+    ended.count = 0;
     lane_note_end(&ended, dlv, outcome);
     lane_let_go(lane, dlv);
     lane_settle(lane, &ended);

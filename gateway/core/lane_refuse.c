@@ -285,8 +285,10 @@ void lane_refuse(struct lane *lane, struct delivery *dlv, const struct bailey_er
 
 void lane_prepare_again(struct lane *lane, struct delivery *dlv)
 {
-    struct batch batch = {.count = 1, .items = {dlv}};
+    struct batch batch;
 
+    batch.count = 1;
+    batch.items[0] = dlv;
     dlv->state = DELIVERY_READY;
     if (dlv->is_dead)
         send_dead(lane, dlv);
