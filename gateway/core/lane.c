@@ -204,6 +204,15 @@ struct delivery *lane_delivery_new(struct lane *lane, struct bailey_message *msg
     return dlv;
 }
 
+void lane_unblock(struct delivery *dlv)
+{
+    struct lane *lane = dlv->lane;
+
+    if (dlv->is_blocking && --lane->blocking == 0)
+        lane_show_state(lane);
+    dlv->is_blocking = false;
+}
+
 void lane_delivery_let_off(struct delivery *dlv)
 {
     struct lane *lane = dlv->lane;
@@ -214,10 +223,9 @@ void lane_delivery_let_off(struct delivery *dlv)
     }
     if (lane->order != NULL)
         order_leave(lane->order, dlv);
-    if (dlv->is_blocking && --lane->blocking == 0)
-        lane_show_state(lane);
+    lane_unblock(dlv);
     lane->dying -= dlv->is_dead;
-    dlv->is_blocking = dlv->is_dead = false;
+    dlv->is_dead = false;
 }
 
 /* It is settled or forgotten. */
@@ -450,9 +458,10 @@ static void count_hop(struct bailey_message *msg)
 
 static void receive_batch(struct lane *lane, struct bailey_message *const messages[], size_t count)
 {
-    struct batch batch = {.count = 0};
+    struct batch batch;
     int64_t bytes = 0;
 
+    batch.count = 0; /* and the rest as it is: it has room for many */
     for (size_t i = 0; i < count; i++) {
         messages[i]->size = message_size(messages[i]);
         bytes += (int64_t)messages[i]->size;
@@ -540,8 +549,9 @@ void lane_let_go(struct lane *lane, struct delivery *dlv)
 
 void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome)
 {
-    struct settled ended = {.count = 0};
+    struct settled ended;
 
+    ended.count = 0;
     lane_note_end(&ended, dlv, outcome);
     lane_let_go(lane, dlv);
     lane_settle(lane, &ended);

@@ -115,6 +115,8 @@ void lane_go_behind_order(struct lane *lane, struct batch *batch);
 void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome);
 /* It is at its end, as `outcome`: recorded where the route deduplicates, then settled as accepted. */
 void lane_finish(struct lane *lane, struct delivery *dlv, enum id_outcome outcome);
+/* It has somewhere to go again, or is gone. */
+void lane_unblock(struct delivery *dlv);
 /* It no longer waits, has a turn, or is on its way to the dead letters. */
 void lane_delivery_let_off(struct delivery *dlv);
 void lane_delivery_free(struct delivery *dlv);
