@@ -14,6 +14,7 @@
 
 #include <bailey/log.h>
 
+#include "base/big_endian.h"
 #include "core/schedule_recent.h"
 #include "core/schedule_row.h"
 #include "core/schedule_window.h"
@@ -566,8 +567,8 @@ static void fill_lanes(struct schedule *s, struct filling *f)
         uint8_t *key = fill(f, LANE_KEY), *value = fill(f, LANE_VALUE);
 
         row.count = s->dealt[i].count;
-        put_number(key, ROW_LANE, 2);
-        put_number(key + 2, s->dealt[i].lane, 2);
+        big_endian_put(key, ROW_LANE, 2);
+        big_endian_put(key + 2, s->dealt[i].lane, 2);
         lane_row_encode(&row, value);
         fill_put(f, (struct bailey_bytes){key, LANE_KEY}, (struct bailey_bytes){value, LANE_VALUE});
     }
@@ -732,7 +733,7 @@ static void init_windows(struct schedule *s)
 /* A lane of an earlier life. One of which nothing can be known may have sent all that it had. */
 static void take_lane(struct schedule *s, const struct state_row *row, bool *is_unclean)
 {
-    uint16_t lane = row->key.len == LANE_KEY ? (uint16_t)get_number(row->key.data + 2, 2) : (uint16_t)s->o.lane;
+    uint16_t lane = row->key.len == LANE_KEY ? (uint16_t)big_endian_get(row->key.data + 2, 2) : (uint16_t)s->o.lane;
     struct lane_row known = {.taken_ms = {INT64_MIN, INT64_MIN}, .doubt_ms = {INT64_MAX, INT64_MAX}};
     struct bailey_error err;
 
@@ -791,7 +792,7 @@ static void take_log_row(struct schedule *s, const struct state_row *row, uint16
         if (fits)
             remember(s, &event);
     }
-    if (fits && recent_end_row(s->recent) == get_number(row->key.data + 4, 8))
+    if (fits && recent_end_row(s->recent) == big_endian_get(row->key.data + 4, 8))
         return;
     bailey_fail(&err, BAILEY_ERR_PERMANENT, "a row of the log is damaged");
     tell_damaged(s, row->key, &err);
@@ -840,12 +841,13 @@ static void read_at_start(struct schedule *s)
         return;
     s->is_reading = true;
     if (s->read_from_len == 0) {
-        put_number(s->read_from, s->state == READING_LANES ? ROW_LANE : ROW_RECENT, 2);
-        put_number(s->read_from + 2, lane, 2);
+        big_endian_put(s->read_from, s->state == READING_LANES ? ROW_LANE : ROW_RECENT, 2);
+        big_endian_put(s->read_from + 2, lane, 2);
         s->read_from_len = LANE_KEY;
     }
-    put_number(s->read_until,
-               s->state == READING_LANES ? (ROW_LANE + 1u) << 16 : ((unsigned)ROW_RECENT << 16) + lane + 1, LANE_KEY);
+    big_endian_put(s->read_until,
+                   s->state == READING_LANES ? (ROW_LANE + 1u) << 16 : ((unsigned)ROW_RECENT << 16) + lane + 1,
+                   LANE_KEY);
     s->read = (struct state_read){
         .from = {s->read_from, s->read_from_len},
         .until = {s->read_until, sizeof s->read_until},
