@@ -310,7 +310,7 @@ static void due_fired(struct bailey_timer *timer)
 
 /* ---- Windows ---- */
 
-static size_t schedule_window_share(const struct schedule *s, size_t all)
+static size_t window_share(const struct schedule *s, size_t all)
 {
     size_t share = all / (s->dealt_count * SCHEDULE_LINES);
 
@@ -356,7 +356,7 @@ static void take_rows(struct schedule *s, struct window *window, struct state_re
     }
 }
 
-static void schedule_window_read(struct state_read *read)
+static void window_read(struct state_read *read)
 {
     struct window *window = read->ctx;
     struct schedule *s = window->schedule;
@@ -367,8 +367,7 @@ static void schedule_window_read(struct state_read *read)
     } else {
         note_success(s, &s->reading);
         take_rows(s, window, read);
-        schedule_window_trim(window, schedule_window_share(s, s->o.window_messages),
-                             schedule_window_share(s, s->o.window_bytes));
+        schedule_window_trim(window, window_share(s, s->o.window_messages), window_share(s, s->o.window_bytes));
     }
     look(s);
     go_on(s);
@@ -376,8 +375,7 @@ static void schedule_window_read(struct state_read *read)
 
 static void refill(struct schedule *s, struct window *window)
 {
-    size_t max = schedule_window_share(s, s->o.window_messages),
-           max_bytes = schedule_window_share(s, s->o.window_bytes);
+    size_t max = window_share(s, s->o.window_messages), max_bytes = window_share(s, s->o.window_bytes);
 
     if (window->is_whole || window->is_reading || s->reading.waits || schedule_window_count(window) > max / 2 ||
         window->bytes > max_bytes / 2)
@@ -389,7 +387,7 @@ static void refill(struct schedule *s, struct window *window)
         .max = max - schedule_window_count(window),
         .max_bytes = max_bytes - window->bytes,
         .host = s->o.host,
-        .done = schedule_window_read,
+        .done = window_read,
         .ctx = window,
     };
     s->o.table->read(s->o.table, &window->read);
@@ -652,8 +650,8 @@ static void take_over(struct schedule *s)
     }
     for (unsigned line = 0; line < SCHEDULE_LINES; line++)
         if (!s->dealt[0].windows[line].is_reading)
-            schedule_window_trim(&s->dealt[0].windows[line], schedule_window_share(s, s->o.window_messages),
-                                 schedule_window_share(s, s->o.window_bytes));
+            schedule_window_trim(&s->dealt[0].windows[line], window_share(s, s->o.window_messages),
+                                 window_share(s, s->o.window_bytes));
 }
 
 static void tell_kept(struct schedule *s)
