@@ -26,9 +26,6 @@
 
 enum {
     TICK_MS = 100,
-    START_PATIENCE_MS = 30000,
-    START_ATTEMPTS = 4,
-    START_LEAST_MS = 3000,
     DRAIN_MS = 10000,
     LIST_LIMIT = 100,
     MAX_REPLAYS = 3,
@@ -272,15 +269,6 @@ static void show_progress(struct dlq *dlq, bool last)
     cli_complain(&out);
 }
 
-/* What fails again and again from the start is wrong: a password, a name. */
-static bool is_hopeless(const struct dlq *dlq)
-{
-    int64_t patience = dlq->status.restarts >= START_ATTEMPTS ? START_LEAST_MS : START_PATIENCE_MS;
-
-    return atomic_load(&dlq->seen) == 0 && dlq->status.state >= LANE_STARTING &&
-           cli_now_ms() - dlq->began_ms >= patience;
-}
-
 /* Until all is read and sent; false: it could not begin, is blocked, or was interrupted. */
 static bool watch(struct dlq *dlq, struct gateway *gateway, int signals)
 {
@@ -293,7 +281,8 @@ static bool watch(struct dlq *dlq, struct gateway *gateway, int signals)
         show_progress(dlq, false);
         if (ready > 0 && fds[1].revents != 0)
             return true;
-        if (is_hopeless(dlq) || dlq->status.state == LANE_BLOCKED)
+        if (dlq->status.state == LANE_BLOCKED ||
+            (atomic_load(&dlq->seen) == 0 && cli_start_is_hopeless(&dlq->status, dlq->began_ms)))
             return false;
         if (ready > 0 && fds[0].revents != 0 && cli_signals_first(signals) != 0)
             return false;

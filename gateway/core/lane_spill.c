@@ -11,11 +11,11 @@
  * memory; after a while others are tried. A read that fails is tried again.
  */
 #include <assert.h>
-#include <endian.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/big_endian.h"
 #include "core/lane_impl.h"
 #include "message/codec.h"
 #include "message/pool.h"
@@ -97,16 +97,12 @@ static void ring_remove(struct delivery *dlv, enum delivery_spill spill)
 
 static struct row_key row_key(const struct lane *lane, uint64_t key, uint64_t sequence, uint32_t stamp)
 {
-    uint16_t number = htobe16((uint16_t)lane->options.lane);
     struct row_key row;
 
-    key = htobe64(key);
-    sequence = htobe64(sequence);
-    stamp = htobe32(stamp);
-    memcpy(row.bytes, &number, 2);
-    memcpy(row.bytes + 2, &key, 8);
-    memcpy(row.bytes + 10, &sequence, 8);
-    memcpy(row.bytes + 18, &stamp, 4);
+    big_endian_put(row.bytes, lane->options.lane, 2);
+    big_endian_put(row.bytes + 2, key, 8);
+    big_endian_put(row.bytes + 10, sequence, 8);
+    big_endian_put(row.bytes + 18, stamp, 4);
     return row;
 }
 

@@ -1,7 +1,6 @@
 /* Opens the store and its tables, and answers look-ups. */
 #include "state/store.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "base/big_endian.h"
 #include "loop/thread.h"
 #include "state/store_impl.h"
 
@@ -25,16 +25,9 @@ static void *must(void *memory)
 
 /* ---- Records ---- */
 
-void state_put_time(uint8_t *at, int64_t time_ms)
-{
-    uint64_t big = htobe64((uint64_t)time_ms);
-
-    memcpy(at, &big, sizeof big);
-}
-
 void record_encode(uint8_t record[static RECORD_SIZE], int64_t time_ms, uint8_t outcome)
 {
-    state_put_time(record, time_ms);
+    big_endian_put(record, (uint64_t)time_ms, 8);
     record[8] = outcome;
 }
 

@@ -63,9 +63,6 @@ struct state_store {
     sem_t loader_stop;
 };
 
-/* The inverse of bailey_aging_time(). */
-void state_put_time(uint8_t *at, int64_t time_ms);
-
 /* `PATH/name`, in `path`, which is `size` long. False with `err` if that is too long. */
 bool state_path(char *path, size_t size, const struct state_store *store, const char *name, struct bailey_error *err);
 
