@@ -1,4 +1,5 @@
 """A RabbitMQ node with an epmd of its own, and clients that are not Bailey's: pika, and stomp.py for its STOMP."""
+import copy
 import glob
 import os
 import secrets
@@ -74,7 +75,7 @@ class RabbitMQ:
         self.stomp_port, self.stomps_port, self.ws_port, self.wss_port = (rig.free_port() for _ in range(4))
         self.stomp_url = f"stomp://127.0.0.1:{self.stomp_port}"
         self.stomp = StompJudge("rabbitmq", self.stomp_port, *USER, counter=self.count)
-        self.url = f"amqp://guest:guest@127.0.0.1:{self.port}/%2f"
+        self.vhost, self.url = "/", f"amqp://guest:guest@127.0.0.1:{self.port}/%2f"
         self.node = f"rig{self.port}@localhost"
         self.tls = rig.certificates()
         self.epmd = Process("epmd", os.path.join(folder, "epmd.log"))
@@ -159,6 +160,20 @@ class RabbitMQ:
                   f'{auth}:set_permissions({name}, <<"/">>, {own}, {own}, {own}, {by})')
         return LIMITED
 
+    def in_vhost(self, name):
+        """The judge of another virtual host of this node, which is made: its queues are no others' queues."""
+        self.eval(f'ok = rabbit_vhost:add(<<"{name}">>, <<"rig">>), rabbit_auth_backend_internal:set_permissions(<<"guest">>, '
+                  f'<<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"rig">>)')
+        other = copy.copy(self)
+        other.vhost, other.url = name, self.url.replace("%2f", name)
+        return other
+
+    def policy(self, pattern, **definition):
+        """A policy for the queues of that pattern: numbers and texts, by the names of the settings (max_length)."""
+        settings = ", ".join(f'{{<<"{name.replace("_", "-")}">>, {value if isinstance(value, int) else f"""<<"{value}">>"""}}}'
+                             for name, value in definition.items())
+        self.eval(f'ok = rabbit_policy:set(<<"{self.vhost}">>, <<"rig">>, <<"{pattern}">>, [{settings}], 0, <<"queues">>, <<"rig">>)')
+
     def memory_alarm(self, on):
         """Raise or clear the memory alarm: while it is on, who publishes is blocked."""
         self.eval(f"vm_memory_monitor:set_vm_memory_high_watermark({'0.00001' if on else '{absolute, 1073741824}'})")
@@ -167,7 +182,7 @@ class RabbitMQ:
     # ---- The judge
 
     def parameters(self, user="guest", password="guest"):
-        return pika.ConnectionParameters("127.0.0.1", self.port, credentials=pika.PlainCredentials(user, password), heartbeat=0,
+        return pika.ConnectionParameters("127.0.0.1", self.port, self.vhost, credentials=pika.PlainCredentials(user, password), heartbeat=0,
                                          socket_timeout=10, blocked_connection_timeout=60)
 
     def connect(self, user="guest", password="guest"):
@@ -205,7 +220,7 @@ class RabbitMQ:
 
     def held(self, queue):
         """Messages in the queue, those that a consumer has and has not settled too."""
-        answer = self.eval(f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"{queue}">>)), '
+        answer = self.eval(f'{{ok, Q}} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"{self.vhost}">>, queue, <<"{queue}">>)), '
                            'rabbit_amqqueue:info(Q, [messages])')
         return int(answer.rpartition(",")[2].rstrip("}]"))
 
