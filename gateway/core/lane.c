@@ -805,11 +805,20 @@ void lane_on_end_changed(struct lane *lane, struct end *end)
     lane_work_soon(lane);
 }
 
+/* While it drains, dead letters that cannot be sent now are left to their source. */
+static void release_dead(struct lane *lane)
+{
+    while (lane->dead.len > 0 && !outlet_is_up(&lane->dead))
+        lane_settle_as(lane, outlet_pop(&lane->dead), BAILEY_RELEASED);
+}
+
 void lane_on_end_lost(struct lane *lane, struct end *end)
 {
     if (is_outlet(lane, end)) {
         assert(((struct outlet *)end)->out == 0); /* fails when a sink closes without a verdict for each delivery */
         ((struct outlet *)end)->is_full = false;
+        if (!may_begin(lane))
+            release_dead(lane);
     } else {
         forget(lane, true, 0);
         lane->epoch++; /* what is still out is settled with nobody */
@@ -913,13 +922,6 @@ static void release(struct lane *lane, enum delivery_state state)
         if (dlv->state == state)
             lane_settle_as(lane, dlv, BAILEY_RELEASED);
     }
-}
-
-/* Dead letters that cannot be sent now, either. */
-static void release_dead(struct lane *lane)
-{
-    while (lane->dead.len > 0 && !outlet_is_up(&lane->dead))
-        lane_settle_as(lane, outlet_pop(&lane->dead), BAILEY_RELEASED);
 }
 
 void lane_release_waiting(struct lane *lane)
