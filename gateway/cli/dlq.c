@@ -231,8 +231,11 @@ static bool make_plan(struct dlq *dlq, const struct config *config, const struct
     plan->config.workers = 1;
     plan->config.scope_count = 0;
     plan->config.state = (struct config_state){.store = CONFIG_STATE_NONE};
-    if (plan->reader.sink != NULL)
+    if (plan->reader.sink != NULL) {
+        plan->route.dead_letter =
+            NULL; /* none can become one again: that end would be opened, and may make its queue */
         return true;
+    }
     remember(plan, route);
     return place_state(dlq, config, plan->path);
 }
