@@ -502,15 +502,10 @@ static int run(const struct command *command, int argc, char **argv)
         {.name = "--json", .set = &dlq.json},
         {0},
     };
+    int parsed = cli_parse(command, argc, argv, flags, 2, 2, words);
 
-    switch (cli_parse(command, argc, argv, flags, 2, 2, words)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     dlq.route = words[1];
     if (!read_verb(&dlq, words[0]) || !read_count(&dlq, "--limit", limit, &dlq.limit) ||
         !read_count(&dlq, "--rate", rate, &dlq.rate) ||
