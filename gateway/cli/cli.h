@@ -37,12 +37,12 @@ struct cli_flag {
     const char **value; /* a flag with one: --count N, --count=N */
 };
 
-enum cli_parsed { CLI_GO, CLI_DONE, CLI_WRONG }; /* go on; --help was printed; an error was printed */
+enum { CLI_GO = -1 }; /* no exit code */
 
 /* Sort argv into flags and words (least to most of them, into `words`, which has room for `most`; NULL where none
- * was given). */
-enum cli_parsed cli_parse(const struct command *command, int argc, char **argv, const struct cli_flag *flags,
-                          size_t least, size_t most, const char **words);
+ * was given). Returns CLI_GO, or the exit code: --help or what is wrong was printed. */
+int cli_parse(const struct command *command, int argc, char **argv, const struct cli_flag *flags, size_t least,
+              size_t most, const char **words);
 
 /* "bailey COMMAND: ..." and a hint on standard error. Returns CLI_USAGE. */
 int cli_wrong(const struct command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

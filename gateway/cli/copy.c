@@ -265,15 +265,10 @@ static int run(const struct command *command, int argc, char **argv)
     const char *urls[2], *count = NULL, *idle = NULL;
     const struct cli_flag flags[] = {{.name = "--count", .value = &count}, {.name = "--idle", .value = &idle}, {0}};
     struct copy copy = {.command = command, .progress = isatty(STDERR_FILENO) == 1};
+    int parsed = cli_parse(command, argc, argv, flags, 2, 2, urls);
 
-    switch (cli_parse(command, argc, argv, flags, 2, 2, urls)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     if (parse_limits(&copy, count, idle) != CLI_OK)
         return CLI_USAGE;
     log_set_level(BAILEY_LOG_WARN);

@@ -232,8 +232,11 @@ static bool make_plan(struct dlq *dlq, const struct config *config, const struct
     plan->config.workers = 1;
     plan->config.scope_count = 0;
     plan->config.state = (struct config_state){.store = CONFIG_STATE_NONE};
-    if (plan->reader.sink != NULL)
+    if (plan->reader.sink != NULL) {
+        plan->route.dead_letter =
+            NULL; /* none can become one again: that end would be opened, and may make its queue */
         return true;
+    }
     remember(plan, route);
     return place_state(dlq, config, plan->path);
 }
@@ -500,15 +503,10 @@ static int run(const struct command *command, int argc, char **argv)
         {.name = "--json", .set = &dlq.json},
         {0},
     };
+    int parsed = cli_parse(command, argc, argv, flags, 2, 2, words);
 
-    switch (cli_parse(command, argc, argv, flags, 2, 2, words)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     dlq.route = words[1];
     if (!read_verb(&dlq, words[0]) || !read_count(&dlq, "--limit", limit, &dlq.limit) ||
         !read_count(&dlq, "--rate", rate, &dlq.rate) ||
