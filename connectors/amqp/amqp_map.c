@@ -259,6 +259,12 @@ static void write_timestamp_fields(struct amq_writer *w, const struct bailey_mes
     }
 }
 
+/* A reply-to of that name means the publishing channel's own consumer: without one RabbitMQ closes the channel. */
+static bool fits_property(struct bailey_bytes value)
+{
+    return value.len <= AMQ_SHORTSTR_MAX && !bailey_bytes_is(value, "amq.rabbitmq.reply-to");
+}
+
 static void write_own_fields(struct encoder *e)
 {
     const struct bailey_message *msg = e->msg;
@@ -282,7 +288,7 @@ static void write_own_fields(struct encoder *e)
     for (int i = 0; i < AMQ_LONG_PROPERTIES; i++) {
         const struct bailey_bytes *value = long_property(msg, i);
 
-        if (value->data != NULL && value->len > AMQ_SHORTSTR_MAX) {
+        if (value->data != NULL && !fits_property(*value)) {
             write_name(w, amq_long_properties[i].field);
             write_text(w, 'x', *value);
         }
@@ -328,7 +334,7 @@ static bool write_table(struct encoder *e, int64_t left_ms)
 
 static unsigned write_property(struct amq_writer *w, struct bailey_bytes value, unsigned flag)
 {
-    if (value.data == NULL || value.len > AMQ_SHORTSTR_MAX)
+    if (value.data == NULL || !fits_property(value))
         return 0;
     amq_write_shortstr(w, value);
     return flag;

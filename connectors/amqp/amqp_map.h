@@ -6,7 +6,7 @@
  *     bailey-null t     the body is null                   bailey-tst S  "append", if the broker's clock gave it
  *     bailey-hops I     gateways passed                    bailey-expires-at l  ms, if `expiration` cannot say it
  *     bailey-content-type, -content-encoding, -correlation-id, -reply-to, -message-id, -type, -app-id
- *                 x     those properties, if longer than 255 bytes
+ *                 x     those properties, if longer than 255 bytes, or the name that RabbitMQ takes for the channel itself
  *     bailey-h    A     headers that may not stand in the table under their own name, as {i: index, n: name, v: value}:
  *                       names longer than 255 bytes, names that steer RabbitMQ (CC, BCC, x-death, x-delay) unless the
  *                       sink's `pass_headers` lists them, and names that would be read as one of ours

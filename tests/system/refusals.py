@@ -1,4 +1,6 @@
 """What real brokers refuse: each refusal is told from the others, and becomes what the route says."""
+import re
+
 import pika
 
 from rig import Message, Record, until
@@ -19,6 +21,12 @@ def wait_total(gateway, what, route, count):
 
 def wait_bodies(rig, queue, count):
     return sorted(m.body for m in rig.rabbit.drain(queue, count, timeout=TIMES_OUT))
+
+
+def wait_restarts(gateway, route, count):
+    """Until its ends were opened more often than that."""
+    until(lambda: (gateway.metric("bailey_end_restarts_total", route=route) or 0) > count, TIMES_OUT,
+          lambda: f"the sink is not tried again: {gateway.ready_report()}\n{gateway.process.tail()}")
 
 
 def why(message):
@@ -90,6 +98,8 @@ def story_no_topic(rig):
                                        "dead_letter": {"broker": "r", "queue": "nt-dead"}}]})
     rig.rabbit.publish("nt-in", [Message(b"%02d" % i, pika.BasicProperties()) for i in range(50)])
     gateway.wait_route("missing", lambda route: "nt-out" in str(route), TIMES_OUT, "the route does not name the missing topic")
+    wait_restarts(gateway, "missing", FAST["attempts"])
+    assert total(gateway, "dead_lettered", "missing") == 0, "messages are blamed for a topic that all of them lack"
     rig.kafka.create("nt-out")
     wait_total(gateway, "delivered", "missing", 50)
     assert total(gateway, "dead_lettered", "missing") == 0
@@ -97,6 +107,73 @@ def story_no_topic(rig):
     assert [r.value for r in rig.kafka.consume("nt-out")] == [b"%02d" % i for i in range(50)]
     assert rig.rabbit.count("nt-dead") == 0
     return "50 waited for their topic"
+
+
+def story_no_exchange(rig):
+    """An exchange that is missing is an outage as well, whatever it is asked to take."""
+    rig.rabbit.declare("ne-in", "ne-out", "ne-dead")
+    gateway = rig.gateway({"routes": [{"name": "nowhere", "from": {"broker": "r", "queue": "ne-in"}, "retry": FAST,
+                                       "to": {"broker": "r", "exchange": "ne", "routing_key": "${header.to}"},
+                                       "dead_letter": {"broker": "r", "queue": "ne-dead"}}]})
+    rig.rabbit.publish("ne-in", [to_header(i, "anything") for i in range(50)])
+    gateway.wait_route("nowhere", lambda route: "404" in str(route), TIMES_OUT, "the route does not name the missing exchange")
+    wait_restarts(gateway, "nowhere", FAST["attempts"])
+    assert total(gateway, "dead_lettered", "nowhere") == 0, "messages are blamed for an exchange that all of them lack"
+    rig.rabbit.exchange("ne", "ne-out")
+    wait_total(gateway, "delivered", "nowhere", 50)
+    assert wait_bodies(rig, "ne-out", 50) == sorted(b"%d" % i for i in range(50)) and rig.rabbit.count("ne-dead") == 0
+    gateway.term()
+    return "50 waited for their exchange"
+
+
+def story_precondition_failed(rig):
+    """RabbitMQ closes the channel on a message that it does not like (406), without a word which one: that is a dead letter, the others arrive."""
+    most = 4000  # bytes; a channel asks for the limit when it is opened
+    bodies = [b"%03d" % i + bytes(2 * most if i % 30 == 7 else 100) for i in range(300)]
+    rig.kafka.create("pf-in", "pf-dead")
+    rig.rabbit.declare("pf-out")
+    [usual] = re.findall("[0-9]+", rig.rabbit.eval("application:get_env(rabbit, max_message_size)"))
+    rig.rabbit.eval(f"application:set_env(rabbit, max_message_size, {most})")
+    try:
+        gateway = rig.gateway({"routes": [{"name": "disliked", "from": {"broker": "k", "topic": "pf-in"}, "to": {"broker": "r", "queue": "pf-out"},
+                                           "retry": FAST, "dead_letter": {"broker": "k", "topic": "pf-dead"}}]}).wait_ready()
+        rig.kafka.produce("pf-in", [Record(b"key", body) for body in bodies])
+        wait_total(gateway, "dead_lettered", "disliked", 10)
+        wait_total(gateway, "delivered", "disliked", 290)
+        gateway.term()
+    finally:
+        rig.rabbit.eval(f"application:set_env(rabbit, max_message_size, {usual})")
+    dead = rig.kafka.consume("pf-dead", 10)
+    assert [r.value for r in dead] == [body for body in bodies if len(body) > most], len(dead)
+    assert {(r.header(b"bailey-dlq-code"), r.header(b"bailey-dlq-class")) for r in dead} == {(b"amqp:406", b"permanent")}, dead[0].headers
+    assert set(wait_bodies(rig, "pf-out", 290)) == {body for body in bodies if len(body) < most}
+    return "10 of 300 found, each of which had closed the channel"
+
+
+STEERING = {"reply-to": (b"bailey-reply-to", b"amq.rabbitmq.reply-to"), "user": (b"bailey-user-id", b"somebody"), "expiry": (b"bailey-expiration", b"soon"),
+            "mode": (b"bailey-delivery-mode", b"7"), "CC": (b"CC", b"sh-elsewhere"), "BCC": (b"BCC", b"sh-elsewhere"), "death": (b"x-death", b"x")}
+
+
+def story_steering_headers(rig):
+    """What makes RabbitMQ close a channel, or send a message elsewhere, does neither when a producer of the source says it. Where it is
+    asked to pass a header on, a value that RabbitMQ would refuse is a dead letter, in the same broker."""
+    rig.rabbit.declare("sh-open", "sh-passing", "sh-elsewhere", "sh-dead")
+    rig.kafka.create("sh-in")
+    gateway = rig.gateway({"routes": [
+        {"name": name, "from": {"broker": "k", "topic": "sh-in", "group": name}, "to": {"broker": "r", "queue": name, **passed},
+         "retry": FAST, "dead_letter": {"broker": "r", "queue": "sh-dead"}} for name, passed in (("sh-open", {}), ("sh-passing", {"pass_headers": ["CC", "BCC"]}))]})
+    gateway.wait_ready()
+    rig.kafka.produce("sh-in", [Record(b"key", name.encode(), [header]) for name, header in STEERING.items()])
+    wait_total(gateway, "delivered", "sh-open", len(STEERING))
+    wait_total(gateway, "delivered", "sh-passing", len(STEERING) - 2)
+    wait_total(gateway, "dead_lettered", "sh-passing", 2)
+    assert "culprit" not in gateway.output(), "RabbitMQ has closed a channel"
+    gateway.term()
+    assert wait_bodies(rig, "sh-open", len(STEERING)) == sorted(name.encode() for name in STEERING)
+    dead = rig.rabbit.drain("sh-dead", 2)
+    assert sorted(m.body for m in dead) == [b"BCC", b"CC"] and {why(m) for m in dead} == {("permanent", "1")}, dead
+    assert rig.rabbit.count("sh-elsewhere") == 0
+    return f"{len(STEERING)} that would close the channel or go elsewhere; 2 dead where CC and BCC are passed on"
 
 
 def story_full_queue(rig):
@@ -149,8 +226,7 @@ def story_no_permission(rig):
     permit(rig, user, "^nothing$")
     try:
         rig.rabbit.publish("np-in", [Message(b"%03d" % i) for i in range(100, 200)])
-        until(lambda: (gateway.metric("bailey_end_restarts_total", route="denied") or 0) > FAST["attempts"] + 1, TIMES_OUT,
-              lambda: f"the sink is not tried again: {gateway.ready_report()}\n{gateway.process.tail()}")
+        wait_restarts(gateway, "denied", FAST["attempts"])
         gateway.wait_route("denied", lambda route: "403" in str(route), TIMES_OUT, "the route does not name the denial")
         assert total(gateway, "dead_lettered", "denied") == 0, "messages are blamed for a permission that all of them lack"
     finally:

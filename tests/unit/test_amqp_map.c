@@ -12,6 +12,7 @@
 #include <amqp.h>
 #include <amqp_framing.h>
 
+#include "connectors/amqp/amqp_fields.h"
 #include "connectors/amqp/amqp_map.h"
 #include "message/pool.h"
 
@@ -197,6 +198,28 @@ static void long_properties_travel_as_fields(void **state)
     msg->content_type = msg->content_encoding = msg->correlation_id = msg->reply_to = msg->message_id = view;
     msg->type = (struct bailey_bytes){view.data, 255};
     msg->app_id = (struct bailey_bytes){view.data, 256};
+    back = there_and_back(state, msg);
+    assert_same(msg, back);
+    bailey_message_unref(back);
+    bailey_message_unref(msg);
+}
+
+static bool has_reply_to(const struct bailey_message *msg)
+{
+    struct bailey_bytes encoded = encode_with(msg, &options); /* begins with the flags */
+
+    return ((unsigned)encoded.data[0] << 8 & AMQ_REPLY_TO) != 0;
+}
+
+/* RabbitMQ closes a channel that publishes it without a consumer of its own: any producer of a source could stop a route. */
+static void a_direct_reply_to_is_no_property(void **state)
+{
+    struct bailey_message *msg = new_message(state), *back;
+
+    msg->reply_to = text("amq.rabbitmq.reply-to.g2dkAA");
+    assert_true(has_reply_to(msg));
+    msg->reply_to = text("amq.rabbitmq.reply-to");
+    assert_false(has_reply_to(msg));
     back = there_and_back(state, msg);
     assert_same(msg, back);
     bailey_message_unref(back);
@@ -632,6 +655,7 @@ int main(void)
         cmocka_unit_test(all_properties_come_back),
         cmocka_unit_test(bare_and_null_messages_come_back),
         cmocka_unit_test(long_properties_travel_as_fields),
+        cmocka_unit_test(a_direct_reply_to_is_no_property),
         cmocka_unit_test(every_kind_comes_back),
         cmocka_unit_test(odd_names_keep_their_place_and_steer_nothing),
         cmocka_unit_test(odd_names_survive_a_mark),
