@@ -45,6 +45,7 @@ void lane_keep(struct lane *lane, struct delivery *dlv, const struct schedule_no
     kept->slot.note.has_id = dlv->holds_slot;
     kept->slot.note.in_doubt = dlv->pub.possible_duplicate;
     kept->slot.note.attempts = dlv->pub.attempts;
+    kept->slot.note.counted = dlv->counted;
     kept->slot.note.first_failed_ms = dlv->first_failed_ms;
     kept->slot.note.last_failed_ms = dlv->last_failed_ms;
     kept->slot.note.unique = identity_of(&lane->options, lane->host, dlv);
@@ -179,7 +180,8 @@ static struct delivery *take(struct lane *lane)
     dlv->kept_as = note.unique;
     dlv->pub.possible_duplicate |= note.in_doubt;
     dlv->is_in_doubt = note.in_doubt;
-    dlv->pub.attempts = dlv->counted = note.attempts;
+    dlv->pub.attempts = note.attempts;
+    dlv->counted = note.counted;
     dlv->first_failed_ms = note.first_failed_ms;
     dlv->last_failed_ms = note.last_failed_ms;
     dlv->is_detached = true;

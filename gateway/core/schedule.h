@@ -30,10 +30,10 @@ enum schedule_line {
 /* What is told of a message besides its bytes. */
 struct schedule_note {
     int64_t due_ms;
-    uint8_t line;  /* enum schedule_line */
-    bool has_id;   /* its id (of the route's dedup) waits in the shard: it passes by ID_WAITING */
-    bool in_doubt; /* it may be at the sink */
-    uint32_t attempts;
+    uint8_t line;               /* enum schedule_line */
+    bool has_id;                /* its id (of the route's dedup) waits in the shard: it passes by ID_WAITING */
+    bool in_doubt;              /* it may be at the sink */
+    uint32_t attempts, counted; /* counted: those that the route's `attempts` limits */
     int64_t first_failed_ms, last_failed_ms; /* wall clock; 0: it has not failed */
     /* The same for a message that its source gives again. The later entry replaces the earlier, or is marked if that was taken: of
      * the lane's last 65,000 or so. */

@@ -65,8 +65,9 @@ void row_encode(const struct schedule_note *note, const struct bailey_message *m
     out[0] = ROW_VERSION;
     out[1] = (uint8_t)((note->has_id ? HAS_ID : 0) | (note->in_doubt ? IN_DOUBT : 0));
     put_number(out + 2, note->attempts, 4);
-    put_signed(out + 6, note->first_failed_ms);
-    put_signed(out + 14, note->last_failed_ms);
+    put_number(out + 6, note->counted, 4);
+    put_signed(out + 10, note->first_failed_ms);
+    put_signed(out + 18, note->last_failed_ms);
     message_encode(msg, out + ROW_HEAD);
 }
 
@@ -83,8 +84,9 @@ bool row_decode(struct bailey_bytes value, struct schedule_note *note, struct ba
     note->has_id = (value.data[1] & HAS_ID) != 0;
     note->in_doubt = (value.data[1] & IN_DOUBT) != 0;
     note->attempts = (uint32_t)get_number(value.data + 2, 4);
-    note->first_failed_ms = get_signed(value.data + 6);
-    note->last_failed_ms = get_signed(value.data + 14);
+    note->counted = (uint32_t)get_number(value.data + 6, 4);
+    note->first_failed_ms = get_signed(value.data + 10);
+    note->last_failed_ms = get_signed(value.data + 18);
     *message = (struct bailey_bytes){value.data + ROW_HEAD, value.len - ROW_HEAD};
     return true;
 }

@@ -1,8 +1,9 @@
 /* core/schedule_row.h: the rows of a schedule as bytes. All numbers are big-endian; signed ones with their highest bit turned, so that
  * they sort.
  *
- *     a message     lane u16, line u8, due i64, stamp u64, unique 16 bytes  → version u8, flags u8, attempts u32, first and last
- *                                                                             failed i64 each, the message (message/codec.h)
+ *     a message     lane u16, line u8, due i64, stamp u64, unique 16 bytes  → version u8, flags u8, attempts u32, counted u32,
+ *                                                                             first and last failed i64 each, the message
+ *                                                                             (message/codec.h)
  *     0xFFFD        lane u16, stamp u64                                     → what one write put and erased (schedule_recent.h)
  *     0xFFFE        lane u16                                                → version u8, flags u8, count i64, stamp u64, may have been
  *                                                                             taken until i64 a line, in doubt until i64 a line, and
@@ -20,8 +21,8 @@ enum {
     ROW_RECENT = 0xFFFD, /* where the lanes' numbers end */
     ROW_LANE = 0xFFFE,
     ROW_KEY = 2 + 1 + 8 + 8 + 16,
-    ROW_HEAD = 1 + 1 + 4 + 8 + 8, /* of the value, before the message */
-    LINE_KEY = 2 + 1,             /* what all rows of a line begin with */
+    ROW_HEAD = 1 + 1 + 4 + 4 + 8 + 8, /* of the value, before the message */
+    LINE_KEY = 2 + 1,                 /* what all rows of a line begin with */
     LANE_KEY = 2 + 2,
     LANE_VALUE = 1 + 1 + 8 + 8 + SCHEDULE_LINES * 16 + 8,
     RECENT_KEY = 2 + 2 + 8,
