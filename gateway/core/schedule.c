@@ -658,7 +658,7 @@ static void take_over(struct schedule *s)
 static void tell_kept(struct schedule *s)
 {
     struct batch *batch = &s->batch;
-    bool any = batch->slots.first != NULL;
+    bool any = batch->slots.first != NULL || batch->ends.first != NULL || !s->is_open;
 
     while (batch->slots.first != NULL)
         s->o.on_kept(s->o.ctx, take_slot(&batch->slots));
@@ -667,10 +667,8 @@ static void tell_kept(struct schedule *s)
         struct schedule_slot *again = entry->again;
 
         entry_drop(entry);
-        if (again != NULL) {
-            any = true;
+        if (again != NULL)
             s->o.on_kept(s->o.ctx, again);
-        }
     }
     if (any)
         s->o.on_kept_end(s->o.ctx);
