@@ -92,7 +92,7 @@ void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
 void lane_dedup_leave_all(struct lane *lane)
 {
     for (struct delivery *dlv = lane->all.next; dlv != &lane->all; dlv = dlv->next)
-        if (dlv->holds_slot && dlv->state != DELIVERY_LEAVING)
+        if (dlv->holds_slot && dlv->state != DELIVERY_LEAVING && dlv->state != DELIVERY_KEEPING)
             lane_dedup_leave(lane, dlv);
     dedup_flush(lane->ids->client);
 }

@@ -271,6 +271,10 @@ static void on_closed(void *ctx)
     struct lane *lane = ctx;
 
     lane->kept->is_closed = true;
+    for (struct delivery *dlv = lane->all.next; dlv != &lane->all; dlv = dlv->next)
+        if (dlv->state == DELIVERY_KEEPING) /* it could not be written */
+            dlv->state = DELIVERY_READY;
+    lane->kept->keeping = 0;
     lane_check_ended(lane);
 }
 
