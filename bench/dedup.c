@@ -10,9 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 
+#include "bench.h"
 #include "core/dedup.h"
 #include "host/registry.h"
 #include "loop/loop.h"
@@ -88,41 +87,6 @@ static void ask_batch(uint64_t until)
         if (dedup_ask(client, slots[i]))
             dedup_finish(client, slots[i], ID_CONFIRMED);
     dedup_flush(client);
-}
-
-static double cpu_s(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static double wall_s(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static double rss_mb(void)
-{
-    long pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-
-    if (file == NULL || fscanf(file, "%ld %ld", &pages, &resident) != 2)
-        resident = 0;
-    if (file != NULL)
-        fclose(file);
-    return (double)resident * 4096 / 1e6;
-}
-
-static void fail(const struct bailey_error *err)
-{
-    fprintf(stderr, "%s\n", err->text);
-    exit(1);
 }
 
 static struct state_store *open_state(const struct config *config, struct dedup_group *group,

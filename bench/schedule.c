@@ -10,9 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <time.h>
 
+#include "bench.h"
 #include "core/schedule.h"
 #include "host/registry.h"
 #include "loop/loop.h"
@@ -30,35 +29,6 @@ static struct schedule_slot places[PLACES], *free_places[PLACES];
 static size_t free_count;
 static uint64_t put_count, taken, late[LATE_MAX + 1];
 static bool closed;
-
-static double wall_s(void)
-{
-    struct timespec ts;
-
-    clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
-}
-
-static double cpu_s(void)
-{
-    struct rusage usage;
-
-    getrusage(RUSAGE_SELF, &usage);
-    return (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-           (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
-}
-
-static double rss_mb(void)
-{
-    long pages = 0, resident = 0;
-    FILE *file = fopen("/proc/self/statm", "r");
-
-    if (file == NULL || fscanf(file, "%ld %ld", &pages, &resident) != 2)
-        resident = 0;
-    if (file != NULL)
-        fclose(file);
-    return (double)resident * 4096 / 1e6;
-}
 
 static int64_t now_ms(void)
 {
@@ -105,12 +75,6 @@ static void on_closed(void *ctx)
 {
     (void)ctx;
     closed = true;
-}
-
-static void fail(const struct bailey_error *err)
-{
-    fprintf(stderr, "%s\n", err->text);
-    exit(1);
 }
 
 static void begin(const struct config *config)

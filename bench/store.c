@@ -15,13 +15,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <bailey/store.h>
+
+#include "bench.h"
 
 enum {
     BATCH = 256,
@@ -47,23 +47,7 @@ static void check(bool ok, const struct bailey_error *err)
     exit(1);
 }
 
-/* ---- Clocks and counters ---- */
-
-static double wall_s(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_MONOTONIC, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
-
-static double cpu_s(void)
-{
-    struct timespec time;
-
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &time);
-    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
-}
+/* ---- Counters ---- */
 
 /* The number behind `name` in a file of /proc/self. */
 static double number_in(const char *path, const char *name)

@@ -32,8 +32,6 @@ enum step { ASK, LOOK, GET };
 struct shelf {
     struct amq_receiver in; /* first */
     char queue[AMQ_SHORTSTR_MAX + 1];
-    struct bailey_task later;
-    struct bailey_timer limit;
     enum step step;
     enum queue_type type;
 
@@ -42,7 +40,6 @@ struct shelf {
     unsigned waits; /* basic.get still to be sent before the channel is closed */
     bool finished;
     bool acks; /* some were sent, or will be */
-    bool draining, tell_drained, closing, tell_closed, failed;
 };
 
 /* ---- Getting ---- */
@@ -68,7 +65,7 @@ static void get_more(struct shelf *shelf)
 {
     size_t room, most = window(shelf);
 
-    if (shelf->step != GET || shelf->draining || shelf->closing || shelf->failed)
+    if (shelf->step != GET || shelf->in.draining || shelf->in.closing || shelf->in.failed)
         return;
     room = bailey_room(shelf->in.port);
     most = room < most ? room : most;
@@ -110,8 +107,8 @@ static void on_get_ok(struct shelf *shelf, struct bailey_bytes args)
 
     if (!is_answer(shelf))
         return;
-    amq_receiver_begin(&shelf->in, &r, !shelf->draining && !shelf->closing);
-    if (shelf->closing)
+    amq_receiver_begin(&shelf->in, &r, !shelf->in.draining && !shelf->in.closing);
+    if (shelf->in.closing)
         close_channel(shelf);
 }
 
@@ -121,7 +118,7 @@ static void on_get_empty(struct shelf *shelf)
     if (!is_answer(shelf))
         return;
     shelf->left = 0;
-    if (shelf->closing)
+    if (shelf->in.closing)
         close_channel(shelf);
     else
         amq_channel_dirty(&shelf->in.ch); /* get_more() */
@@ -150,44 +147,13 @@ static void shelf_settle(void *self, const struct bailey_settlement *ended, size
     amq_receiver_settle(&shelf->in, ended, count, false);
 }
 
-/* ---- Failing ---- */
-
-static void finish_close(struct shelf *shelf)
-{
-    bailey_timer_stop(shelf->in.host, &shelf->limit);
-    shelf->tell_closed = true;
-    bailey_again(shelf->in.host, &shelf->later);
-}
-
-static void tell_drained_soon(struct shelf *shelf)
-{
-    if (shelf->tell_drained)
-        return;
-    shelf->tell_drained = true;
-    bailey_again(shelf->in.host, &shelf->later);
-}
-
-static void fail(struct shelf *shelf, const struct bailey_error *err)
-{
-    if (shelf->failed)
-        return;
-    shelf->failed = true;
-    amq_receiver_forget(&shelf->in);
-    if (shelf->draining)
-        tell_drained_soon(shelf);
-    if (shelf->closing)
-        finish_close(shelf);
-    else
-        bailey_down(shelf->in.port, err);
-}
-
 static void fail_stream(struct shelf *shelf)
 {
     struct bailey_error err = {0};
 
     bailey_fail(&err, BAILEY_ERR_CONFIG, "queue %.120s is a stream: messages cannot be taken out of it", shelf->queue);
     bailey_hint(&err, "Use a quorum or classic queue.");
-    fail(shelf, &err);
+    amq_receiver_fail(&shelf->in, &err);
 }
 
 /* ---- The queue's type ---- */
@@ -226,16 +192,6 @@ static void on_type(struct shelf *shelf, const struct bailey_error *err)
 
 /* ---- Preparing ---- */
 
-static void must_fit(struct shelf *shelf, bool sent)
-{
-    struct bailey_error err = {0};
-
-    if (sent)
-        return;
-    amq_setup_too_big(&err);
-    fail(shelf, &err);
-}
-
 static void on_opened(struct amq_channel *ch)
 {
     struct shelf *shelf = (struct shelf *)ch;
@@ -244,9 +200,9 @@ static void on_opened(struct amq_channel *ch)
     if (!amq_connection_is_rabbitmq(ch->conn))
         shelf->step = LOOK;
     if (shelf->step == ASK)
-        must_fit(shelf, amq_queue_ask_type(ch, bailey_bytes_of(shelf->queue)));
+        amq_receiver_must_fit(&shelf->in, amq_queue_ask_type(ch, bailey_bytes_of(shelf->queue)));
     else
-        must_fit(shelf, amq_queue_look(ch, bailey_bytes_of(shelf->queue)));
+        amq_receiver_must_fit(&shelf->in, amq_queue_look(ch, bailey_bytes_of(shelf->queue)));
 }
 
 static void on_declared(struct shelf *shelf, struct bailey_bytes args)
@@ -256,7 +212,7 @@ static void on_declared(struct shelf *shelf, struct bailey_bytes args)
     if (shelf->step == ASK) { /* a broker that does not mind the type */
         found_type(shelf, TYPE_UNKNOWN);
         shelf->step = LOOK;
-        must_fit(shelf, amq_queue_look(&shelf->in.ch, bailey_bytes_of(shelf->queue)));
+        amq_receiver_must_fit(&shelf->in, amq_queue_look(&shelf->in.ch, bailey_bytes_of(shelf->queue)));
         return;
     }
     amq_read_shortstr(&r);
@@ -276,10 +232,10 @@ static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool
     struct shelf *shelf = (struct shelf *)ch;
     struct bailey_error named = *err;
 
-    if (!connection && shelf->step == ASK && !shelf->failed && !shelf->closing) {
+    if (!connection && shelf->step == ASK && !shelf->in.failed && !shelf->in.closing) {
         shelf->step = LOOK;
         on_type(shelf, err);
-        if (!shelf->failed)
+        if (!shelf->in.failed)
             amq_channel_renew(ch);
         return;
     }
@@ -290,7 +246,7 @@ static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool
     amq_name_permission(&named, "read");
     if (err->native == AMQP_RESOURCE_LOCKED && strstr(err->text, "single active consumer") != NULL)
         bailey_hint(&named, "Messages of a quorum queue with a single active consumer can only be consumed.");
-    fail(shelf, &named);
+    amq_receiver_fail(&shelf->in, &named);
 }
 
 static void on_method(struct amq_channel *ch, uint32_t id, struct bailey_bytes args)
@@ -314,66 +270,30 @@ static void on_method(struct amq_channel *ch, uint32_t id, struct bailey_bytes a
 
 /* ---- Beginning and end ---- */
 
-static void on_writable(struct amq_channel *ch)
-{
-    (void)ch; /* what is sent is bounded by what is answered */
-}
-
-static void on_blocked(struct amq_channel *ch, const char *reason)
-{
-    (void)ch, (void)reason; /* an alarm stops publishers only */
-}
-
-/* What must not be done from within a call of the gateway's. */
-static void tell_later(struct bailey_task *task)
-{
-    struct shelf *shelf = task->ctx;
-    struct bailey_port *port = shelf->in.port;
-
-    if (shelf->tell_closed) {
-        amq_receiver_fini(&shelf->in);
-        free(shelf);
-        bailey_closed(port);
-        return;
-    }
-    if (shelf->tell_drained)
-        bailey_drained(port);
-}
-
-static void on_closed(struct amq_channel *ch)
-{
-    finish_close((struct shelf *)ch);
-}
-
-static void on_limit(struct bailey_timer *timer)
-{
-    finish_close(timer->ctx);
-}
-
 static void shelf_drain(void *self)
 {
     struct shelf *shelf = self;
 
-    shelf->draining = true; /* what is still answered stays unacknowledged */
+    shelf->in.draining = true; /* what is still answered stays unacknowledged */
     amq_receiver_drop(&shelf->in);
-    tell_drained_soon(shelf);
+    amq_receiver_drained(&shelf->in);
 }
 
 static void shelf_close(void *self)
 {
     struct shelf *shelf = self;
 
-    shelf->closing = true;
-    amq_receiver_drop(&shelf->in);
-    if (shelf->failed || shelf->in.ch.state != AMQ_CHANNEL_OPEN) {
-        finish_close(shelf);
+    if (!amq_receiver_close(&shelf->in))
         return;
-    }
-    amq_receiver_flush(&shelf->in);
     if (shelf->acks && shelf->type != TYPE_CLASSIC && amq_connection_is_rabbitmq(shelf->in.ch.conn))
         shelf->waits = WAITS;
-    bailey_timer_start(shelf->in.host, &shelf->limit, AMQ_CLOSE_MS);
     close_channel(shelf);
+}
+
+static void free_shelf(struct amq_receiver *in)
+{
+    amq_receiver_fini(in);
+    free(in); /* the first of it */
 }
 
 static const struct amq_channel_ops shelf_ops = {
@@ -382,10 +302,8 @@ static const struct amq_channel_ops shelf_ops = {
     .header = amq_receiver_header,
     .body = amq_receiver_body,
     .input_end = on_input_end,
-    .writable = on_writable,
-    .blocked = on_blocked,
     .lost = on_lost,
-    .closed = on_closed,
+    .closed = amq_receiver_closed,
 };
 
 /* The one queue that the sink sends to, or null with `err`. */
@@ -417,9 +335,8 @@ static bool shelf_open(void **self, void *broker, const void *settings, struct b
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
     memcpy(shelf->queue, queue.data, queue.len);
     shelf->in.ch.ops = &shelf_ops;
+    shelf->in.free_end = free_shelf;
     amq_receiver_init(&shelf->in, broker, port, shelf->queue);
-    shelf->later = (struct bailey_task){.run = tell_later, .ctx = shelf};
-    shelf->limit = (struct bailey_timer){.fire = on_limit, .ctx = shelf};
     *self = shelf;
     amq_channel_attach(broker, AMQ_BROWSE, &shelf->in.ch);
     return true;

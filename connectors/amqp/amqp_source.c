@@ -27,13 +27,12 @@ enum consumer { NONE, STARTING, ON, STOPPING };
 struct source {
     struct amq_receiver in; /* first */
     const struct amq_source_settings *settings;
-    struct bailey_task later;
-    struct bailey_timer tick, limit;
+    struct bailey_timer tick;
 
     bool is_ready; /* the queue is there: bailey_up was told */
     bool creating; /* it was not: create it */
     bool looking;  /* a passive declare for the lag is under way */
-    bool draining, tell_drained, closing, tell_closed, paused, failed;
+    bool paused;   /* there is no room: resume() will come */
     enum consumer consumer;
     unsigned consumer_number; /* for a tag of its own */
     char tag[AMQ_SHORTSTR_MAX + 1];
@@ -79,7 +78,7 @@ static void on_deliver(struct source *source, struct bailey_bytes args)
         return;
     }
     amq_read_shortstr(&r); /* consumer tag: a former consumer's deliveries count alike */
-    amq_receiver_begin(&source->in, &r, !source->draining && !source->closing);
+    amq_receiver_begin(&source->in, &r, !source->in.draining && !source->in.closing);
 }
 
 static void source_settle(void *self, const struct bailey_settlement *ended, size_t count)
@@ -91,25 +90,12 @@ static void source_settle(void *self, const struct bailey_settlement *ended, siz
 
 /* ---- Failing ---- */
 
-static void forget(struct source *source)
+static void forgotten(struct amq_receiver *in)
 {
-    amq_receiver_forget(&source->in);
+    struct source *source = (struct source *)in;
+
     source->consumer = NONE;
     source->looking = false;
-}
-
-static void finish_close(struct source *source);
-
-static void fail(struct source *source, const struct bailey_error *err)
-{
-    if (source->failed)
-        return;
-    source->failed = true;
-    forget(source);
-    if (source->closing)
-        finish_close(source);
-    else
-        bailey_down(source->in.port, err);
 }
 
 static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool connection)
@@ -117,32 +103,18 @@ static void on_lost(struct amq_channel *ch, const struct bailey_error *err, bool
     struct source *source = (struct source *)ch;
     bool missing = !connection && !source->is_ready && err->native == AMQP_NOT_FOUND;
 
-    if (missing && source->settings->declare == BAILEY_DECLARE_CREATE && !source->creating && !source->closing) {
+    if (missing && source->settings->declare == BAILEY_DECLARE_CREATE && !source->creating && !source->in.closing) {
         source->creating = true;
         amq_channel_renew(ch);
         return;
     }
-    if (source->draining && !source->tell_drained) {
-        source->tell_drained = true;
-        bailey_again(source->in.host, &source->later);
-    }
     struct bailey_error named = *err;
 
     amq_name_permission(&named, source->creating && !source->is_ready ? "configure" : "read");
-    fail(source, &named);
+    amq_receiver_fail(&source->in, &named);
 }
 
 /* ---- Preparing ---- */
-
-static void must_fit(struct source *source, bool sent)
-{
-    struct bailey_error err = {0};
-
-    if (sent)
-        return;
-    amq_setup_too_big(&err);
-    fail(source, &err);
-}
 
 static void ready(struct source *source)
 {
@@ -163,9 +135,10 @@ static void on_opened(struct amq_channel *ch)
     if (s->declare == BAILEY_DECLARE_NEVER || source->is_ready)
         ready(source);
     else if (source->creating)
-        must_fit(source, amq_queue_create(ch, queue, s->queue_type, s->durable, s->single_active, &s->arguments));
+        amq_receiver_must_fit(&source->in,
+                              amq_queue_create(ch, queue, s->queue_type, s->durable, s->single_active, &s->arguments));
     else
-        must_fit(source, amq_queue_look(ch, queue));
+        amq_receiver_must_fit(&source->in, amq_queue_look(ch, queue));
 }
 
 static void on_declared(struct source *source, struct bailey_bytes args)
@@ -185,7 +158,8 @@ static void on_declared(struct source *source, struct bailey_bytes args)
     if (source->looking || source->is_ready)
         source->looking = false;
     else if (s->declare == BAILEY_DECLARE_CREATE && s->bind_exchange != NULL)
-        must_fit(source, amq_queue_bind(&source->in.ch, s->queue, s->bind_exchange, s->bind_routing_key));
+        amq_receiver_must_fit(&source->in,
+                              amq_queue_bind(&source->in.ch, s->queue, s->bind_exchange, s->bind_routing_key));
     else
         ready(source);
 }
@@ -237,8 +211,8 @@ static void start_consumer(struct source *source)
     if (s->priority != 0)
         consume.arguments = (amqp_table_t){1, &priority};
     source->consumer = STARTING;
-    must_fit(source, amq_channel_send(&source->in.ch, AMQP_BASIC_QOS_METHOD, &qos) &&
-                         amq_channel_send(&source->in.ch, AMQP_BASIC_CONSUME_METHOD, &consume));
+    amq_receiver_must_fit(&source->in, amq_channel_send(&source->in.ch, AMQP_BASIC_QOS_METHOD, &qos) &&
+                                           amq_channel_send(&source->in.ch, AMQP_BASIC_CONSUME_METHOD, &consume));
 }
 
 static void stop_consumer(struct source *source)
@@ -262,18 +236,16 @@ static void grow_window(struct source *source)
 /* Bring the consumer to what it should be. */
 static void adjust(struct source *source)
 {
-    bool wanted = !source->paused && !source->draining && !source->closing;
+    bool wanted = !source->paused && !source->in.draining && !source->in.closing;
 
-    if (!source->is_ready || source->failed || source->in.ch.state != AMQ_CHANNEL_OPEN)
+    if (!source->is_ready || source->in.failed || source->in.ch.state != AMQ_CHANNEL_OPEN)
         return;
     if (source->consumer == NONE && wanted)
         start_consumer(source);
     else if (source->consumer == ON && !wanted)
         stop_consumer(source);
-    if (source->consumer == NONE && source->draining && !source->tell_drained) {
-        source->tell_drained = true;
-        bailey_again(source->in.host, &source->later);
-    }
+    if (source->consumer == NONE && source->in.draining)
+        amq_receiver_drained(&source->in);
 }
 
 /* The broker took the consumer away: the queue was deleted, or its leader moved. */
@@ -284,7 +256,7 @@ static void cancelled_by_broker(struct source *source)
     bailey_fail(&err, BAILEY_ERR_TRANSIENT, "the broker cancelled the consumer of queue %.120s",
                 source->settings->queue);
     bailey_hint(&err, "The queue was deleted, or its leader moved to another node.");
-    fail(source, &err);
+    amq_receiver_fail(&source->in, &err);
 }
 
 static void on_method(struct amq_channel *ch, uint32_t id, struct bailey_bytes args)
@@ -344,7 +316,7 @@ static void renew_before_timeout(struct source *source)
     bailey_log(BAILEY_LOG_WARN, "amqp.handed_back", kv_str("route", source->in.port->route),
                kv_str("queue", source->settings->queue), kv_u64("messages", amq_acks_outstanding(&source->in.acks)),
                kv_str("reason", "unsettled for nearly the broker's consumer_timeout"));
-    forget(source);
+    amq_receiver_forget(&source->in);
     amq_channel_renew(&source->in.ch);
 }
 
@@ -383,7 +355,7 @@ static void on_tick(struct bailey_timer *timer)
 {
     struct source *source = timer->ctx;
 
-    if (source->failed || source->closing)
+    if (source->in.failed || source->in.closing)
         return;
     bailey_timer_start(source->in.host, timer, tick_ms(source));
     tell_opaque_tables(source);
@@ -396,84 +368,32 @@ static void on_tick(struct bailey_timer *timer)
 
 /* ---- Beginning and end ---- */
 
-static void on_writable(struct amq_channel *ch)
-{
-    (void)ch; /* acks are few: they wait for nothing */
-}
-
-static void on_blocked(struct amq_channel *ch, const char *reason)
-{
-    (void)ch; /* an alarm stops publishers only */
-    (void)reason;
-}
-
-static void source_free(struct source *source)
-{
-    amq_receiver_fini(&source->in);
-    bailey_again_stop(source->in.host, &source->later);
-    bailey_timer_stop(source->in.host, &source->tick);
-    bailey_timer_stop(source->in.host, &source->limit);
-    free(source);
-}
-
-/* What must not be done from within a call of the gateway's. */
-static void tell_later(struct bailey_task *task)
-{
-    struct source *source = task->ctx;
-    struct bailey_port *port = source->in.port;
-
-    if (source->tell_closed) {
-        source_free(source);
-        bailey_closed(port);
-        return;
-    }
-    if (source->tell_drained && source->draining)
-        bailey_drained(port);
-}
-
-static void finish_close(struct source *source)
-{
-    bailey_timer_stop(source->in.host, &source->limit);
-    source->tell_closed = true;
-    bailey_again(source->in.host, &source->later);
-}
-
-static void on_closed(struct amq_channel *ch)
-{
-    finish_close((struct source *)ch);
-}
-
-static void on_limit(struct bailey_timer *timer)
-{
-    finish_close(timer->ctx);
-}
-
 static void source_drain(void *self)
 {
     struct source *source = self;
 
-    source->draining = true;
-    if (!source->is_ready || source->failed || source->in.ch.state != AMQ_CHANNEL_OPEN) {
-        source->tell_drained = true;
-        bailey_again(source->in.host, &source->later);
-        return;
-    }
-    adjust(source);
+    source->in.draining = true;
+    if (!source->is_ready || source->in.failed || source->in.ch.state != AMQ_CHANNEL_OPEN)
+        amq_receiver_drained(&source->in);
+    else
+        adjust(source);
 }
 
 static void source_close(void *self)
 {
     struct source *source = self;
 
-    source->closing = true;
-    amq_receiver_drop(&source->in);
-    if (source->failed || source->in.ch.state != AMQ_CHANNEL_OPEN) {
-        finish_close(source);
-        return;
-    }
-    amq_receiver_flush(&source->in);
-    amq_channel_close(&source->in.ch);
-    bailey_timer_start(source->in.host, &source->limit, AMQ_CLOSE_MS);
+    if (amq_receiver_close(&source->in))
+        amq_channel_close(&source->in.ch);
+}
+
+static void free_source(struct amq_receiver *in)
+{
+    struct source *source = (struct source *)in;
+
+    amq_receiver_fini(in);
+    bailey_timer_stop(in->host, &source->tick);
+    free(source);
 }
 
 static const struct amq_channel_ops source_ops = {
@@ -482,10 +402,8 @@ static const struct amq_channel_ops source_ops = {
     .header = amq_receiver_header,
     .body = amq_receiver_body,
     .input_end = on_input_end,
-    .writable = on_writable,
-    .blocked = on_blocked,
     .lost = on_lost,
-    .closed = on_closed,
+    .closed = amq_receiver_closed,
 };
 
 static bool source_open(void **self, void *broker, const void *settings, struct bailey_port *port,
@@ -497,10 +415,10 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
     source->settings = settings;
     source->in.ch.ops = &source_ops;
+    source->in.forgotten = forgotten;
+    source->in.free_end = free_source;
     amq_receiver_init(&source->in, broker, port, source->settings->queue);
-    source->later = (struct bailey_task){.run = tell_later, .ctx = source};
     source->tick = (struct bailey_timer){.fire = on_tick, .ctx = source};
-    source->limit = (struct bailey_timer){.fire = on_limit, .ctx = source};
     *self = source;
     amq_channel_attach(broker, AMQ_CONSUME, &source->in.ch);
     return true;

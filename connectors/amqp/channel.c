@@ -203,13 +203,19 @@ void amq_channel_gone(struct amq_channel *ch)
 
 /* ---- Telling all ---- */
 
+static void tell_blocked(struct amq_channel *ch, const char *reason)
+{
+    if (ch->ops->blocked != NULL)
+        ch->ops->blocked(ch, reason);
+}
+
 void amq_channels_blocked(struct amq_connection *conn, const char *reason)
 {
     struct amq_channel *next;
 
     for (struct amq_channel *ch = conn->channels; ch != NULL; ch = next) {
         next = ch->next;
-        ch->ops->blocked(ch, reason);
+        tell_blocked(ch, reason);
     }
 }
 
@@ -219,7 +225,8 @@ void amq_channels_writable(struct amq_connection *conn)
 
     for (struct amq_channel *ch = conn->channels; ch != NULL; ch = next) {
         next = ch->next;
-        ch->ops->writable(ch);
+        if (ch->ops->writable != NULL)
+            ch->ops->writable(ch);
     }
 }
 
@@ -331,7 +338,7 @@ static void flow(struct amq_connection *conn, struct amq_channel *ch, struct bai
         return;
     ok.active = asked->active;
     amq_connection_send(conn, ch->id, AMQP_CHANNEL_FLOW_OK_METHOD, &ok);
-    ch->ops->blocked(ch, ok.active ? NULL : "the broker stopped the channel's flow");
+    tell_blocked(ch, ok.active ? NULL : "the broker stopped the channel's flow");
 }
 
 static void method_frame(struct amq_connection *conn, struct amq_channel *ch, const struct amq_frame *frame)

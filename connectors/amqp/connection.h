@@ -36,9 +36,9 @@ struct amq_channel_ops {
     void (*body)(struct amq_channel *ch, struct bailey_bytes part, bool last);
     /* All of what was read at once is dispatched: hand on what was gathered. */
     void (*input_end)(struct amq_channel *ch);
-    /* The connection's output has room again. */
+    /* The connection's output has room again. May be NULL. */
     void (*writable)(struct amq_channel *ch);
-    /* connection.blocked (channel.flow): `reason`; NULL: no longer. */
+    /* connection.blocked (channel.flow): `reason`; NULL: no longer. May be NULL: alarms stop publishers only. */
     void (*blocked)(struct amq_channel *ch, const char *reason);
     /* The broker closed the channel (`connection` = false: the connection goes on, amq_channel_renew() is possible),
      * or the connection is gone or could not be made: then the channel belongs to no connection any more. */

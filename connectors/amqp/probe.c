@@ -432,11 +432,6 @@ static void on_nothing(struct amq_channel *ch)
     (void)ch;
 }
 
-static void on_blocked(struct amq_channel *ch, const char *reason)
-{
-    (void)ch, (void)reason; /* told when the time is over */
-}
-
 /* ---- Begin and end ---- */
 
 static void name_it(struct probed *end)
@@ -504,8 +499,6 @@ void amq_probe(void *self, const void *settings, struct bailey_probe *asked)
                                                .header = on_header,
                                                .body = on_body,
                                                .input_end = on_nothing,
-                                               .writable = on_nothing,
-                                               .blocked = on_blocked,
                                                .lost = on_lost,
                                                .closed = on_closed};
     struct amq_probing *probing = probing_of(self);

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "setup.h"
+
 enum {
     ACKS_A_TURN = 256,         /* single acks sent at once */
     STRAGGLER_MS = 20,         /* an ack that cannot be gathered waits this long for older ones */
@@ -159,7 +161,8 @@ void amq_receiver_settle(struct amq_receiver *in, const struct bailey_settlement
     bailey_again(in->host, &in->ack_task);
 }
 
-void amq_receiver_flush(struct amq_receiver *in)
+/* Before the channel's close. */
+static void flush(struct amq_receiver *in)
 {
     do
         send_acks(in, true);
@@ -174,6 +177,84 @@ void amq_receiver_forget(struct amq_receiver *in)
     amq_acks_reset(&in->acks);
     bailey_revoke(in->port, in->group);
     in->group = amq_broker_next_group(in->broker);
+    if (in->forgotten != NULL)
+        in->forgotten(in);
+}
+
+/* What must not be done from within a call of the gateway's. */
+static void tell(struct bailey_task *task)
+{
+    struct amq_receiver *in = task->ctx;
+    struct bailey_port *port = in->port;
+
+    if (in->closed) {
+        in->free_end(in);
+        bailey_closed(port);
+    } else if (in->drained) {
+        bailey_drained(port);
+    }
+}
+
+static void finish_close(struct amq_receiver *in)
+{
+    bailey_timer_stop(in->host, &in->close_limit);
+    in->closed = true;
+    bailey_again(in->host, &in->end_task);
+}
+
+void amq_receiver_closed(struct amq_channel *ch)
+{
+    finish_close((struct amq_receiver *)ch);
+}
+
+static void on_close_limit(struct bailey_timer *timer)
+{
+    finish_close(timer->ctx);
+}
+
+void amq_receiver_drained(struct amq_receiver *in)
+{
+    if (in->drained)
+        return;
+    in->drained = true;
+    bailey_again(in->host, &in->end_task);
+}
+
+void amq_receiver_fail(struct amq_receiver *in, const struct bailey_error *err)
+{
+    if (in->failed)
+        return;
+    in->failed = true;
+    amq_receiver_forget(in);
+    if (in->draining)
+        amq_receiver_drained(in);
+    if (in->closing)
+        finish_close(in);
+    else
+        bailey_down(in->port, err);
+}
+
+void amq_receiver_must_fit(struct amq_receiver *in, bool sent)
+{
+    struct bailey_error err = {0};
+
+    if (sent)
+        return;
+    amq_setup_too_big(&err);
+    amq_receiver_fail(in, &err);
+}
+
+bool amq_receiver_close(struct amq_receiver *in)
+{
+    in->closing = true;
+    amq_receiver_drop(in);
+    if (in->failed || in->ch.state != AMQ_CHANNEL_OPEN) {
+        finish_close(in);
+        return false;
+    }
+    flush(in);
+    bailey_timer_start(in->host, &in->close_limit, AMQ_CLOSE_MS);
+    return true;
 }
 
 void amq_receiver_init(struct amq_receiver *in, struct amq_broker *broker, struct bailey_port *port, const char *queue)
@@ -185,7 +266,9 @@ void amq_receiver_init(struct amq_receiver *in, struct amq_broker *broker, struc
     in->group = amq_broker_next_group(broker);
     in->mean = FIRST_MEAN;
     in->ack_task = (struct bailey_task){.run = ack_soon, .ctx = in};
+    in->end_task = (struct bailey_task){.run = tell, .ctx = in};
     in->stragglers = (struct bailey_timer){.fire = ack_stragglers, .ctx = in};
+    in->close_limit = (struct bailey_timer){.fire = on_close_limit, .ctx = in};
     amq_acks_reset(&in->acks);
 }
 
@@ -194,6 +277,8 @@ void amq_receiver_fini(struct amq_receiver *in)
     amq_receiver_drop(in);
     amq_channel_detach(&in->ch);
     bailey_again_stop(in->host, &in->ack_task);
+    bailey_again_stop(in->host, &in->end_task);
     bailey_timer_stop(in->host, &in->stragglers);
+    bailey_timer_stop(in->host, &in->close_limit);
     amq_acks_free(&in->acks);
 }

@@ -1,5 +1,5 @@
 /* receiver.h: what the two ends that receive (a consumer, a shelf) have in common on their channel: messages from frames, handed over
- * in batches, and acknowledgements that follow the lane's settlements. Worker's thread.
+ * in batches, acknowledgements that follow the lane's settlements, and how they end. Worker's thread.
  */
 #ifndef AMQ_RECEIVER_H
 #define AMQ_RECEIVER_H
@@ -11,7 +11,11 @@
 enum { AMQ_RECEIVER_BATCH = 256 /* messages handed over at once */ };
 
 struct amq_receiver {
-    struct amq_channel ch; /* first; its ops are set by the end */
+    /* Set by the end. */
+    struct amq_channel ch;                      /* first; its ops */
+    void (*forgotten)(struct amq_receiver *in); /* amq_receiver_forget() was called; NULL: it does not matter */
+    void (*free_end)(struct amq_receiver *in);  /* it is closed: free the end, after amq_receiver_fini() */
+
     struct amq_broker *broker;
     struct bailey_host *host;
     struct bailey_port *port;
@@ -20,10 +24,12 @@ struct amq_receiver {
     struct amq_acks acks;
     uint64_t mean;          /* bytes a message */
     uint64_t opaque_tables; /* that were counted and not told */
+    bool draining, closing, failed;
 
     /* Private from here on. */
-    struct bailey_task ack_task;
-    struct bailey_timer stragglers;
+    struct bailey_task ack_task, end_task;
+    struct bailey_timer stragglers, close_limit;
+    bool drained, closed; /* to be told */
     bool stragglers_run;
     struct amq_assembly assembly;
     int64_t wall_ms; /* when the batch began */
@@ -31,7 +37,7 @@ struct amq_receiver {
     size_t batch_count;
 };
 
-/* Zeroed; `queue` must outlive it. */
+/* Zeroed, but for what the end sets; `queue` must outlive it. */
 void amq_receiver_init(struct amq_receiver *in, struct amq_broker *broker, struct bailey_port *port, const char *queue);
 /* Leave the channel, and free what it holds. */
 void amq_receiver_fini(struct amq_receiver *in);
@@ -50,11 +56,21 @@ void amq_receiver_drop(struct amq_receiver *in);
 /* Settlements of an earlier life are ignored; what is neither accepted nor (if it `rejects`) rejected stays unacknowledged. The
  * frames go in the next turn. */
 void amq_receiver_settle(struct amq_receiver *in, const struct bailey_settlement *ended, size_t count, bool rejects);
-/* All acknowledgements that are due, at once: before the channel's close. */
-void amq_receiver_flush(struct amq_receiver *in);
-
 /* The channel is gone, or is given up: its messages are forgotten (bailey_revoke), another life begins. */
 void amq_receiver_forget(struct amq_receiver *in);
+
+/* The end is down (bailey_down), or has closed by that. */
+void amq_receiver_fail(struct amq_receiver *in, const struct bailey_error *err);
+/* The same, if what prepares the channel (setup.h) could not be sent. */
+void amq_receiver_must_fit(struct amq_receiver *in, bool sent);
+
+/* Draining is done: told in the next turn, once. */
+void amq_receiver_drained(struct amq_receiver *in);
+
+/* The end is to close. True: its acknowledgements are on their way, and it has AMQ_CLOSE_MS to close the channel behind them. */
+bool amq_receiver_close(struct amq_receiver *in);
+/* The channel is closed: an op of it. */
+void amq_receiver_closed(struct amq_channel *ch);
 
 /* Monotonic seconds, as the acks count them. */
 uint32_t amq_receiver_second(const struct amq_receiver *in);

@@ -445,7 +445,7 @@ static void on_writable(void *ctx)
 {
     struct stomp_connection *conn = ctx;
 
-    if (conn->state == STOMP_OPEN)
+    if (conn->state == STOMP_OPEN && conn->ops->writable != NULL)
         conn->ops->writable(conn);
 }
 

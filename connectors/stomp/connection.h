@@ -30,7 +30,7 @@ struct stomp_connection_ops {
     void (*receipt)(struct stomp_connection *conn, struct bailey_bytes id);
     /* All of what was read at once is dispatched: hand on what was gathered. */
     void (*input_end)(struct stomp_connection *conn);
-    /* The output has room again. */
+    /* The output has room again. May be NULL. */
     void (*writable)(struct stomp_connection *conn);
     /* It is gone, or could not be made: its state is NONE. `receipt`: not null if it was by an ERROR frame; then the receipt-id
      * which that named, or empty. */

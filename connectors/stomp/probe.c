@@ -387,7 +387,6 @@ static const struct stomp_connection_ops ops = {
     .body = on_body,
     .receipt = on_receipt,
     .input_end = on_nothing,
-    .writable = on_nothing,
     .lost = on_lost,
     .closed = on_closed,
 };

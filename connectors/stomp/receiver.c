@@ -19,8 +19,10 @@ static void drop_waiting(struct stomp_receiver *in)
     in->first_waiting = in->waiting_count = 0;
 }
 
-void stomp_receiver_leave(struct stomp_receiver *in)
+/* What comes from now on, what waits, and what comes just now is left to the broker. */
+static void leave(struct stomp_receiver *in)
 {
+    in->leaves = true;
     for (size_t i = in->first_waiting; i < in->waiting_count; i++)
         stomp_acks_done(&in->acks, in->waiting[i]->position);
     if (in->assembly.msg != NULL)
@@ -242,7 +244,8 @@ static void note_lost(struct stomp_receiver *in)
     in->acked = 0;
 }
 
-void stomp_receiver_forget(struct stomp_receiver *in)
+/* What belongs to this life of the connection; another one begins. */
+static void forget(struct stomp_receiver *in)
 {
     note_lost(in);
     stomp_assembly_drop(&in->assembly);
@@ -250,6 +253,7 @@ void stomp_receiver_forget(struct stomp_receiver *in)
     stomp_acks_reset(&in->acks);
     bailey_revoke(in->port, in->group);
     in->group = stomp_broker_next_group(in->broker);
+    in->is_up = false;
 }
 
 static void write_unsubscribe(struct stomp_receiver *in)
@@ -263,13 +267,6 @@ static void write_unsubscribe(struct stomp_receiver *in)
     stomp_write_body(&w, BAILEY_EMPTY_BYTES);
     stomp_connection_commit(&in->conn, from, &w);
     stomp_connection_end_frame(&in->conn, true);
-}
-
-void stomp_receiver_close(struct stomp_receiver *in, bool is_up)
-{
-    if (is_up && stomp_dialect_row(in->conn.dialect)->counts_disconnects)
-        write_unsubscribe(in);
-    stomp_connection_close(&in->conn);
 }
 
 bool stomp_receiver_subscribe(struct stomp_receiver *in, const char *ack,
@@ -301,17 +298,111 @@ bool stomp_receiver_subscribe(struct stomp_receiver *in, const char *ack,
                                "destination, selector or headers of the subscription cannot be expressed");
 }
 
-bool stomp_receiver_is_subscribed(struct bailey_bytes receipt)
+static bool is_subscribed(struct bailey_bytes receipt)
 {
     return receipt.data != NULL && bailey_bytes_is(receipt, subscribed);
 }
 
-void stomp_receiver_explain(struct bailey_error *err, struct bailey_bytes receipt)
+bool stomp_receiver_subscribed(struct stomp_receiver *in, struct bailey_bytes receipt)
 {
-    if (!stomp_receiver_is_subscribed(receipt))
+    if (in->is_up || !is_subscribed(receipt)) {
+        stomp_connection_break(&in->conn, "a RECEIPT for nothing that was sent");
+        return false;
+    }
+    in->is_up = true;
+    bailey_up(in->port);
+    return true;
+}
+
+/* ---- The end ---- */
+
+/* What must not be done from within a call of the gateway's. */
+static void tell(struct bailey_task *task)
+{
+    struct stomp_receiver *in = task->ctx;
+    struct bailey_port *port = in->port;
+
+    if (in->closed) {
+        in->free_end(in);
+        bailey_closed(port);
+    } else if (in->drained) {
+        bailey_drained(port);
+    }
+}
+
+static void finish_close(struct stomp_receiver *in)
+{
+    in->closed = true;
+    bailey_again(in->host, &in->end_task);
+}
+
+static void drained(struct stomp_receiver *in)
+{
+    if (in->drained)
         return;
-    err->kind = BAILEY_ERR_CONFIG;
-    bailey_hint(err, "The broker refused the subscription: check destination and selector, and what the login may.");
+    in->drained = true;
+    bailey_again(in->host, &in->end_task);
+}
+
+void stomp_receiver_fail(struct stomp_receiver *in, const struct bailey_error *err)
+{
+    if (in->failed)
+        return;
+    in->failed = true;
+    stomp_connection_drop(&in->conn);
+    forget(in);
+    if (in->draining)
+        drained(in);
+    if (in->closing)
+        finish_close(in);
+    else
+        bailey_down(in->port, err);
+}
+
+void stomp_receiver_lost(struct stomp_connection *conn, const struct bailey_error *err, struct bailey_bytes receipt)
+{
+    struct bailey_error why = *err;
+
+    if (is_subscribed(receipt)) { /* an ERROR that names it */
+        why.kind = BAILEY_ERR_CONFIG;
+        bailey_hint(&why,
+                    "The broker refused the subscription: check destination and selector, and what the login may.");
+    }
+    stomp_receiver_fail((struct stomp_receiver *)conn, &why);
+}
+
+void stomp_receiver_closed(struct stomp_connection *conn)
+{
+    struct stomp_receiver *in = (struct stomp_receiver *)conn;
+
+    forget(in);
+    finish_close(in);
+}
+
+void stomp_receiver_drain(void *self)
+{
+    struct stomp_receiver *in = self;
+
+    in->draining = true;
+    leave(in);
+    stomp_connection_hold(&in->conn, false); /* what comes is dropped, and what the broker says is heard */
+    drained(in);
+}
+
+void stomp_receiver_close(void *self)
+{
+    struct stomp_receiver *in = self;
+
+    in->closing = true;
+    leave(in);
+    if (in->conn.state == STOMP_OPEN) {
+        if (in->is_up && stomp_dialect_row(in->conn.dialect)->counts_disconnects)
+            write_unsubscribe(in);
+        stomp_connection_close(&in->conn);
+    } else if (in->conn.state != STOMP_CLOSING) {
+        stomp_connection_drop(&in->conn);
+        finish_close(in);
+    }
 }
 
 void stomp_receiver_init(struct stomp_receiver *in, struct stomp_broker *broker, struct bailey_port *port,
@@ -325,16 +416,18 @@ void stomp_receiver_init(struct stomp_receiver *in, struct stomp_broker *broker,
     in->destination = destination;
     in->subscription = subscription;
     in->group = stomp_broker_next_group(broker);
+    in->end_task = (struct bailey_task){.run = tell, .ctx = in};
     stomp_acks_reset(&in->acks);
     stomp_connection_init(&in->conn);
 }
 
-void stomp_receiver_fini(struct stomp_receiver *in, bool comes_back)
+void stomp_receiver_fini(struct stomp_receiver *in)
 {
+    bailey_again_stop(in->host, &in->end_task);
     stomp_assembly_drop(&in->assembly);
     drop_waiting(in);
     free(in->waiting);
     free(in->recent);
-    stomp_connection_fini(&in->conn, comes_back);
+    stomp_connection_fini(&in->conn, in->failed); /* then another end will take its place */
     stomp_acks_free(&in->acks);
 }

@@ -19,12 +19,10 @@ struct shelf {
     struct stomp_receiver in; /* first */
     const struct stomp_sink_settings *settings;
     char *destination;
-    struct bailey_task later;
     struct bailey_timer quiet;
     int64_t heard_ms; /* when a message, or the RECEIPT, came last */
 
-    bool is_up, browses, is_over, finished;
-    bool draining, tell_drained, closing, tell_closed, failed;
+    bool browses, is_over, finished;
 };
 
 static const struct stomp_dialect_row *row_of(const struct shelf *shelf)
@@ -50,7 +48,7 @@ static void tell_cut(const struct shelf *shelf)
 
 static void finish_if_over(struct shelf *shelf)
 {
-    if (!shelf->is_over || shelf->finished || shelf->failed || stomp_receiver_waits(&shelf->in))
+    if (!shelf->is_over || shelf->finished || shelf->in.failed || stomp_receiver_waits(&shelf->in))
         return;
     shelf->finished = shelf->in.leaves = true;
     bailey_timer_stop(shelf->in.host, &shelf->quiet);
@@ -123,45 +121,6 @@ static void shelf_settle(void *self, const struct bailey_settlement *ended, size
 
     if (!shelf->in.port->only_looks)
         stomp_receiver_settle(&shelf->in, ended, count, false);
-}
-
-/* ---- Failing ---- */
-
-static void finish_close(struct shelf *shelf)
-{
-    shelf->tell_closed = true;
-    bailey_again(shelf->in.host, &shelf->later);
-}
-
-static void tell_drained_soon(struct shelf *shelf)
-{
-    if (shelf->tell_drained)
-        return;
-    shelf->tell_drained = true;
-    bailey_again(shelf->in.host, &shelf->later);
-}
-
-static void fail(struct shelf *shelf, const struct bailey_error *err)
-{
-    if (shelf->failed)
-        return;
-    shelf->failed = true;
-    stomp_connection_drop(&shelf->in.conn);
-    stomp_receiver_forget(&shelf->in);
-    if (shelf->draining)
-        tell_drained_soon(shelf);
-    if (shelf->closing)
-        finish_close(shelf);
-    else
-        bailey_down(shelf->in.port, err);
-}
-
-static void on_lost(struct stomp_connection *conn, const struct bailey_error *err, struct bailey_bytes receipt)
-{
-    struct bailey_error why = *err;
-
-    stomp_receiver_explain(&why, receipt);
-    fail((struct shelf *)conn, &why);
 }
 
 /* ---- Subscribing ---- */
@@ -242,88 +201,45 @@ static void on_opened(struct stomp_connection *conn)
 
     if (is_no_queue(shelf)) {
         fail_no_queue(&err, bailey_bytes_of(shelf->destination));
-        fail(shelf, &err);
+        stomp_receiver_fail(&shelf->in, &err);
         return;
     }
     shelf->browses = shelf->in.port->only_looks && row_of(shelf)->browser != NULL;
     tell_counted(shelf);
     if (!stomp_receiver_subscribe(&shelf->in, shelf->browses ? "auto" : "client-individual", write_headers, shelf,
                                   &err))
-        fail(shelf, &err);
+        stomp_receiver_fail(&shelf->in, &err);
 }
 
 static void on_receipt(struct stomp_connection *conn, struct bailey_bytes id)
 {
     struct shelf *shelf = (struct shelf *)conn;
 
-    if (shelf->is_up || !stomp_receiver_is_subscribed(id)) {
-        stomp_connection_break(conn, "a RECEIPT for nothing that was sent");
+    if (!stomp_receiver_subscribed(&shelf->in, id))
         return;
-    }
-    shelf->is_up = true;
     shelf->heard_ms = bailey_now_ms(shelf->in.host);
-    bailey_up(shelf->in.port);
     if (!shelf->browses)
         bailey_timer_start(shelf->in.host, &shelf->quiet, QUIET_MS);
 }
 
 /* ---- Beginning and end ---- */
 
-static void on_writable(struct stomp_connection *conn)
-{
-    (void)conn; /* ACKs are few: they wait for nothing */
-}
-
-static void on_closed(struct stomp_connection *conn)
-{
-    struct shelf *shelf = (struct shelf *)conn;
-
-    stomp_receiver_forget(&shelf->in);
-    finish_close(shelf);
-}
-
-/* What must not be done from within a call of the gateway's. */
-static void tell_later(struct bailey_task *task)
-{
-    struct shelf *shelf = task->ctx;
-    struct bailey_port *port = shelf->in.port;
-
-    if (shelf->tell_closed) {
-        stomp_receiver_fini(&shelf->in, shelf->failed);
-        bailey_again_stop(shelf->in.host, &shelf->later);
-        bailey_timer_stop(shelf->in.host, &shelf->quiet);
-        free(shelf->destination);
-        free(shelf);
-        bailey_closed(port);
-        return;
-    }
-    if (shelf->tell_drained)
-        bailey_drained(port);
-}
-
-static void shelf_drain(void *self)
-{
-    struct shelf *shelf = self;
-
-    shelf->draining = shelf->in.leaves = true;
-    stomp_receiver_leave(&shelf->in);
-    stomp_connection_hold(&shelf->in.conn, false);
-    tell_drained_soon(shelf);
-}
-
 static void shelf_close(void *self)
 {
     struct shelf *shelf = self;
 
-    shelf->closing = shelf->in.leaves = true;
     bailey_timer_stop(shelf->in.host, &shelf->quiet);
-    stomp_receiver_leave(&shelf->in);
-    if (shelf->in.conn.state == STOMP_OPEN) {
-        stomp_receiver_close(&shelf->in, shelf->is_up);
-    } else if (shelf->in.conn.state != STOMP_CLOSING) {
-        stomp_connection_drop(&shelf->in.conn);
-        finish_close(shelf);
-    }
+    stomp_receiver_close(&shelf->in);
+}
+
+static void free_shelf(struct stomp_receiver *in)
+{
+    struct shelf *shelf = (struct shelf *)in;
+
+    stomp_receiver_fini(in);
+    bailey_timer_stop(in->host, &shelf->quiet);
+    free(shelf->destination);
+    free(shelf);
 }
 
 static const struct stomp_connection_ops shelf_ops = {
@@ -332,9 +248,8 @@ static const struct stomp_connection_ops shelf_ops = {
     .body = on_body,
     .receipt = on_receipt,
     .input_end = on_input_end,
-    .writable = on_writable,
-    .lost = on_lost,
-    .closed = on_closed,
+    .lost = stomp_receiver_lost,
+    .closed = stomp_receiver_closed,
 };
 
 static bool is_a_topic(const struct stomp_sink_settings *s)
@@ -378,10 +293,10 @@ static bool shelf_open(void **self, void *broker, const void *settings, struct b
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
     }
     shelf->settings = s;
-    shelf->later = (struct bailey_task){.run = tell_later, .ctx = shelf};
     shelf->quiet = (struct bailey_timer){.fire = on_quiet, .ctx = shelf};
     shelf->in.conn.ops = &shelf_ops;
     shelf->in.conn.purpose = "browse";
+    shelf->in.free_end = free_shelf;
     stomp_receiver_init(&shelf->in, broker, port, shelf->destination, "1");
     *self = shelf;
     stomp_connection_dial(&shelf->in.conn);
@@ -392,6 +307,6 @@ const struct bailey_source stomp_shelf = {
     .open = shelf_open,
     .resume = shelf_resume,
     .settle = shelf_settle,
-    .drain = shelf_drain,
+    .drain = stomp_receiver_drain,
     .close = shelf_close,
 };

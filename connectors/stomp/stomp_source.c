@@ -20,11 +20,7 @@ enum {
 struct source {
     struct stomp_receiver in; /* first */
     const struct stomp_source_settings *settings;
-    struct bailey_task later;
     char client_id[256];
-
-    bool is_up; /* the subscription stands */
-    bool draining, tell_drained, closing, tell_closed, failed;
 };
 
 /* ---- Receiving ---- */
@@ -42,53 +38,6 @@ static void source_resume(void *self)
 static void source_settle(void *self, const struct bailey_settlement *ended, size_t count)
 {
     stomp_receiver_settle(self, ended, count, true);
-}
-
-/* ---- Failing ---- */
-
-/* What belongs to this life of the connection. */
-static void forget(struct source *source)
-{
-    stomp_receiver_forget(&source->in);
-    source->is_up = false;
-}
-
-static void finish_close(struct source *source)
-{
-    source->tell_closed = true;
-    bailey_again(source->in.host, &source->later);
-}
-
-static void fail(struct source *source, const struct bailey_error *err)
-{
-    if (source->failed)
-        return;
-    source->failed = true;
-    stomp_connection_drop(&source->in.conn);
-    forget(source);
-    if (source->closing)
-        finish_close(source);
-    else
-        bailey_down(source->in.port, err);
-}
-
-static void tell_drained_soon(struct source *source)
-{
-    if (source->tell_drained)
-        return;
-    source->tell_drained = true;
-    bailey_again(source->in.host, &source->later);
-}
-
-static void on_lost(struct stomp_connection *conn, const struct bailey_error *err, struct bailey_bytes receipt)
-{
-    struct source *source = (struct source *)conn;
-    struct bailey_error why = *err;
-
-    stomp_receiver_explain(&why, receipt);
-    if (source->draining)
-        tell_drained_soon(source);
-    fail(source, &why);
 }
 
 /* ---- Subscribing ---- */
@@ -157,7 +106,7 @@ static bool refuses_selector(struct source *source)
     bailey_fail(&err, BAILEY_ERR_CONFIG, "%.60s: %s has no selectors, it would ignore this one",
                 source->in.conn.address, stomp_dialect_row(source->in.conn.dialect)->name);
     bailey_hint(&err, "Remove selector, and filter in the route or by a binding.");
-    fail(source, &err);
+    stomp_receiver_fail(&source->in, &err);
     return true;
 }
 
@@ -168,80 +117,20 @@ static void on_opened(struct stomp_connection *conn)
 
     if (!refuses_selector(source) &&
         !stomp_receiver_subscribe(&source->in, "client-individual", write_headers, source, &err))
-        fail(source, &err);
+        stomp_receiver_fail(&source->in, &err);
 }
 
 static void on_receipt(struct stomp_connection *conn, struct bailey_bytes id)
 {
-    struct source *source = (struct source *)conn;
-
-    if (source->is_up || !stomp_receiver_is_subscribed(id)) {
-        stomp_connection_break(conn, "a RECEIPT for nothing that was sent");
-        return;
-    }
-    source->is_up = true;
-    bailey_up(source->in.port);
+    stomp_receiver_subscribed((struct stomp_receiver *)conn, id);
 }
 
 /* ---- Beginning and end ---- */
 
-static void on_closed(struct stomp_connection *conn)
+static void free_source(struct stomp_receiver *in)
 {
-    struct source *source = (struct source *)conn;
-
-    forget(source);
-    finish_close(source);
-}
-
-static void on_writable(struct stomp_connection *conn)
-{
-    (void)conn; /* ACKs are few: they wait for nothing */
-}
-
-static void source_free(struct source *source)
-{
-    stomp_receiver_fini(&source->in, source->failed);
-    bailey_again_stop(source->in.host, &source->later);
-    free(source);
-}
-
-/* What must not be done from within a call of the gateway's. */
-static void tell_later(struct bailey_task *task)
-{
-    struct source *source = task->ctx;
-    struct bailey_port *port = source->in.port;
-
-    if (source->tell_closed) {
-        source_free(source);
-        bailey_closed(port);
-        return;
-    }
-    if (source->tell_drained)
-        bailey_drained(port);
-}
-
-static void source_drain(void *self)
-{
-    struct source *source = self;
-
-    source->draining = source->in.leaves = true;
-    stomp_receiver_leave(&source->in);
-    stomp_connection_hold(&source->in.conn, false); /* what comes is dropped, and what the broker says is heard */
-    tell_drained_soon(source);
-}
-
-static void source_close(void *self)
-{
-    struct source *source = self;
-
-    source->closing = source->in.leaves = true;
-    stomp_receiver_leave(&source->in);
-    if (source->in.conn.state == STOMP_OPEN) {
-        stomp_receiver_close(&source->in, source->is_up);
-    } else if (source->in.conn.state != STOMP_CLOSING) {
-        stomp_connection_drop(&source->in.conn);
-        finish_close(source);
-    }
+    stomp_receiver_fini(in);
+    free(in); /* the first of it */
 }
 
 static const struct stomp_connection_ops source_ops = {
@@ -250,9 +139,8 @@ static const struct stomp_connection_ops source_ops = {
     .body = stomp_receiver_body,
     .receipt = on_receipt,
     .input_end = on_input_end,
-    .writable = on_writable,
-    .lost = on_lost,
-    .closed = on_closed,
+    .lost = stomp_receiver_lost,
+    .closed = stomp_receiver_closed,
 };
 
 /* A durable subscription belongs to a client id, which must be the same after a restart. */
@@ -278,8 +166,8 @@ static bool source_open(void **self, void *broker, const void *settings, struct 
         return bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
     source->in.conn.ops = &source_ops;
     source->in.conn.purpose = "receive";
+    source->in.free_end = free_source;
     source->settings = settings;
-    source->later = (struct bailey_task){.run = tell_later, .ctx = source};
     stomp_receiver_init(&source->in, broker, port, source->settings->destination,
                         source->settings->subscription != NULL ? source->settings->subscription : "1");
     name_client(source);
@@ -294,6 +182,6 @@ const struct bailey_source stomp_source = {
     .open = source_open,
     .resume = source_resume,
     .settle = source_settle,
-    .drain = source_drain,
-    .close = source_close,
+    .drain = stomp_receiver_drain,
+    .close = stomp_receiver_close,
 };

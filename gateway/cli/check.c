@@ -93,15 +93,10 @@ static int run(const struct command *command, int argc, char **argv)
                                      {.name = "--json", .set = &check.json},
                                      {.name = "--connect", .set = &check.connect},
                                      {0}};
+    int parsed = cli_parse(command, argc, argv, flags, 1, 1, &check.path);
 
-    switch (cli_parse(command, argc, argv, flags, 1, 1, &check.path)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     return check_file(&check);
 }
 

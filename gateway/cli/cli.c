@@ -67,7 +67,7 @@ static const struct cli_flag *find_flag(const struct cli_flag *flags, const char
     return NULL;
 }
 
-static void unknown_flag(const struct command *command, const struct cli_flag *flags, const char *arg)
+static int unknown_flag(const struct command *command, const struct cli_flag *flags, const char *arg)
 {
     const char *names[FLAGS_MAX];
     size_t count = 0;
@@ -77,14 +77,12 @@ static void unknown_flag(const struct command *command, const struct cli_flag *f
     names[count++] = "--help";
     const char *near = nearest_name(arg, names, count);
     if (near != NULL)
-        cli_wrong(command, "unknown flag %.100s; did you mean %s?", arg, near);
-    else
-        cli_wrong(command, "unknown flag %.100s", arg);
+        return cli_wrong(command, "unknown flag %.100s; did you mean %s?", arg, near);
+    return cli_wrong(command, "unknown flag %.100s", arg);
 }
 
 /* One flag at argv[*i]; *i moves on if its value is the next argument. */
-static enum cli_parsed parse_flag(const struct command *command, int argc, char **argv, int *i,
-                                  const struct cli_flag *flags)
+static int parse_flag(const struct command *command, int argc, char **argv, int *i, const struct cli_flag *flags)
 {
     const char *arg = argv[*i], *equals = strchr(arg, '=');
     const struct cli_flag *flag = find_flag(flags, arg, equals == NULL ? strlen(arg) : (size_t)(equals - arg));
@@ -93,28 +91,22 @@ static enum cli_parsed parse_flag(const struct command *command, int argc, char 
         struct text out = {0};
         cli_add_help(&out, command);
         cli_print(&out);
-        return CLI_DONE;
+        return CLI_OK;
     }
-    if (flag == NULL) {
-        unknown_flag(command, flags, arg);
-        return CLI_WRONG;
-    }
+    if (flag == NULL)
+        return unknown_flag(command, flags, arg);
     if (flag->set != NULL) {
         *flag->set = true;
-        if (equals != NULL)
-            cli_wrong(command, "%s takes no value", flag->name);
-        return equals == NULL ? CLI_GO : CLI_WRONG;
+        return equals == NULL ? CLI_GO : cli_wrong(command, "%s takes no value", flag->name);
     }
-    if (equals == NULL && *i + 1 == argc) {
-        cli_wrong(command, "%s needs a value", flag->name);
-        return CLI_WRONG;
-    }
+    if (equals == NULL && *i + 1 == argc)
+        return cli_wrong(command, "%s needs a value", flag->name);
     *flag->value = equals != NULL ? equals + 1 : argv[++*i];
     return CLI_GO;
 }
 
-enum cli_parsed cli_parse(const struct command *command, int argc, char **argv, const struct cli_flag *flags,
-                          size_t least, size_t most, const char **words)
+int cli_parse(const struct command *command, int argc, char **argv, const struct cli_flag *flags, size_t least,
+              size_t most, const char **words)
 {
     bool only_words = false;
     size_t count = 0;
@@ -125,7 +117,7 @@ enum cli_parsed cli_parse(const struct command *command, int argc, char **argv, 
         if (!only_words && strcmp(argv[i], "--") == 0) {
             only_words = true;
         } else if (!only_words && argv[i][0] == '-' && argv[i][1] != '\0') {
-            enum cli_parsed parsed = parse_flag(command, argc, argv, &i, flags);
+            int parsed = parse_flag(command, argc, argv, &i, flags);
             if (parsed != CLI_GO)
                 return parsed;
         } else if (count < most) {
@@ -133,14 +125,10 @@ enum cli_parsed cli_parse(const struct command *command, int argc, char **argv, 
         } else {
             char shown[100];
             text_mask(shown, sizeof shown, argv[i]);
-            cli_wrong(command, "one argument too many: %s", shown);
-            return CLI_WRONG;
+            return cli_wrong(command, "one argument too many: %s", shown);
         }
     }
-    if (count >= least)
-        return CLI_GO;
-    cli_wrong(command, "an argument is missing");
-    return CLI_WRONG;
+    return count >= least ? CLI_GO : cli_wrong(command, "an argument is missing");
 }
 
 struct config *cli_load(const char *path)

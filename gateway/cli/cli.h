@@ -37,12 +37,12 @@ struct cli_flag {
     const char **value; /* a flag with one: --count N, --count=N */
 };
 
-enum cli_parsed { CLI_GO, CLI_DONE, CLI_WRONG }; /* go on; --help was printed; an error was printed */
+enum { CLI_GO = -1 }; /* no exit code */
 
 /* Sort argv into flags and words (least to most of them, into `words`, which has room for `most`; NULL where none
- * was given). */
-enum cli_parsed cli_parse(const struct command *command, int argc, char **argv, const struct cli_flag *flags,
-                          size_t least, size_t most, const char **words);
+ * was given). Returns CLI_GO, or the exit code: --help or what is wrong was printed. */
+int cli_parse(const struct command *command, int argc, char **argv, const struct cli_flag *flags, size_t least,
+              size_t most, const char **words);
 
 /* "bailey COMMAND: ..." and a hint on standard error. Returns CLI_USAGE. */
 int cli_wrong(const struct command *command, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -57,9 +57,10 @@ void cli_complain(struct text *out); /* the same, to standard error */
 /* Load the file with the connectors of the registry, findings to standard error. NULL: exit with CLI_USAGE. */
 struct config *cli_load(const char *path);
 
-/* ---- What run and copy share ---- */
+/* ---- What run, copy and dlq share ---- */
 
 struct gateway;
+struct route_status;
 
 /* Block the signals that end the program; before any thread is made. Returns a signalfd, -1 on failure. */
 int cli_signals_open(void);
@@ -68,6 +69,10 @@ int cli_signals_first(int fd);
 
 /* Begin to drain, and wait until that is done or `timeout_ms` are over: gateway_stop() then tells which. */
 void cli_drain(struct gateway *gateway, int64_t timeout_ms);
+
+/* A route that began at `began_ms` (cli_now_ms()), and has moved nothing yet, will not: it had its time, or failed so often that something
+ * must be wrong, such as a password or a name. */
+bool cli_start_is_hopeless(const struct route_status *status, int64_t began_ms);
 
 int64_t cli_now_ms(void); /* monotonic */
 

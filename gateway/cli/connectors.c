@@ -82,15 +82,10 @@ static int run(const struct command *command, int argc, char **argv)
     struct bailey_error err = {0};
     struct text out = {0};
     const char *name;
+    int parsed = cli_parse(command, argc, argv, flags, 0, 1, &name);
 
-    switch (cli_parse(command, argc, argv, flags, 0, 1, &name)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     if (name == NULL) {
         add_all(&out, &wishes);
         return cli_print(&out);

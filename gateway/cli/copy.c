@@ -19,14 +19,7 @@
 #include "host/gateway.h"
 #include "host/registry.h"
 
-enum {
-    TICK_MS = 200,
-    START_PATIENCE_MS = 30000,
-    START_ATTEMPTS = 4,
-    START_LEAST_MS = 3000,
-    DRAIN_MS = 10000,
-    CREDIT_MAX = 10000
-};
+enum { TICK_MS = 200, DRAIN_MS = 10000, CREDIT_MAX = 10000 };
 
 struct copy {
     const struct command *command;
@@ -205,11 +198,7 @@ static enum verdict judge(struct copy *copy, struct gateway *gateway)
         return REACHED;
     if (copy->idle_ms > 0 && now - copy->changed_ms >= copy->idle_ms)
         return REACHED;
-    /* What fails again and again from the start is wrong: a password, a name. */
-    int64_t patience = copy->status.restarts >= START_ATTEMPTS ? START_LEAST_MS : START_PATIENCE_MS;
-    if (moved == 0 && copy->status.state >= LANE_STARTING && now - copy->began_ms >= patience)
-        return HOPELESS;
-    return GO_ON;
+    return moved == 0 && cli_start_is_hopeless(&copy->status, copy->began_ms) ? HOPELESS : GO_ON;
 }
 
 /* Runs until there is a reason to end; that reason as an exit code. */
@@ -276,15 +265,10 @@ static int run(const struct command *command, int argc, char **argv)
     const char *urls[2], *count = NULL, *idle = NULL;
     const struct cli_flag flags[] = {{.name = "--count", .value = &count}, {.name = "--idle", .value = &idle}, {0}};
     struct copy copy = {.command = command, .progress = isatty(STDERR_FILENO) == 1};
+    int parsed = cli_parse(command, argc, argv, flags, 2, 2, urls);
 
-    switch (cli_parse(command, argc, argv, flags, 2, 2, urls)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     if (parse_limits(&copy, count, idle) != CLI_OK)
         return CLI_USAGE;
     log_set_level(BAILEY_LOG_WARN);

@@ -26,9 +26,6 @@
 
 enum {
     TICK_MS = 100,
-    START_PATIENCE_MS = 30000,
-    START_ATTEMPTS = 4,
-    START_LEAST_MS = 3000,
     DRAIN_MS = 10000,
     LIST_LIMIT = 100,
     MAX_REPLAYS = 3,
@@ -224,8 +221,9 @@ static bool make_plan(struct dlq *dlq, const struct config *config, const struct
     plan->route.lanes = 1;
     plan->route.dedup = NULL;
     plan->route.delay = (struct config_delay){.delay = NULL};
-    plan->route.keeps_messages = false;
+    plan->route.keeps_messages = plan->route.spills = false;
     plan->route.retry.parks_in_store = false;
+    plan->route.retry.hold = 0;
     plan->route.max_hops = 0;
     plan->route.order = route->order == BAILEY_ORDER_NONE ? BAILEY_ORDER_KEY : route->order;
     plan->route.dead_reader = &plan->reader;
@@ -234,8 +232,11 @@ static bool make_plan(struct dlq *dlq, const struct config *config, const struct
     plan->config.workers = 1;
     plan->config.scope_count = 0;
     plan->config.state = (struct config_state){.store = CONFIG_STATE_NONE};
-    if (plan->reader.sink != NULL)
+    if (plan->reader.sink != NULL) {
+        plan->route.dead_letter =
+            NULL; /* none can become one again: that end would be opened, and may make its queue */
         return true;
+    }
     remember(plan, route);
     return place_state(dlq, config, plan->path);
 }
@@ -271,15 +272,6 @@ static void show_progress(struct dlq *dlq, bool last)
     cli_complain(&out);
 }
 
-/* What fails again and again from the start is wrong: a password, a name. */
-static bool is_hopeless(const struct dlq *dlq)
-{
-    int64_t patience = dlq->status.restarts >= START_ATTEMPTS ? START_LEAST_MS : START_PATIENCE_MS;
-
-    return atomic_load(&dlq->seen) == 0 && dlq->status.state >= LANE_STARTING &&
-           cli_now_ms() - dlq->began_ms >= patience;
-}
-
 /* Until all is read and sent; false: it could not begin, is blocked, or was interrupted. */
 static bool watch(struct dlq *dlq, struct gateway *gateway, int signals)
 {
@@ -292,7 +284,8 @@ static bool watch(struct dlq *dlq, struct gateway *gateway, int signals)
         show_progress(dlq, false);
         if (ready > 0 && fds[1].revents != 0)
             return true;
-        if (is_hopeless(dlq) || dlq->status.state == LANE_BLOCKED)
+        if (dlq->status.state == LANE_BLOCKED ||
+            (atomic_load(&dlq->seen) == 0 && cli_start_is_hopeless(&dlq->status, dlq->began_ms)))
             return false;
         if (ready > 0 && fds[0].revents != 0 && cli_signals_first(signals) != 0)
             return false;
@@ -510,15 +503,10 @@ static int run(const struct command *command, int argc, char **argv)
         {.name = "--json", .set = &dlq.json},
         {0},
     };
+    int parsed = cli_parse(command, argc, argv, flags, 2, 2, words);
 
-    switch (cli_parse(command, argc, argv, flags, 2, 2, words)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     dlq.route = words[1];
     if (!read_verb(&dlq, words[0]) || !read_count(&dlq, "--limit", limit, &dlq.limit) ||
         !read_count(&dlq, "--rate", rate, &dlq.rate) ||

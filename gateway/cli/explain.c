@@ -115,15 +115,10 @@ static int run(const struct command *command, int argc, char **argv)
     const struct cli_flag flags[] = {{.name = "--json", .set = &json}, {0}};
     struct text out = {0};
     const char *path;
+    int parsed = cli_parse(command, argc, argv, flags, 1, 1, &path);
 
-    switch (cli_parse(command, argc, argv, flags, 1, 1, &path)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     struct config *config = cli_load(path);
     if (config == NULL)
         return CLI_USAGE;

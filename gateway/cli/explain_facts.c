@@ -81,8 +81,8 @@ static void say_plain_duplicates(struct explanation *ex)
 {
     static const char *const settings[2][2] = {
         {"credit.messages, lanes", "credit.messages, lanes, to.max_unconfirmed"},
-        {"credit.messages, lanes, from.commit_interval",
-         "credit.messages, lanes, from.commit_interval, to.max_unconfirmed"},
+        {"credit.messages, lanes, from.commit_interval, retry.hold",
+         "credit.messages, lanes, from.commit_interval, retry.hold, to.max_unconfirmed"},
     };
     struct text *says = say(ex, "duplicates", settings[ex->commit_ms >= 0][ex->unconfirmed >= 0]);
 
@@ -94,6 +94,8 @@ static void say_plain_duplicates(struct explanation *ex)
         units_add_duration(says, ex->commit_ms);
         text_add(says, " since the last commit; while a refused message waits, the offset of its partition waits with "
                        "it, and a crash repeats all that were confirmed behind it as well");
+        if (ex->route->retry.hold > 0)
+            text_printf(says, ": %" PRId64 " at most, in each lane", ex->route->retry.hold);
     }
     text_add(says, "; a lost connection to the sink repeats those that were sent and not confirmed");
     if (ex->unconfirmed >= 0)
@@ -192,7 +194,8 @@ static void say_store_failure(struct explanation *ex)
 static void say_refused(struct explanation *ex)
 {
     const struct config_retry *retry = &ex->route->retry;
-    struct text *says = say(ex, "refused messages", "retry");
+    struct text *says =
+        say(ex, "refused messages", ex->route->spills ? "retry, retry.hold, credit, state.path" : "retry");
 
     text_add(says, "are sent again, alone, after ");
     units_add_duration(says, retry->min_ms);
@@ -206,6 +209,12 @@ static void say_refused(struct explanation *ex)
                        ? "; meanwhile they lie in the store, and are settled at their source"
                        : "; meanwhile they stay unsettled at their source, and take credit: when they, and what waits "
                          "behind them, fill half of it, the route shows stalled");
+    if (ex->route->spills)
+        text_printf(says,
+                    "; those that wait behind them for their order, and would fill more than a quarter of the credit, "
+                    "wait on this machine's disk instead, as copies: up to %" PRId64
+                    " messages are received behind one that is not settled",
+                    ex->route->retry.hold);
     text_add(says,
              "; while the sink is away or blocked the source is held, and nothing counts as refused; nor does what "
              "the operator must change at a place that all messages go to (a missing topic, a permission)");
@@ -280,13 +289,14 @@ static void say_memory(struct explanation *ex)
 
 bool explain_has_disk(const struct explanation *ex)
 {
-    return (ex->scope != NULL && explain_is_durable(ex)) || ex->route->keeps_messages;
+    return (ex->scope != NULL && explain_is_durable(ex)) || ex->route->keeps_messages || ex->route->spills;
 }
 
 static void say_disk(struct explanation *ex)
 {
     struct text *says = say(ex, "on this machine's disk",
                             ex->route->keeps_messages ? "state.path, delay, deliver_at, retry.park"
+                            : ex->route->spills       ? "state.path, order, retry.hold"
                             : explain_has_disk(ex)    ? "state.path"
                                                       : "");
 
@@ -300,7 +310,11 @@ static void say_disk(struct explanation *ex)
         text_add(
             says,
             "messages that wait for their time; they are settled at their source, and losing this disk loses them");
-    if (ex->route->keeps_messages && ex->scope != NULL)
+    if (ex->route->keeps_messages && ex->route->spills)
+        text_add(says, "; ");
+    if (ex->route->spills)
+        text_add(says, "copies of messages that wait behind a refused one: the source still has those");
+    if (ex->scope != NULL && (ex->route->keeps_messages || ex->route->spills))
         text_add(says, "; and ");
     if (ex->scope != NULL)
         text_add(says, "ids: losing them loses no message, and repeats without a mark what was in doubt");

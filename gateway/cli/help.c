@@ -32,15 +32,10 @@ static int run(const struct command *command, int argc, char **argv)
     const char *name, *names[16];
     struct text out = {0};
     size_t count = 0;
+    int parsed = cli_parse(command, argc, argv, NULL, 0, 1, &name);
 
-    switch (cli_parse(command, argc, argv, NULL, 0, 1, &name)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     const struct command *found = NULL;
     for (const struct command *const *c = commands; *c != NULL; c++) {
         names[count++] = (*c)->name;

@@ -89,15 +89,10 @@ static int run(const struct command *command, int argc, char **argv)
     struct bailey_error err = {0};
     const char *path;
     int result;
+    int parsed = cli_parse(command, argc, argv, NULL, 1, 1, &path);
 
-    switch (cli_parse(command, argc, argv, NULL, 1, 1, &path)) {
-    case CLI_DONE:
-        return CLI_OK;
-    case CLI_WRONG:
-        return CLI_USAGE;
-    case CLI_GO:
-        break;
-    }
+    if (parsed != CLI_GO)
+        return parsed;
     struct config *config = cli_load(path);
     if (config == NULL)
         return CLI_USAGE;

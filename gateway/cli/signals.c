@@ -58,6 +58,14 @@ int64_t cli_now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+bool cli_start_is_hopeless(const struct route_status *status, int64_t began_ms)
+{
+    enum { PATIENCE_MS = 30000, ATTEMPTS = 4, LEAST_MS = 3000 };
+
+    return status->state >= LANE_STARTING &&
+           cli_now_ms() - began_ms >= (status->restarts >= ATTEMPTS ? LEAST_MS : PATIENCE_MS);
+}
+
 void cli_drain(struct gateway *gateway, int64_t timeout_ms)
 {
     struct pollfd done = {.fd = gateway_done_fd(gateway), .events = POLLIN};

@@ -70,6 +70,7 @@ struct config_retry {
     int64_t min_ms, max_ms;
     double multiplier, jitter;
     bool parks_in_store;
+    int64_t hold; /* messages behind the oldest unsettled one, from a source that commits positions */
 };
 
 struct config_delay {
@@ -110,7 +111,8 @@ struct config_route {
     struct config_end from, to;
     const struct config_end *dead_letter;         /* or NULL */
     const struct config_dead_reader *dead_reader; /* NULL: an ordinary route */
-    bool keeps_messages;                          /* it delays or parks them: it needs a table for them */
+    bool spills;         /* what waits behind a refused message may lie in a table of its own */
+    bool keeps_messages; /* it delays or parks them: it needs a table for them */
     struct config_position at;
 };
 

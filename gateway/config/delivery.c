@@ -62,6 +62,7 @@ static void read_retry(struct loader *ld, const struct yaml_node *node, const st
     retry->is_given = yaml_child(node, "retry") != NULL;
     retry->attempts = settings->attempts;
     retry->parks_in_store = settings->park == 1;
+    retry->hold = settings->hold;
     read_backoff(ld, node, settings->backoff, retry);
     read_decimal(ld, node, "retry.multiplier", settings->multiplier, 1, 10, &retry->multiplier);
     read_decimal(ld, node, "retry.jitter", settings->jitter, 0, 1, &retry->jitter);
@@ -141,6 +142,21 @@ static void check_store(struct loader *ld, const struct yaml_node *node, struct 
                   "as in state: { store: rocksdb, path: ./state } at the top of the file");
 }
 
+/* Where the source has no limit to what is unsettled behind an older message: how much that may be, and may it wait on disk? */
+static void read_hold(struct loader *ld, struct config_route *route)
+{
+    const struct bailey_connector *from = route->from.broker == NULL ? NULL : route->from.broker->connector;
+
+    if (from == NULL || !(from->traits & BAILEY_COMMITS_POSITIONS)) {
+        route->retry.hold = 0;
+        return;
+    }
+    if (route->retry.hold < route->credit_messages)
+        route->retry.hold = route->credit_messages;
+    route->spills = (route->order == BAILEY_ORDER_KEY || route->order == BAILEY_ORDER_PARTITION) &&
+                    ld->config->state.store == CONFIG_STATE_ROCKSDB && route->retry.hold > route->credit_messages;
+}
+
 void loader_read_delivery(struct loader *ld, const struct yaml_node *node, const struct route_settings *settings,
                           struct config_route *route)
 {
@@ -151,4 +167,5 @@ void loader_read_delivery(struct loader *ld, const struct yaml_node *node, const
     read_retry(ld, node, settings, route);
     read_delay(ld, node, settings, route);
     check_store(ld, node, route);
+    read_hold(ld, route);
 }

@@ -203,6 +203,16 @@ static const struct bailey_option retry_options[] = {
      .summary =
          "Where a refused message waits: hold keeps it unsettled at its source, store settles it and keeps it on "
          "this machine's disk."},
+    {.name = "hold",
+     .type = BAILEY_OPT_INT,
+     FIELD(hold),
+     .initial = "100000",
+     .min = 1,
+     .max = 10000000,
+     .unit = "messages",
+     .summary = "From Kafka: most that is received behind a message that is not settled (at least credit.messages). "
+                "With an order "
+                "and a store on disk, those that must wait lie there, outside of the credit."},
     {0},
 };
 

@@ -24,7 +24,7 @@ struct route_settings {
     const char *dedup_scope;
     int dedup_on_failure;
     int order, expire, unroutable, park;
-    int64_t max_hops, attempts;
+    int64_t max_hops, attempts, hold;
     const char *backoff, *multiplier, *jitter;
     const struct bailey_template *delay, *deliver_at;
     bool delay_native;

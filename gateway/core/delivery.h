@@ -8,6 +8,8 @@
  * One that is to wait long is KEEPING until the schedule has it; then it is settled, and comes back as another delivery, of the
  * schedule's, when its time has come.
  *
+ * One that is HELD may lie on disk meanwhile (lane_spill.c); it is LOADING when its turn comes before its message is there again.
+ *
  * In brackets: where the route keeps an order, and where it deduplicates. What is let go of before its end is LEAVING until
  * its id is given back.
  */
@@ -29,11 +31,22 @@ enum delivery_state {
     DELIVERY_ASKING,  /* for its id: may it go on? */
     DELIVERY_GRANTED, /* it may, behind those that asked before it */
     DELIVERY_HELD,    /* behind another one of its key (order.h) */
+    DELIVERY_LOADING, /* it has its turn; its message is being read back */
     DELIVERY_KEEPING, /* being written to the schedule */
     DELIVERY_OUT,
     DELIVERY_WAITING,
     DELIVERY_RECORDING, /* confirmed; its id is being recorded */
     DELIVERY_LEAVING,   /* let go of; its id is being given back */
+};
+
+/* Where the message of one that is held is (lane_spill.c). */
+enum delivery_spill {
+    SPILL_NONE,     /* in memory */
+    SPILL_GATHERED, /* in memory; goes to disk with the next write */
+    SPILL_WRITING,
+    SPILL_STORED,  /* on disk only */
+    SPILL_WANTED,  /* the same; its turn has come */
+    SPILL_READING, /* on disk, on its way back */
 };
 
 enum { DELIVERY_ADDRESSES = 2 }; /* inline; more are allocated in the message */
@@ -64,6 +77,9 @@ struct delivery {
     struct delivery *asked_next, *asked_prev; /* those whose answer others wait for, in the order of asking; or NULL */
     struct order_key *turn;                   /* whose turn it has or waits for; NULL: none */
     struct delivery *held_next, *held_prev;
+    struct delivery *spill_next, *spill_prev; /* of a ring of lane_spill.c, by `spill`; or NULL */
+    uint32_t spill_stamp;                     /* of its row */
+    uint8_t spill;                            /* enum delivery_spill */
     struct id kept_as; /* of one from the schedule: its entry's name; of a replayed one: the dead letter that it was */
     int64_t first_failed_ms, last_failed_ms; /* wall clock; 0: never */
     struct bailey_bytes address[DELIVERY_ADDRESSES];

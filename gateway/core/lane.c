@@ -64,6 +64,10 @@ static enum lane_state lane_state(const struct lane *lane, char reason[static 32
     }
     if (lane->is_draining)
         return LANE_DRAINING;
+    if (lane_spill_trouble(lane)[0] != '\0') {
+        snprintf(reason, 320, "state store: %s", lane_spill_trouble(lane));
+        return LANE_HELD;
+    }
     if (from != LANE_RUNNING) {
         snprintf(reason, 320, "source: %s", lane->from.reason[0] ? lane->from.reason : "connecting");
         return from;
@@ -80,8 +84,8 @@ static enum lane_state lane_state(const struct lane *lane, char reason[static 32
         snprintf(reason, 320, "%s: gives no confirm for what was sent", lane->stuck);
         return LANE_HELD;
     }
-    if (lane->is_stalled) {
-        snprintf(reason, 320, "refused messages, and those that wait behind them, fill half of the credit");
+    if (lane->stalled != NULL) {
+        snprintf(reason, 320, "%s", lane->stalled);
         return LANE_STALLED;
     }
     return LANE_RUNNING;
@@ -113,14 +117,34 @@ void lane_show_state(struct lane *lane)
                    kv_str("reason", reason));
 }
 
+/* How many more may be received, as long as the oldest one is not settled. (What the schedule gave has no place there.) */
+static int64_t room_ahead(const struct lane *lane)
+{
+    const struct delivery *oldest = lane->all.next;
+
+    while (oldest != &lane->all && oldest->entry != NULL)
+        oldest = oldest->next;
+    if (lane->options.ahead_max == 0 || oldest == &lane->all)
+        return INT64_MAX;
+    return lane->options.ahead_max - (int64_t)(lane->next_sequence - oldest->sequence);
+}
+
+static const char *stall(const struct lane *lane)
+{
+    int64_t pending = lane->waiting + order_held(lane->order) - lane->spilled;
+
+    if (pending > 0 && pending >= lane->options.credit_messages / 2)
+        return "refused messages, and those that wait behind them, fill half of the credit";
+    return room_ahead(lane) <= 0 ? "so many were received behind one that is not settled as retry.hold allows" : NULL;
+}
+
 static void see_stall(struct lane *lane)
 {
-    int64_t pending = lane->waiting + order_held(lane->order);
-    bool is_stalled = pending > 0 && pending >= lane->options.credit_messages / 2;
+    const char *stalled = stall(lane);
 
-    if (is_stalled == lane->is_stalled)
+    if (stalled == lane->stalled)
         return;
-    lane->is_stalled = is_stalled;
+    lane->stalled = stalled;
     lane_show_state(lane);
 }
 
@@ -133,6 +157,7 @@ void lane_show_gauges(struct lane *lane)
     atomic_store_explicit(&status->unconfirmed, lane_out(lane), memory_order_relaxed);
     atomic_store_explicit(&status->waiting, lane->waiting, memory_order_relaxed);
     atomic_store_explicit(&status->held, order_held(lane->order), memory_order_relaxed);
+    atomic_store_explicit(&status->spilled, lane->spilled, memory_order_relaxed);
     atomic_store_explicit(&status->dead, lane->dying, memory_order_relaxed);
     see_stall(lane);
 }
@@ -179,6 +204,15 @@ struct delivery *lane_delivery_new(struct lane *lane, struct bailey_message *msg
     return dlv;
 }
 
+void lane_unblock(struct delivery *dlv)
+{
+    struct lane *lane = dlv->lane;
+
+    if (dlv->is_blocking && --lane->blocking == 0)
+        lane_show_state(lane);
+    dlv->is_blocking = false;
+}
+
 void lane_delivery_let_off(struct delivery *dlv)
 {
     struct lane *lane = dlv->lane;
@@ -189,10 +223,9 @@ void lane_delivery_let_off(struct delivery *dlv)
     }
     if (lane->order != NULL)
         order_leave(lane->order, dlv);
-    if (dlv->is_blocking && --lane->blocking == 0)
-        lane_show_state(lane);
+    lane_unblock(dlv);
     lane->dying -= dlv->is_dead;
-    dlv->is_blocking = dlv->is_dead = false;
+    dlv->is_dead = false;
 }
 
 /* It is settled or forgotten. */
@@ -200,6 +233,7 @@ void lane_delivery_free(struct delivery *dlv)
 {
     struct lane *lane = dlv->lane;
 
+    lane_spill_forget(lane, dlv);
     lane_delivery_let_off(dlv);
     if (dlv->entry != NULL)
         schedule_leave(lane->kept->schedule, dlv->entry, dlv->is_in_doubt);
@@ -307,7 +341,7 @@ static void do_work(struct bailey_task *task)
         tell_drain(lane);
     if (lane->room_wanted && end_is_open(&lane->from) && lane->from.self != NULL && lane_may_receive(lane) &&
         lane->unsettled <= lane->options.credit_messages / 2 &&
-        lane->unsettled_bytes <= lane->options.credit_bytes / 2) {
+        lane->unsettled_bytes <= lane->options.credit_bytes / 2 && room_ahead(lane) > 0) {
         lane->room_wanted = false;
         lane->options.source->resume(lane->from.self);
     }
@@ -331,12 +365,14 @@ size_t bailey_room(const struct bailey_port *port)
 {
     struct lane *lane = ((const struct end *)port)->lane;
     int64_t left = lane->options.credit_messages - lane->unsettled;
-    int64_t bytes_left = lane->options.credit_bytes - lane->unsettled_bytes;
+    int64_t bytes_left = lane->options.credit_bytes - lane->unsettled_bytes, ahead = room_ahead(lane);
 
-    if (!lane_may_receive(lane) || left <= 0 || bytes_left <= 0) {
+    if (!lane_may_receive(lane) || left <= 0 || bytes_left <= 0 || ahead <= 0) {
         lane->room_wanted = true;
         return 0;
     }
+    if (ahead < left)
+        left = ahead;
     if (lane->options.messages_max > 0 && lane->options.messages_max - lane->received < left)
         left = lane->options.messages_max - lane->received;
     /* Bytes come in messages of which only the size of earlier ones is known. */
@@ -370,12 +406,14 @@ void lane_line_up(struct batch *batch)
             lane_settle_as(lane, dlv, BAILEY_RELEASED);
         else if (order_enter(lane->order, dlv))
             batch->items[kept++] = dlv;
+        else
+            lane_spill_put(lane, dlv);
     }
     batch->count = kept;
 }
 
 /* Behind the step that held them; if the message of one was replaced meanwhile, with all steps. */
-static void go_behind_order(struct lane *lane, struct batch *batch)
+void lane_go_behind_order(struct lane *lane, struct batch *batch)
 {
     bool is_detached = false;
 
@@ -395,9 +433,10 @@ void lane_go_in_turn(struct lane *lane)
 
         batch.count = 0;
         while (batch.count < BATCH_MAX && (dlv = order_next(lane->order)) != NULL)
-            batch.items[batch.count++] = dlv;
+            if (lane_spill_back(lane, dlv))
+                batch.items[batch.count++] = dlv;
         if (batch.count > 0)
-            go_behind_order(lane, &batch);
+            lane_go_behind_order(lane, &batch);
     } while (batch.count > 0);
 }
 
@@ -419,9 +458,10 @@ static void count_hop(struct bailey_message *msg)
 
 static void receive_batch(struct lane *lane, struct bailey_message *const messages[], size_t count)
 {
-    struct batch batch = {.count = 0};
+    struct batch batch;
     int64_t bytes = 0;
 
+    batch.count = 0; /* and the rest as it is: it has room for many */
     for (size_t i = 0; i < count; i++) {
         messages[i]->size = message_size(messages[i]);
         bytes += (int64_t)messages[i]->size;
@@ -509,8 +549,9 @@ void lane_let_go(struct lane *lane, struct delivery *dlv)
 
 void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome)
 {
-    struct settled ended = {.count = 0};
+    struct settled ended;
 
+    ended.count = 0;
     lane_note_end(&ended, dlv, outcome);
     lane_let_go(lane, dlv);
     lane_settle(lane, &ended);
@@ -764,11 +805,20 @@ void lane_on_end_changed(struct lane *lane, struct end *end)
     lane_work_soon(lane);
 }
 
+/* While it drains, dead letters that cannot be sent now are left to their source. */
+static void release_dead(struct lane *lane)
+{
+    while (lane->dead.len > 0 && !outlet_is_up(&lane->dead))
+        lane_settle_as(lane, outlet_pop(&lane->dead), BAILEY_RELEASED);
+}
+
 void lane_on_end_lost(struct lane *lane, struct end *end)
 {
     if (is_outlet(lane, end)) {
         assert(((struct outlet *)end)->out == 0); /* fails when a sink closes without a verdict for each delivery */
         ((struct outlet *)end)->is_full = false;
+        if (!may_begin(lane))
+            release_dead(lane);
     } else {
         forget(lane, true, 0);
         lane->epoch++; /* what is still out is settled with nobody */
@@ -792,7 +842,7 @@ void lane_check_ended(struct lane *lane)
         lane_dedup_leave_all(lane); /* answered by lane_check_ended() */
         return;
     }
-    if (!lane_schedule_closed(lane))
+    if (!lane_schedule_closed(lane) || !lane_spill_closed(lane))
         return;
     lane->is_ended = true;
     bailey_again_stop(lane->host, &lane->work);
@@ -842,7 +892,7 @@ void bailey_lag(struct bailey_port *port, int64_t messages)
 
 static void check_drained(struct lane *lane)
 {
-    if (!lane->is_draining || lane->is_stopping || lane->is_ended || lane->unsettled > 0 ||
+    if (!lane->is_draining || lane->is_stopping || lane->is_ended || lane->unsettled + lane->spilled > 0 ||
         (lane->is_finishing && lane_schedule_has_some(lane)))
         return;
     bool is_receiving = lane->from.state == END_UP || lane->from.state == END_HELD;
@@ -874,16 +924,10 @@ static void release(struct lane *lane, enum delivery_state state)
     }
 }
 
-/* Dead letters that cannot be sent now, either. */
-static void release_dead(struct lane *lane)
-{
-    while (lane->dead.len > 0 && !outlet_is_up(&lane->dead))
-        lane_settle_as(lane, outlet_pop(&lane->dead), BAILEY_RELEASED);
-}
-
 void lane_release_waiting(struct lane *lane)
 {
     release(lane, DELIVERY_HELD); /* first: none may pass the one that it waits for */
+    release(lane, DELIVERY_LOADING);
     release(lane, DELIVERY_WAITING);
     release_dead(lane);
     lane_flush(lane);
@@ -948,6 +992,7 @@ struct lane *lane_new(struct bailey_host *host, const struct lane_options *optio
     lane->step_count = steps_build(lane->steps, &lane->options);
     lane_dedup_begin(lane);
     lane_schedule_begin(lane);
+    lane_spill_begin(lane);
     lane_reader_begin(lane);
     make_order(lane);
     lane->work = (struct bailey_task){.run = do_work, .ctx = lane};
@@ -986,6 +1031,7 @@ void lane_free(struct lane *lane)
     bailey_again_stop(lane->host, &lane->work);
     lane_dedup_end(lane);
     lane_schedule_end(lane);
+    lane_spill_end(lane);
     lane_reader_end(lane);
     order_free(lane->order);
     message_pool_free(lane->messages);

@@ -84,6 +84,7 @@ struct lane_options {
     unsigned lane, lanes;
     int64_t credit_messages, credit_bytes;
     const struct lane_dead_reader *reader; /* NULL: an ordinary lane */
+    int64_t ahead_max;                     /* receive no more behind the oldest unsettled one; 0: no limit but credit */
     int64_t messages_max;                  /* finish after so many; 0: go on for ever */
     const struct template *key;            /* or NULL */
     enum bailey_order order;
@@ -94,6 +95,7 @@ struct lane_options {
     const struct template *delay, *deliver_at; /* when a message may go: one of them, or NULL */
     bool delays_natively;                      /* the sink's broker holds it, instead of `kept` */
     struct state_table *kept;                  /* messages that wait in the store; NULL: none ever do */
+    struct state_table *spill;                 /* for those that wait behind a refused one; NULL: they stay in memory */
     enum lane_expire expire;
     enum lane_unroutable unroutable;
     const struct lane_dead_letters *dead_letters; /* NULL: a hopeless message blocks its lane */

@@ -99,12 +99,15 @@ void lane_dedup_leave_all(struct lane *lane)
 
 static void go_on(struct lane *lane)
 {
-    struct batch batch = lane->ids->going;
+    struct batch *going = &lane->ids->going, batch;
     bool is_detached = false; /* one of them: the text of its id was part of the message that it had then */
 
-    for (size_t i = 0; i < batch.count; i++)
+    batch.count = going->count;
+    for (size_t i = 0; i < batch.count; i++) {
+        batch.items[i] = going->items[i];
         is_detached |= batch.items[i]->is_detached;
-    lane->ids->going.count = 0;
+    }
+    going->count = 0;
     lane_run_steps(lane, &batch, is_detached ? lane->ids->asks_at : lane->ids->asks_at + 1);
 }
 

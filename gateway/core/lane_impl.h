@@ -1,5 +1,5 @@
 /* core/lane_impl.h: what the files of a lane share: lane.c (its life), lane_refuse.c (what is refused), lane_schedule.c (what
- * waits in the store), lane_dedup.c (its ids).
+ * waits in the store), lane_spill.c (what waits behind a refused one), lane_dedup.c (its ids).
  * Private to them. */
 #ifndef BAILEY_LANE_IMPL_H
 #define BAILEY_LANE_IMPL_H
@@ -67,16 +67,17 @@ struct lane {
     struct delivery all; /* head of the ring of all deliveries, oldest first */
 
     uint64_t next_sequence;
-    uint32_t epoch; /* openings of the source so far */
-    int64_t unsettled, unsettled_bytes, mean_size;
-    int64_t waiting;  /* for their next attempt */
-    int64_t dying;    /* on their way to the dead letters */
-    int64_t blocking; /* hopeless, and with nowhere to go */
-    int64_t received; /* of options.messages_max */
+    uint32_t epoch;                                /* openings of the source so far */
+    int64_t unsettled, unsettled_bytes, mean_size; /* what takes credit */
+    int64_t spilled;                               /* unsettled, too; on disk */
+    int64_t waiting;                               /* for their next attempt */
+    int64_t dying;                                 /* on their way to the dead letters */
+    int64_t blocking;                              /* hopeless, and with nowhere to go */
+    int64_t received;                              /* of options.messages_max */
 
-    bool room_wanted;  /* the source was told that there is no room */
-    const char *stuck; /* which outlet gives no verdict; NULL: none */
-    bool is_stalled;   /* what waits fills half of the credit */
+    bool room_wanted;    /* the source was told that there is no room */
+    const char *stuck;   /* which outlet gives no verdict; NULL: none */
+    const char *stalled; /* why no more is received, or soon; NULL: no reason */
     bool is_draining, is_finishing, is_stopping, is_ended;
     bool drain_source; /* to be told in the next turn */
     bool drain_told;   /* this opening of the source was told */
@@ -87,6 +88,7 @@ struct lane {
 
     struct lane_ids *ids;       /* NULL: the route does not deduplicate */
     struct lane_kept *kept;     /* NULL: it keeps no messages */
+    struct lane_spill *spill;   /* NULL: what is held stays in memory */
     struct lane_reader *reader; /* NULL: it reads no dead letters back */
     struct order *order;        /* NULL: it keeps none */
     size_t order_at;            /* the step that keeps it; who was held goes on behind it */
@@ -108,9 +110,13 @@ void lane_settle(struct lane *lane, struct settled *settled);
 struct delivery *lane_delivery_new(struct lane *lane, struct bailey_message *msg);
 /* Its source need not be told (any more). */
 void lane_let_go(struct lane *lane, struct delivery *dlv);
+/* Those of `batch` have their turn, and go on behind the step that keeps the order. */
+void lane_go_behind_order(struct lane *lane, struct batch *batch);
 void lane_settle_as(struct lane *lane, struct delivery *dlv, enum bailey_outcome outcome);
 /* It is at its end, as `outcome`: recorded where the route deduplicates, then settled as accepted. */
 void lane_finish(struct lane *lane, struct delivery *dlv, enum id_outcome outcome);
+/* It has somewhere to go again, or is gone. */
+void lane_unblock(struct delivery *dlv);
 /* It no longer waits, has a turn, or is on its way to the dead letters. */
 void lane_delivery_let_off(struct delivery *dlv);
 void lane_delivery_free(struct delivery *dlv);
@@ -179,6 +185,24 @@ static inline const char *lane_schedule_trouble(const struct lane *lane)
     return lane->kept == NULL ? "" : lane->kept->trouble;
 }
 
+/* ---- lane_spill.c ---- */
+
+void lane_spill_begin(struct lane *lane);
+void lane_spill_end(struct lane *lane);
+/* It is held: let it wait on disk, if it waits for a refused one, and such fill much of the credit. */
+void lane_spill_put(struct lane *lane, struct delivery *dlv);
+/* It was refused: so those behind it. */
+void lane_spill_behind(struct lane *lane, const struct delivery *dlv);
+/* Its turn has come. False: it is on disk, and goes on by itself when it has been read. */
+bool lane_spill_back(struct lane *lane, struct delivery *dlv);
+/* It is settled or forgotten. */
+void lane_spill_forget(struct lane *lane, struct delivery *dlv);
+void lane_spill_flush(struct lane *lane);
+/* Why what is on disk cannot be read now; "" if it can. */
+const char *lane_spill_trouble(const struct lane *lane);
+/* The lane ends: true when nothing is asked of the store; else lane_check_ended() is called when it has answered. */
+bool lane_spill_closed(struct lane *lane);
+
 /* ---- lane_dedup.c ---- */
 
 void lane_dedup_begin(struct lane *lane);
@@ -203,6 +227,8 @@ static inline void lane_flush(struct lane *lane)
         dedup_flush(lane->ids->client);
     if (lane->kept != NULL)
         schedule_flush(lane->kept->schedule);
+    if (lane->spill != NULL)
+        lane_spill_flush(lane);
 }
 
 /* Did it come from an opening of the source that is gone, or has the source lost it? Then it gives it again, to whomever. */

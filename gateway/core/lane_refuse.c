@@ -89,6 +89,7 @@ static bool hold_back(struct lane *lane, struct delivery *dlv)
         lane_detach(dlv);
         return false;
     }
+    lane_spill_behind(lane, dlv);
     if (lane->options.pipelines)
         outlet_rebuild(&lane->to, has_its_turn, lane);
     return true;
@@ -241,9 +242,7 @@ static void wait_for_next(struct lane *lane, struct delivery *dlv, const struct 
     int64_t delay_ms = backoff_ms(lane, dlv->pub.attempts);
 
     log_refusal(lane, dlv, err, delay_ms);
-    if (dlv->is_blocking && --lane->blocking == 0)
-        lane_show_state(lane);
-    dlv->is_blocking = false;
+    lane_unblock(dlv);
     if (lane->options.parks_in_store)
         lane_keep(lane, dlv, &(struct schedule_note){.line = SCHEDULE_WAIT, .due_ms = lane_state_ms(lane) + delay_ms});
     else
@@ -287,8 +286,10 @@ void lane_refuse(struct lane *lane, struct delivery *dlv, const struct bailey_er
 
 void lane_prepare_again(struct lane *lane, struct delivery *dlv)
 {
-    struct batch batch = {.count = 1, .items = {dlv}};
+    struct batch batch;
 
+    batch.count = 1;
+    batch.items[0] = dlv;
     dlv->state = DELIVERY_READY;
     if (dlv->is_dead)
         send_dead(lane, dlv);

@@ -328,6 +328,21 @@ void order_leave(struct order *order, struct delivery *dlv)
     see_to(order, key);
 }
 
+bool order_is_stuck(const struct delivery *dlv)
+{
+    return dlv->turn != NULL && dlv->turn->refused != NULL;
+}
+
+uint64_t order_key_number(const struct delivery *dlv)
+{
+    return dlv->turn->hash;
+}
+
+struct delivery *order_first_held(const struct delivery *dlv)
+{
+    return dlv->turn->first;
+}
+
 struct delivery *order_next(struct order *order)
 {
     struct order_key *key;

@@ -39,6 +39,13 @@ bool order_hold(struct order *order, struct delivery *dlv);
 /* The sink has it, or it is let go of. Allowed for one that never entered. */
 void order_leave(struct order *order, struct delivery *dlv);
 
+/* Of one that has its turn or is held. Is its key held up by one that was refused, and is not through? */
+bool order_is_stuck(const struct delivery *dlv);
+/* Its key, as a number. */
+uint64_t order_key_number(const struct delivery *dlv);
+/* The first that is held of its key, and from there on by held_next; NULL: none. */
+struct delivery *order_first_held(const struct delivery *dlv);
+
 /* One whose turn has come; NULL: none (more). */
 struct delivery *order_next(struct order *order);
 

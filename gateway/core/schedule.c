@@ -14,6 +14,7 @@
 
 #include <bailey/log.h>
 
+#include "base/big_endian.h"
 #include "core/schedule_recent.h"
 #include "core/schedule_row.h"
 #include "core/schedule_window.h"
@@ -309,7 +310,7 @@ static void due_fired(struct bailey_timer *timer)
 
 /* ---- Windows ---- */
 
-static size_t schedule_window_share(const struct schedule *s, size_t all)
+static size_t window_share(const struct schedule *s, size_t all)
 {
     size_t share = all / (s->dealt_count * SCHEDULE_LINES);
 
@@ -355,7 +356,7 @@ static void take_rows(struct schedule *s, struct window *window, struct state_re
     }
 }
 
-static void schedule_window_read(struct state_read *read)
+static void window_read(struct state_read *read)
 {
     struct window *window = read->ctx;
     struct schedule *s = window->schedule;
@@ -366,8 +367,7 @@ static void schedule_window_read(struct state_read *read)
     } else {
         note_success(s, &s->reading);
         take_rows(s, window, read);
-        schedule_window_trim(window, schedule_window_share(s, s->o.window_messages),
-                             schedule_window_share(s, s->o.window_bytes));
+        schedule_window_trim(window, window_share(s, s->o.window_messages), window_share(s, s->o.window_bytes));
     }
     look(s);
     go_on(s);
@@ -375,8 +375,7 @@ static void schedule_window_read(struct state_read *read)
 
 static void refill(struct schedule *s, struct window *window)
 {
-    size_t max = schedule_window_share(s, s->o.window_messages),
-           max_bytes = schedule_window_share(s, s->o.window_bytes);
+    size_t max = window_share(s, s->o.window_messages), max_bytes = window_share(s, s->o.window_bytes);
 
     if (window->is_whole || window->is_reading || s->reading.waits || schedule_window_count(window) > max / 2 ||
         window->bytes > max_bytes / 2)
@@ -388,7 +387,7 @@ static void refill(struct schedule *s, struct window *window)
         .max = max - schedule_window_count(window),
         .max_bytes = max_bytes - window->bytes,
         .host = s->o.host,
-        .done = schedule_window_read,
+        .done = window_read,
         .ctx = window,
     };
     s->o.table->read(s->o.table, &window->read);
@@ -566,8 +565,8 @@ static void fill_lanes(struct schedule *s, struct filling *f)
         uint8_t *key = fill(f, LANE_KEY), *value = fill(f, LANE_VALUE);
 
         row.count = s->dealt[i].count;
-        put_number(key, ROW_LANE, 2);
-        put_number(key + 2, s->dealt[i].lane, 2);
+        big_endian_put(key, ROW_LANE, 2);
+        big_endian_put(key + 2, s->dealt[i].lane, 2);
         lane_row_encode(&row, value);
         fill_put(f, (struct bailey_bytes){key, LANE_KEY}, (struct bailey_bytes){value, LANE_VALUE});
     }
@@ -651,8 +650,8 @@ static void take_over(struct schedule *s)
     }
     for (unsigned line = 0; line < SCHEDULE_LINES; line++)
         if (!s->dealt[0].windows[line].is_reading)
-            schedule_window_trim(&s->dealt[0].windows[line], schedule_window_share(s, s->o.window_messages),
-                                 schedule_window_share(s, s->o.window_bytes));
+            schedule_window_trim(&s->dealt[0].windows[line], window_share(s, s->o.window_messages),
+                                 window_share(s, s->o.window_bytes));
 }
 
 static void tell_kept(struct schedule *s)
@@ -732,7 +731,7 @@ static void init_windows(struct schedule *s)
 /* A lane of an earlier life. One of which nothing can be known may have sent all that it had. */
 static void take_lane(struct schedule *s, const struct state_row *row, bool *is_unclean)
 {
-    uint16_t lane = row->key.len == LANE_KEY ? (uint16_t)get_number(row->key.data + 2, 2) : (uint16_t)s->o.lane;
+    uint16_t lane = row->key.len == LANE_KEY ? (uint16_t)big_endian_get(row->key.data + 2, 2) : (uint16_t)s->o.lane;
     struct lane_row known = {.taken_ms = {INT64_MIN, INT64_MIN}, .doubt_ms = {INT64_MAX, INT64_MAX}};
     struct bailey_error err;
 
@@ -791,7 +790,7 @@ static void take_log_row(struct schedule *s, const struct state_row *row, uint16
         if (fits)
             remember(s, &event);
     }
-    if (fits && recent_end_row(s->recent) == get_number(row->key.data + 4, 8))
+    if (fits && recent_end_row(s->recent) == big_endian_get(row->key.data + 4, 8))
         return;
     bailey_fail(&err, BAILEY_ERR_PERMANENT, "a row of the log is damaged");
     tell_damaged(s, row->key, &err);
@@ -840,12 +839,13 @@ static void read_at_start(struct schedule *s)
         return;
     s->is_reading = true;
     if (s->read_from_len == 0) {
-        put_number(s->read_from, s->state == READING_LANES ? ROW_LANE : ROW_RECENT, 2);
-        put_number(s->read_from + 2, lane, 2);
+        big_endian_put(s->read_from, s->state == READING_LANES ? ROW_LANE : ROW_RECENT, 2);
+        big_endian_put(s->read_from + 2, lane, 2);
         s->read_from_len = LANE_KEY;
     }
-    put_number(s->read_until,
-               s->state == READING_LANES ? (ROW_LANE + 1u) << 16 : ((unsigned)ROW_RECENT << 16) + lane + 1, LANE_KEY);
+    big_endian_put(s->read_until,
+                   s->state == READING_LANES ? (ROW_LANE + 1u) << 16 : ((unsigned)ROW_RECENT << 16) + lane + 1,
+                   LANE_KEY);
     s->read = (struct state_read){
         .from = {s->read_from, s->read_from_len},
         .until = {s->read_until, sizeof s->read_until},

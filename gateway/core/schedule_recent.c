@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/big_endian.h"
+
 enum { RING_MIN = 256 };
 
 #define NO_PLACE UINT32_MAX
@@ -142,16 +144,16 @@ uint64_t recent_end_row(struct recent *recent)
 
 void recent_key_encode(uint16_t lane, uint64_t stamp, uint8_t out[static RECENT_KEY])
 {
-    put_number(out, ROW_RECENT, 2);
-    put_number(out + 2, lane, 2);
-    put_number(out + 4, stamp, 8);
+    big_endian_put(out, ROW_RECENT, 2);
+    big_endian_put(out + 2, lane, 2);
+    big_endian_put(out + 4, stamp, 8);
 }
 
 void recent_event_encode(const struct recent_event *event, uint8_t out[static RECENT_EVENT])
 {
     out[0] = (uint8_t)(event->key.line | (event->state == RECENT_DONE ? 2 : 0));
-    put_signed(out + 1, event->key.due_ms);
-    put_number(out + 9, event->key.stamp, 8);
+    big_endian_put_signed(out + 1, event->key.due_ms);
+    big_endian_put(out + 9, event->key.stamp, 8);
     memcpy(out + 17, &event->key.unique, sizeof event->key.unique);
 }
 
@@ -160,7 +162,10 @@ bool recent_event_decode(const uint8_t in[static RECENT_EVENT], uint16_t lane, s
     if (in[0] > 3)
         return false;
     *event = (struct recent_event){
-        .key = {.lane = lane, .line = in[0] & 1, .due_ms = get_signed(in + 1), .stamp = get_number(in + 9, 8)},
+        .key = {.lane = lane,
+                .line = in[0] & 1,
+                .due_ms = big_endian_get_signed(in + 1),
+                .stamp = big_endian_get(in + 9, 8)},
         .state = (in[0] & 2) != 0 ? RECENT_DONE : RECENT_KEPT,
     };
     memcpy(&event->key.unique, in + 17, sizeof event->key.unique);

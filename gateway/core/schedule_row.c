@@ -1,43 +1,19 @@
 /* schedule_row.c: see the header. */
 #include "core/schedule_row.h"
 
+#include "base/big_endian.h"
 #include "message/codec.h"
 
 enum { ROW_VERSION = 1, LANE_VERSION = 1, HAS_ID = 1, IN_DOUBT = 2, CLEAN = 1 };
-
-void put_number(uint8_t *out, uint64_t value, size_t bytes)
-{
-    for (size_t i = bytes; i-- > 0; value >>= 8)
-        out[i] = (uint8_t)value;
-}
-
-uint64_t get_number(const uint8_t *in, size_t bytes)
-{
-    uint64_t value = 0;
-
-    for (size_t i = 0; i < bytes; i++)
-        value = value << 8 | in[i];
-    return value;
-}
-
-void put_signed(uint8_t out[static 8], int64_t value)
-{
-    put_number(out, (uint64_t)value ^ UINT64_C(1) << 63, 8);
-}
-
-int64_t get_signed(const uint8_t in[static 8])
-{
-    return (int64_t)(get_number(in, 8) ^ UINT64_C(1) << 63);
-}
 
 /* ---- Messages ---- */
 
 void row_key_encode(const struct row_key *key, uint8_t out[static ROW_KEY])
 {
-    put_number(out, key->lane, 2);
+    big_endian_put(out, key->lane, 2);
     out[2] = key->line;
-    put_signed(out + 3, key->due_ms);
-    put_number(out + 11, key->stamp, 8);
+    big_endian_put_signed(out + 3, key->due_ms);
+    big_endian_put(out + 11, key->stamp, 8);
     memcpy(out + 19, &key->unique, sizeof key->unique);
 }
 
@@ -46,10 +22,10 @@ bool row_key_decode(struct bailey_bytes bytes, struct row_key *key)
     if (bytes.len != ROW_KEY || bytes.data[2] >= SCHEDULE_LINES)
         return false;
     *key = (struct row_key){
-        .lane = (uint16_t)get_number(bytes.data, 2),
+        .lane = (uint16_t)big_endian_get(bytes.data, 2),
         .line = bytes.data[2],
-        .due_ms = get_signed(bytes.data + 3),
-        .stamp = get_number(bytes.data + 11, 8),
+        .due_ms = big_endian_get_signed(bytes.data + 3),
+        .stamp = big_endian_get(bytes.data + 11, 8),
     };
     memcpy(&key->unique, bytes.data + 19, sizeof key->unique);
     return true;
@@ -64,10 +40,10 @@ void row_encode(const struct schedule_note *note, const struct bailey_message *m
 {
     out[0] = ROW_VERSION;
     out[1] = (uint8_t)((note->has_id ? HAS_ID : 0) | (note->in_doubt ? IN_DOUBT : 0));
-    put_number(out + 2, note->attempts, 4);
-    put_number(out + 6, note->counted, 4);
-    put_signed(out + 10, note->first_failed_ms);
-    put_signed(out + 18, note->last_failed_ms);
+    big_endian_put(out + 2, note->attempts, 4);
+    big_endian_put(out + 6, note->counted, 4);
+    big_endian_put_signed(out + 10, note->first_failed_ms);
+    big_endian_put_signed(out + 18, note->last_failed_ms);
     message_encode(msg, out + ROW_HEAD);
 }
 
@@ -83,10 +59,10 @@ bool row_decode(struct bailey_bytes value, struct schedule_note *note, struct ba
         return bailey_fail(err, BAILEY_ERR_PERMANENT, "a row is damaged");
     note->has_id = (value.data[1] & HAS_ID) != 0;
     note->in_doubt = (value.data[1] & IN_DOUBT) != 0;
-    note->attempts = (uint32_t)get_number(value.data + 2, 4);
-    note->counted = (uint32_t)get_number(value.data + 6, 4);
-    note->first_failed_ms = get_signed(value.data + 10);
-    note->last_failed_ms = get_signed(value.data + 18);
+    note->attempts = (uint32_t)big_endian_get(value.data + 2, 4);
+    note->counted = (uint32_t)big_endian_get(value.data + 6, 4);
+    note->first_failed_ms = big_endian_get_signed(value.data + 10);
+    note->last_failed_ms = big_endian_get_signed(value.data + 18);
     *message = (struct bailey_bytes){value.data + ROW_HEAD, value.len - ROW_HEAD};
     return true;
 }
@@ -97,13 +73,13 @@ void lane_row_encode(const struct lane_row *row, uint8_t out[static LANE_VALUE])
 {
     out[0] = LANE_VERSION;
     out[1] = row->is_clean ? CLEAN : 0;
-    put_signed(out + 2, row->count);
-    put_number(out + 10, row->stamp, 8);
+    big_endian_put_signed(out + 2, row->count);
+    big_endian_put(out + 10, row->stamp, 8);
     for (size_t line = 0; line < SCHEDULE_LINES; line++) {
-        put_signed(out + 18 + 16 * line, row->taken_ms[line]);
-        put_signed(out + 26 + 16 * line, row->doubt_ms[line]);
+        big_endian_put_signed(out + 18 + 16 * line, row->taken_ms[line]);
+        big_endian_put_signed(out + 26 + 16 * line, row->doubt_ms[line]);
     }
-    put_number(out + 18 + 16 * SCHEDULE_LINES, row->doubt_stamp, 8);
+    big_endian_put(out + 18 + 16 * SCHEDULE_LINES, row->doubt_stamp, 8);
 }
 
 bool lane_row_is_newer(struct bailey_bytes value)
@@ -116,12 +92,12 @@ bool lane_row_decode(struct bailey_bytes value, struct lane_row *row)
     if (value.len != LANE_VALUE || value.data[0] != LANE_VERSION || value.data[1] > CLEAN)
         return false;
     row->is_clean = value.data[1] == CLEAN;
-    row->count = get_signed(value.data + 2);
-    row->stamp = get_number(value.data + 10, 8);
+    row->count = big_endian_get_signed(value.data + 2);
+    row->stamp = big_endian_get(value.data + 10, 8);
     for (size_t line = 0; line < SCHEDULE_LINES; line++) {
-        row->taken_ms[line] = get_signed(value.data + 18 + 16 * line);
-        row->doubt_ms[line] = get_signed(value.data + 26 + 16 * line);
+        row->taken_ms[line] = big_endian_get_signed(value.data + 18 + 16 * line);
+        row->doubt_ms[line] = big_endian_get_signed(value.data + 26 + 16 * line);
     }
-    row->doubt_stamp = get_number(value.data + 18 + 16 * SCHEDULE_LINES, 8);
+    row->doubt_stamp = big_endian_get(value.data + 18 + 16 * SCHEDULE_LINES, 8);
     return true;
 }

@@ -29,11 +29,6 @@ enum {
     STAMP_BITS = 20, /* of the count in a stamp */
 };
 
-void put_number(uint8_t *out, uint64_t value, size_t bytes);
-uint64_t get_number(const uint8_t *in, size_t bytes);
-void put_signed(uint8_t out[static 8], int64_t value);
-int64_t get_signed(const uint8_t in[static 8]);
-
 struct row_key {
     uint16_t lane;
     uint8_t line;

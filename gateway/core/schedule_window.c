@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/big_endian.h"
+
 enum { ENTRIES_MIN = 64 };
 
 static void *must(void *memory)
@@ -15,9 +17,9 @@ static void *must(void *memory)
 void schedule_window_init(struct window *window, uint16_t lane, uint8_t line, struct schedule *schedule)
 {
     *window = (struct window){.lane = lane, .line = line, .schedule = schedule, .horizon_len = LINE_KEY};
-    put_number(window->horizon, lane, 2);
+    big_endian_put(window->horizon, lane, 2);
     window->horizon[2] = line;
-    put_number(window->until, ((unsigned)lane << 8) + line + 1u, LINE_KEY);
+    big_endian_put(window->until, ((unsigned)lane << 8) + line + 1u, LINE_KEY);
 }
 
 void schedule_window_free(struct window *window)

@@ -89,7 +89,8 @@ static void deal_lanes(struct gateway *gateway)
                 };
             worker_add_lane(worker, config, (unsigned)lane, &gateway->routes[i].lanes[lane],
                             config->dedup == NULL ? NULL : &dedup,
-                            config->keeps_messages ? state_store_table(gateway->state, i) : NULL);
+                            config->keeps_messages ? state_store_table(gateway->state, i) : NULL,
+                            config->spills ? state_store_spill(gateway->state, i) : NULL);
         }
     }
     free(shards);
@@ -98,7 +99,7 @@ static void deal_lanes(struct gateway *gateway)
 static bool needs_state(const struct config *config)
 {
     for (size_t i = 0; i < config->route_count; i++)
-        if (config->routes[i].keeps_messages)
+        if (config->routes[i].keeps_messages || config->routes[i].spills)
             return true;
     return config->scope_count > 0;
 }

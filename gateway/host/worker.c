@@ -231,7 +231,7 @@ static const struct lane_dedup_options *add_shard(struct worker *worker, const s
 }
 
 void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status,
-                     const struct worker_dedup *dedup, struct state_table *kept)
+                     const struct worker_dedup *dedup, struct state_table *kept, struct state_table *spill)
 {
     const struct config_dead_reader *reader = route->dead_reader;
 
@@ -243,6 +243,7 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .lanes = (unsigned)route->lanes,
         .credit_messages = route->credit_messages,
         .credit_bytes = route->credit_bytes,
+        .ahead_max = route->retry.hold,
         .messages_max = worker->options.config->messages_max,
         .key = route->key,
         .dedup = dedup == NULL ? NULL : add_shard(worker, route, dedup),
@@ -255,6 +256,7 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .deliver_at = route->delay.deliver_at,
         .delays_natively = route->delay.is_native,
         .kept = kept,
+        .spill = spill,
         .expire = route->expire == CONFIG_EXPIRE_DROP ? LANE_EXPIRE_DROP : LANE_EXPIRE_DEAD_LETTER,
         .unroutable = unroutable_of(route->unroutable),
         .dead_letters = route->dead_letter == NULL ? NULL : add_dead_letters(worker, route->dead_letter),

@@ -34,9 +34,9 @@ struct worker_dedup {
 };
 
 /* Before worker_start: one more lane. `status` must outlive the worker; so must what `dedup` points to (NULL: the route does not
- * deduplicate), and `kept` (NULL: it keeps no messages). */
+ * deduplicate), `kept` (NULL: it keeps no messages) and `spill` (NULL: what is held stays in memory). */
 void worker_add_lane(struct worker *worker, const struct config_route *route, unsigned lane, struct lane_status *status,
-                     const struct worker_dedup *dedup, struct state_table *kept);
+                     const struct worker_dedup *dedup, struct state_table *kept, struct state_table *spill);
 
 bool worker_start(struct worker *worker, struct bailey_error *err);
 void worker_drain(struct worker *worker);

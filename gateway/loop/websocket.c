@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "base/big_endian.h"
 #include "loop/websocket_impl.h"
 
 enum { FIN = 0x80, RESERVED = 0x70, MASK = 0x80 };
@@ -71,11 +72,9 @@ static unsigned head_size(const struct incoming *in)
 static bool read_length(struct websocket *ws, struct bailey_error *err)
 {
     struct incoming *in = &ws->in;
-    unsigned size = head_size(in);
+    unsigned size = head_size(in), from = size == 2 ? 1 : 2;
 
-    in->left = 0;
-    for (unsigned i = size == 2 ? 1 : 2; i < size; i++)
-        in->left = in->left << 8 | in->head[i];
+    in->left = big_endian_get(in->head + from, size - from);
     if (size == 10 && in->left >> 63)
         return fault(ws, err, "a length of more than 63 bits");
     if ((size == 4 && in->left < 126) || (size == 10 && in->left <= UINT16_MAX))

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/big_endian.h"
+
 /* ---- Writing ---- */
 
 void binary_put(struct binary_writer *w, const void *data, size_t len)
@@ -17,8 +19,7 @@ void binary_put_uint(struct binary_writer *w, uint64_t value, size_t bytes)
 {
     uint8_t big[8];
 
-    for (size_t i = 0; i < bytes; i++)
-        big[i] = (uint8_t)(value >> (8 * (bytes - 1 - i)));
+    big_endian_put(big, value, bytes);
     binary_put(w, big, bytes);
 }
 
@@ -77,9 +78,7 @@ bool binary_get_uint(struct binary_reader *r, size_t bytes, uint64_t *value)
 {
     if (r->left < bytes)
         return false;
-    *value = 0;
-    for (size_t i = 0; i < bytes; i++)
-        *value = *value << 8 | r->at[i];
+    *value = big_endian_get(r->at, bytes);
     r->at += bytes;
     r->left -= bytes;
     return true;

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/big_endian.h"
 #include "state/store_impl.h"
 
 enum { BOOT_ID = 16, ANCHOR_VERSION = 1 };
@@ -72,8 +73,8 @@ bool state_clock_keep(struct state_store *store, struct bailey_error *err)
     if (store->meta == NULL)
         return true;
     read_boot(value + 1);
-    state_put_time(value + 1 + BOOT_ID, monotonic_ms);
-    state_put_time(value + 1 + BOOT_ID + 8, monotonic_ms + store->clock_ms);
+    big_endian_put(value + 1 + BOOT_ID, (uint64_t)monotonic_ms, 8);
+    big_endian_put(value + 1 + BOOT_ID + 8, (uint64_t)(monotonic_ms + store->clock_ms), 8);
     return meta_put(store, "clock", value, err);
 }
 

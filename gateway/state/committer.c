@@ -28,6 +28,42 @@ struct committer {
 
 /* ---- Answers ---- */
 
+/* Where a request is told how it went. */
+struct told {
+    struct bailey_host *host;
+    bool *failed;
+    struct bailey_error *err;
+};
+
+static struct told told_commit(void *request)
+{
+    struct state_commit *commit = request;
+
+    return (struct told){commit->host, &commit->failed, &commit->err};
+}
+
+static struct told told_write(void *request)
+{
+    struct state_write *write = request;
+
+    return (struct told){write->host, &write->failed, &write->err};
+}
+
+static void answer(struct bailey_task *tasks, struct told (*told_of)(void *request), bool ok,
+                   const struct bailey_error *err)
+{
+    for (struct bailey_task *task = tasks, *next; task != NULL; task = next) {
+        struct told told = told_of(task->ctx);
+
+        next = task->next;
+        *told.failed = !ok;
+        if (!ok)
+            *told.err = *err;
+        bailey_post(told.host, task);
+    }
+}
+
+/* On the asker's thread. */
 static void committed(struct bailey_task *task)
 {
     struct state_commit *commit = task->ctx;
@@ -35,39 +71,11 @@ static void committed(struct bailey_task *task)
     commit->done(commit);
 }
 
-static void answer_commits(struct bailey_task *tasks, bool failed, const struct bailey_error *err)
-{
-    while (tasks != NULL) {
-        struct state_commit *commit = tasks->ctx;
-
-        tasks = tasks->next;
-        commit->failed = failed;
-        if (failed)
-            commit->err = *err;
-        commit->task = (struct bailey_task){.run = committed, .ctx = commit};
-        bailey_post(commit->host, &commit->task);
-    }
-}
-
 static void written(struct bailey_task *task)
 {
     struct state_write *write = task->ctx;
 
     write->done(write);
-}
-
-static void answer_writes(struct bailey_task *tasks, bool failed, const struct bailey_error *err)
-{
-    while (tasks != NULL) {
-        struct state_write *write = tasks->ctx;
-
-        tasks = tasks->next;
-        write->failed = failed;
-        if (failed)
-            write->err = *err;
-        write->task = (struct bailey_task){.run = written, .ctx = write};
-        bailey_post(write->host, &write->task);
-    }
 }
 
 /* ---- Changes of the core as changes of tables ---- */
@@ -263,7 +271,6 @@ static void commit_here(struct state_commit *commit)
     commit->failed = !commit_all(committer, &commit->task, &commit->err);
     note_expiry(&commit->task);
     pthread_mutex_unlock(&committer->lock);
-    commit->task = (struct bailey_task){.run = committed, .ctx = commit};
     bailey_again(commit->host, &commit->task);
 }
 
@@ -274,7 +281,6 @@ static void write_here(struct state_write *write)
     pthread_mutex_lock(&committer->lock);
     write->failed = !write_all(committer, &write->task, &write->err);
     pthread_mutex_unlock(&committer->lock);
-    write->task = (struct bailey_task){.run = written, .ctx = write};
     bailey_again(write->host, &write->task);
 }
 
@@ -289,7 +295,7 @@ void committer_commit(struct state *state, struct state_commit *commit)
     struct state_store *store = ((struct scope *)state)->store;
 
     commit->state = state;
-    commit->task = (struct bailey_task){.ctx = commit};
+    commit->task = (struct bailey_task){.run = committed, .ctx = commit};
     if (state->is_durable)
         hand_over(store, &store->commits, &commit->task);
     else
@@ -301,7 +307,7 @@ void committer_write(struct state_table *table, struct state_write *write)
     struct state_store *store = ((struct kept_route *)table)->store;
 
     write->table = table;
-    write->task = (struct bailey_task){.ctx = write};
+    write->task = (struct bailey_task){.run = written, .ctx = write};
     if (table->is_durable)
         hand_over(store, &store->writes, &write->task);
     else
@@ -342,12 +348,12 @@ static void commit_waiting(struct committer *committer)
         bool ok = commit_all(committer, commits, &err);
 
         note_expiry(commits);
-        answer_commits(commits, !ok, &err);
+        answer(commits, told_commit, ok, &err);
     }
     if (writes != NULL) {
         bool ok = write_all(committer, writes, &err);
 
-        answer_writes(writes, !ok, &err);
+        answer(writes, told_write, ok, &err);
     }
 }
 

@@ -1,8 +1,10 @@
-/* kept.c: the tables of kept messages: opening them, and reading. (Writing: committer.c.) */
+/* kept.c: the tables of messages: opening them, and reading. (Writing: committer.c.) */
 #include <stdlib.h>
 #include <string.h>
 
 #include "state/store_impl.h"
+
+enum { ERASED_AT_ONCE = 1024 };
 
 /* ---- Reading: on a helper thread ---- */
 
@@ -142,26 +144,82 @@ static bool open_store(struct state_store *store, state_store_find *find, struct
            store->kept.module->open(&store->kept.self, path, err);
 }
 
+/* The first keys of a table, copied. */
+struct first_keys {
+    struct bailey_store_change changes[ERASED_AT_ONCE];
+    uint8_t keys[ERASED_AT_ONCE][BAILEY_STORE_KEY_MAX];
+    size_t count;
+};
+
+static bool note_key(void *ctx, struct bailey_bytes key, struct bailey_bytes value)
+{
+    struct first_keys *first = ctx;
+
+    (void)value;
+    memcpy(first->keys[first->count], key.data, key.len);
+    first->changes[first->count].key = (struct bailey_bytes){first->keys[first->count], key.len};
+    return ++first->count < ERASED_AT_ONCE;
+}
+
+static bool erase_first(struct opened *opened, void *rows, struct first_keys *first, struct bailey_error *err)
+{
+    for (size_t i = 0; i < ERASED_AT_ONCE; i++)
+        first->changes[i] = (struct bailey_store_change){.table = rows};
+    first->count = 0;
+    return opened->module->scan(rows, BAILEY_NULL_BYTES, note_key, first, err) &&
+           (first->count == 0 || opened->module->write(opened->self, first->changes, first->count, err));
+}
+
+static bool erase_all(struct opened *opened, void *rows, struct bailey_error *err)
+{
+    struct first_keys *first = malloc(sizeof *first);
+    bool works;
+
+    if (first == NULL)
+        return bailey_fail(err, BAILEY_ERR_TRANSIENT, "no memory to empty a table");
+    do
+        works = erase_first(opened, rows, first, err);
+    while (works && first->count == ERASED_AT_ONCE);
+    free(first);
+    return works;
+}
+
+static bool open_table(struct state_store *store, struct kept_route *kept, const char *kind, const char *route,
+                       struct bailey_error *err)
+{
+    if (!state_open_table(&store->kept, &kept->rows, kind, route,
+                          (struct bailey_table_options){.kind = BAILEY_TABLE_ORDERED}, err))
+        return false;
+    kept->store = store;
+    kept->table = (struct state_table){
+        .write = committer_write,
+        .read = start_read,
+        .is_durable = (store->kept.module->traits & BAILEY_STORE_DURABLE) != 0,
+        .clock_ms = store->clock_ms,
+    };
+    return true;
+}
+
+static bool open_tables(struct state_store *store, size_t number, struct bailey_error *err)
+{
+    const struct config_route *route = &store->config->routes[number];
+    struct kept_route *spill = &store->spills[number];
+
+    if (route->keeps_messages && !open_table(store, &store->tables[number], "kept", route->name, err))
+        return false;
+    return !route->spills ||
+           (open_table(store, spill, "spill", route->name, err) && erase_all(&store->kept, spill->rows, err));
+}
+
 bool kept_open(struct state_store *store, state_store_find *find, struct bailey_error *err)
 {
     for (size_t i = 0; i < store->config->route_count; i++) {
-        const struct config_route *route = &store->config->routes[i];
-        struct kept_route *kept = &store->tables[i];
-
-        if (!route->keeps_messages)
+        if (!store->config->routes[i].keeps_messages && !store->config->routes[i].spills)
             continue;
         if (store->kept.self == NULL && !open_store(store, find, err))
             return false;
-        if (!state_open_table(&store->kept, &kept->rows, "kept", route->name,
-                              (struct bailey_table_options){.kind = BAILEY_TABLE_ORDERED}, err))
+        if (!open_tables(store, i, err))
             return false;
-        kept->store = store;
-        kept->table = (struct state_table){
-            .write = committer_write,
-            .read = start_read,
-            .is_durable = (store->kept.module->traits & BAILEY_STORE_DURABLE) != 0,
-            .clock_ms = store->clock_ms,
-        };
     }
     return true;
 }

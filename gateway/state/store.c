@@ -1,7 +1,6 @@
 /* Opens the store and its tables, and answers look-ups. */
 #include "state/store.h"
 
-#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +8,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
+#include "base/big_endian.h"
 #include "loop/thread.h"
 #include "state/store_impl.h"
 
@@ -25,16 +25,9 @@ static void *must(void *memory)
 
 /* ---- Records ---- */
 
-void state_put_time(uint8_t *at, int64_t time_ms)
-{
-    uint64_t big = htobe64((uint64_t)time_ms);
-
-    memcpy(at, &big, sizeof big);
-}
-
 void record_encode(uint8_t record[static RECORD_SIZE], int64_t time_ms, uint8_t outcome)
 {
-    state_put_time(record, time_ms);
+    big_endian_put(record, (uint64_t)time_ms, 8);
     record[8] = outcome;
 }
 
@@ -254,6 +247,7 @@ struct state_store *state_store_open(const struct config *config, state_store_fi
     store->config = config;
     store->scopes = must(calloc(config->scope_count + 1, sizeof *store->scopes));
     store->tables = must(calloc(config->route_count + 1, sizeof *store->tables));
+    store->spills = must(calloc(config->route_count + 1, sizeof *store->spills));
     store->writer = committer_new(store);
     sem_init(&store->commits_wait, 0, 0);
     sem_init(&store->loader_stop, 0, 0);
@@ -279,6 +273,11 @@ struct state *state_store_scope(struct state_store *store, size_t scope)
 struct state_table *state_store_table(struct state_store *store, size_t route)
 {
     return store->tables[route].rows == NULL ? NULL : &store->tables[route].table;
+}
+
+struct state_table *state_store_spill(struct state_store *store, size_t route)
+{
+    return store->spills[route].rows == NULL ? NULL : &store->spills[route].table;
 }
 
 /* ---- Threads ---- */
@@ -329,5 +328,6 @@ void state_store_close(struct state_store *store)
     sem_destroy(&store->loader_stop);
     free(store->scopes);
     free(store->tables);
+    free(store->spills);
     free(store);
 }

@@ -4,7 +4,7 @@
  * and reads by the loops' helper threads, the loading of what an earlier run left by a thread that ends with it (loader.c).
  *
  *     PATH/ids    ids of deduplication, and the clock: module `slices`
- *     PATH/kept   messages that wait, if a route keeps any: module `rocksdb`
+ *     PATH/kept   messages that wait, if a route keeps or spills any: module `rocksdb`
  *
  * In memory all is in one, of the module `memory`.
  *
@@ -32,6 +32,9 @@ struct state *state_store_scope(struct state_store *store, size_t scope);
 
 /* The messages that config->routes[route] keeps; NULL if it keeps none. */
 struct state_table *state_store_table(struct state_store *store, size_t route);
+
+/* For messages of config->routes[route] that wait behind a refused one; empty at the start; NULL if they stay in memory. */
+struct state_table *state_store_spill(struct state_store *store, size_t route);
 
 /* Start the threads: after every shard has asked to be loaded. False with `err` if there can be none. */
 bool state_store_start(struct state_store *store, struct bailey_error *err);

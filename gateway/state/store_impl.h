@@ -37,11 +37,11 @@ struct opened {
     int64_t sync_due_ms;
 };
 
-/* The kept messages of one route. */
+/* Messages of one route: those that it keeps, or those that wait behind a refused one. */
 struct kept_route {
     struct state_table table; /* first: what the core sees is this */
     struct state_store *store;
-    void *rows; /* table; NULL: the route keeps none */
+    void *rows; /* table; NULL: the route has none */
 };
 
 struct committer;
@@ -51,8 +51,8 @@ struct state_store {
     struct opened ids, kept; /* in memory: both are one */
     void *meta;              /* table; NULL in memory */
     struct scope *scopes;
-    struct kept_route *tables; /* by the number of the route */
-    int64_t clock_ms;          /* what the monotonic clock lacks to the state's */
+    struct kept_route *tables, *spills; /* by the number of the route */
+    int64_t clock_ms;                   /* what the monotonic clock lacks to the state's */
 
     struct committer *writer; /* what commits need; guarded by its lock */
     atomic_bool stopping;
@@ -62,9 +62,6 @@ struct state_store {
     sem_t commits_wait; /* posted when a mailbox was empty, and at the stop */
     sem_t loader_stop;
 };
-
-/* The inverse of bailey_aging_time(). */
-void state_put_time(uint8_t *at, int64_t time_ms);
 
 /* `PATH/name`, in `path`, which is `size` long. False with `err` if that is too long. */
 bool state_path(char *path, size_t size, const struct state_store *store, const char *name, struct bailey_error *err);

@@ -5,35 +5,22 @@
  * Sends each with a time that many ms from now. Prints `confirmed` when the broker has confirmed all; exit code 1 and the reason if it
  * does not within a minute, or refuses one.
  */
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "config/config.h"
-#include "core/lane.h"
 #include "harness.h"
-#include "host/registry.h"
-#include "loop/loop.h"
+#include "route_rig.h"
 
 enum { PATIENCE_MS = 60000 };
 
 static struct {
-    const struct config_route *route;
-    struct bailey_host *loop;
-    void *broker;
-    struct lane_status status;
+    struct route_rig rig;
     struct bailey_port *source;
     char **words;
     int count, settled;
-    bool ended;
     int64_t now_ms;
 } run;
-
-static const struct config_broker *broker_of(void)
-{
-    return run.route->to.broker;
-}
 
 /* ---- Where the messages come from ---- */
 
@@ -85,6 +72,11 @@ static void push_all(void)
 
 /* ---- The sink, told when ---- */
 
+static const struct bailey_sink *sink_of(void)
+{
+    return run.rig.route->to.broker->connector->sink;
+}
+
 static size_t send_at(void *self, struct bailey_delivery *const batch[], size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -92,25 +84,12 @@ static size_t send_at(void *self, struct bailey_delivery *const batch[], size_t 
 
         batch[i]->deliver_at_ms = run.now_ms + strtoll(strchr(word, '=') + 1, NULL, 10);
     }
-    return broker_of()->connector->sink->send(self, batch, count);
+    return sink_of()->send(self, batch, count);
 }
 
 /* ---- The lane ---- */
 
-static bool give_broker(void *ctx, void **broker, struct bailey_error *err)
-{
-    (void)ctx, (void)err;
-    *broker = run.broker;
-    return true;
-}
-
-static void on_ended(struct lane *lane, void *ctx)
-{
-    (void)lane, (void)ctx;
-    run.ended = true;
-}
-
-static struct lane *open_lane(void)
+static void start(void)
 {
     static const struct bailey_option no_options[] = {{0}};
     static const struct bailey_source source = {.options = no_options,
@@ -120,91 +99,51 @@ static struct lane *open_lane(void)
                                                 .drain = source_drain,
                                                 .close = source_close};
     static struct bailey_sink sink;
-    struct bailey_error err = {0};
-    struct lane_options options = {
-        .route = run.route->name,
-        .instance = "delay",
-        .lanes = 1,
-        .credit_messages = 1000,
-        .credit_bytes = 64 << 20,
-        .source = &source,
-        .sink = &sink,
-        .from = {.broker_name = "none", .broker = give_broker},
-        .to = {.broker_name = broker_of()->name, .settings = run.route->to.settings, .broker = give_broker},
-        .status = &run.status,
-        .on_ended = on_ended,
-    };
-    struct lane *lane;
 
-    sink = *broker_of()->connector->sink;
+    sink = *sink_of();
     sink.send = send_at;
-    pthread_mutex_init(&run.status.lock, NULL);
-    run.loop = loop_new(&(struct loop_options){.seed = 7}, &err);
-    if (run.loop == NULL || !broker_of()->connector->broker_open(&run.broker, broker_of()->settings, broker_of()->name,
-                                                                 "delay", run.loop, &err)) {
-        printf("%s\n", err.text);
-        exit(1);
-    }
-    lane = lane_new(run.loop, &options);
-    lane_start(lane);
-    return lane;
+    route_rig_start(&run.rig, &source, &sink, 1000);
 }
 
 static bool is_refused(void)
 {
     for (int kind = 0; kind < BAILEY_ERR_KINDS; kind++)
-        if (run.status.refused[kind] > 0)
+        if (run.rig.status.refused[kind] > 0)
             return true;
     return false;
 }
 
 static int carry(void)
 {
-    struct lane *lane = open_lane();
     int64_t end_ms = monotonic_ms() + PATIENCE_MS;
     bool pushed = false;
 
     while (run.settled < run.count && !is_refused() && monotonic_ms() < end_ms) {
-        loop_turn(run.loop, 20);
-        if (!pushed && run.status.state == LANE_RUNNING) {
+        loop_turn(run.rig.loop, 20);
+        if (!pushed && run.rig.status.state == LANE_RUNNING) {
             pushed = true;
-            run.now_ms = bailey_wall_ms(run.loop);
+            run.now_ms = bailey_wall_ms(run.rig.loop);
             push_all();
         }
     }
-    printf("%s\n", run.settled == run.count ? "confirmed" : run.status.reason);
-    lane_stop(lane);
-    while (!run.ended)
-        loop_turn(run.loop, 20);
-    lane_free(lane);
-    broker_of()->connector->broker_close(run.broker);
-    loop_turn(run.loop, 0);
-    loop_free(run.loop);
+    printf("%s\n", run.settled == run.count ? "confirmed" : run.rig.status.reason);
+    lane_stop(run.rig.lane);
+    while (!run.rig.ended)
+        loop_turn(run.rig.loop, 20);
     return run.settled == run.count ? 0 : 1;
 }
 
 int main(int argc, char **argv)
 {
-    struct text report = {0};
-    struct config_counts counts = {0};
-    struct config *config;
     int result;
 
     if (argc < 4)
         return 2;
-    harness_begin();
-    config = config_load(argv[1], registry_find, &report, &counts);
-    for (size_t i = 0; config != NULL && i < config->route_count; i++)
-        if (strcmp(config->routes[i].name, argv[2]) == 0)
-            run.route = &config->routes[i];
-    if (run.route == NULL) {
-        printf("no such route: %s\n", report.data != NULL ? report.data : "");
-        return 1;
-    }
+    route_rig_load(&run.rig, argv[1], argv[2]);
     run.words = argv + 3;
     run.count = argc - 3;
+    start();
     result = carry();
-    config_free(config);
-    text_free(&report);
+    route_rig_end(&run.rig);
     return result;
 }

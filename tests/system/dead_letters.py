@@ -88,6 +88,17 @@ def story_of_a_queue(rig):
     return "15 of 20 dead, listed, shown, died again, replayed as they were"
 
 
+def story_looking_makes_nothing(rig):
+    """A queue that is not there is not made by who only looks for dead letters in it, or removes them."""
+    gateway = rig.gateway({"routes": [{
+        "name": "look", "from": {"broker": "r", "queue": "dl-look"}, "to": {"broker": "r", "queue": "dl-look-out"},
+        "dead_letter": {"broker": "r", "queue": "dl-look-dead", "declare": "create"}}]}, start=False)
+    for verb, *flags in (["list"], ["purge", "--yes"]):
+        done = rig.run("dlq", verb, "look", *flags, "--config", gateway.file, timeout=60)
+        assert done.returncode == 1 and "no queue 'dl-look-dead'" in done.stderr, done
+    assert rig.rabbit.eval('rabbit_amqqueue:exists(rabbit_misc:r(<<"/">>, queue, <<"dl-look-dead">>))') == "false", "it was made"
+
+
 def story_kafka_refuses_whole_batches(rig):
     """Of a batch with one message that is too large, Kafka refuses all; only that one is dead."""
     count, limit = 100, 64 * 1024

@@ -192,6 +192,24 @@ static void a_drain_leaves_dead_letters_that_cannot_be_sent(void **state)
     assert_int_equal(rig->settled[1][BAILEY_ACCEPTED], 1);
 }
 
+static void a_drain_leaves_dead_letters_whose_sink_is_lost_meanwhile(void **state)
+{
+    struct lane_options options = with_dead_letters(state);
+    struct lane_rig *rig = start(state, options);
+
+    lane_rig_push(rig, 0, 1);
+    lane_rig_refuse(rig, 0, BAILEY_ERR_PERMANENT);
+    lane_rig_settle_down(rig);
+    assert_int_equal(rig->dead_count, 1);
+    lane_drain(rig->lane);
+    lane_rig_settle_down(rig);
+    assert_int_equal(rig->ended, 0);
+    rig->dead_manual = true; /* it does not come back */
+    lane_rig_lose(rig->dead);
+    UNTIL(rig->loop, rig->ended == 1);
+    assert_int_equal(rig->settled[0][BAILEY_RELEASED], 1);
+}
+
 /* ---- Without dead letters ---- */
 
 static void without_dead_letters_the_lane_is_blocked(void **state)
@@ -439,6 +457,7 @@ int main(void)
         TEST(dead_letters_that_are_refused_block_the_lane),
         TEST(dead_letters_wait_for_their_sink),
         TEST(a_drain_leaves_dead_letters_that_cannot_be_sent),
+        TEST(a_drain_leaves_dead_letters_whose_sink_is_lost_meanwhile),
         TEST(without_dead_letters_the_lane_is_blocked),
         TEST(a_drain_leaves_the_hopeless_to_its_source),
         TEST(attempts_end_in_a_dead_letter),

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "base/big_endian.h"
 #include "base/log.h"
 #include "core/schedule.h"
 #include "core/schedule_recent.h"
@@ -1226,7 +1227,7 @@ static void the_ring_agrees_with_a_list(void **state)
         bool has_ended = recent_add(recent, &event, ended);
         assert_int_equal(has_ended, stamp > RECENT_MAX && (stamp - RECENT_MAX) % 10 == 0);
         if (has_ended)
-            assert_int_equal(get_number(ended + 4, 8), stamp - RECENT_MAX);
+            assert_int_equal(big_endian_get(ended + 4, 8), stamp - RECENT_MAX);
         if (stamp % 10 == 0)
             assert_int_equal(recent_end_row(recent), stamp);
         newest[number] = stamp;
