@@ -62,6 +62,7 @@ struct kafka_sink {
     int64_t full_since;
     int full_at;              /* messages that were in the producer then */
     bool batch_was_too_large; /* since then what was refused is sent in small company */
+    size_t too_large;         /* so many bytes were refused alone */
     size_t company;           /* so many may be outstanding together */
     bool waits_for_reports;   /* send() took less than it was given, until nothing is outstanding */
     int64_t deadline;         /* while closing */

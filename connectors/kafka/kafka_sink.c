@@ -6,7 +6,8 @@
  *
  * Of a batch that is too large the broker refuses all messages, and does not say which is to blame. So they are refused as for a
  * reason that may pass, and sent again when nothing else is outstanding: SIZE_COMPANY of them at a time, and then each alone. Other
- * sinks of the producer may still share its batch, so that one refusal more does not prove anything yet: SIZE_ATTEMPTS do.
+ * sinks of the producer may share its batch even then, so that one refusal more proves nothing yet: SIZE_ATTEMPTS do. Messages as
+ * large as one that was refused alone go alone from the first: no others are refused with them.
  *
  * Closing with messages under way: wait for their reports (WAIT_MS). Then, if this is the producer's only sink, take them
  * out of the producer, which tells for each whether it may have reached the broker. Other sinks must not suffer from ours: if
@@ -191,6 +192,8 @@ static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, 
 /* With how many it may be outstanding, itself included. */
 static size_t company_of(const struct kafka_sink *sink, const struct bailey_delivery *delivery)
 {
+    if (delivery->message->size >= sink->too_large)
+        return 1;
     if (!sink->batch_was_too_large || delivery->attempts == 0)
         return SIZE_MAX;
     return delivery->attempts == 1 ? SIZE_COMPANY : 1;
@@ -241,8 +244,10 @@ static void confirm(struct kafka_sink *sink)
 static bool may_be_innocent(const struct kafka_sink *sink, const struct bailey_delivery *delivery,
                             rd_kafka_resp_err_t code)
 {
+    uint32_t proof = sink->producer->sink_count > 1 ? SIZE_ATTEMPTS : 1; /* an orphan may be beside it once */
+
     return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && delivery->message->size < SIZE_ALONE &&
-           (sink->company > 1 || delivery->attempts < SIZE_ATTEMPTS);
+           (sink->company > 1 || delivery->attempts < proof);
 }
 
 static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, const rd_kafka_message_t *record)
@@ -268,6 +273,9 @@ static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, c
         sink->batch_was_too_large = true;
         err.kind = BAILEY_ERR_TRANSIENT;
     }
+    if (record->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && sink->company == 1 &&
+        delivery->message->size < sink->too_large)
+        sink->too_large = delivery->message->size;
     if (in_doubt && err.kind == BAILEY_ERR_TRANSIENT)
         bailey_hand_back(sink->port, &delivery, 1, true);
     else
@@ -281,6 +289,8 @@ void kafka_sink_report(struct kafka_sink *sink, struct kafka_flight *flight, con
         refused(sink, flight->delivery, record);
         return;
     }
+    if (flight->delivery->message->size >= sink->too_large) /* the limit was raised, or this one compresses better */
+        sink->too_large = flight->delivery->message->size + 1;
     sink->confirmed[sink->confirmed_count++] = flight->delivery;
     if (sink->confirmed_count == KAFKA_CONFIRM_MAX)
         confirm(sink);
@@ -383,6 +393,7 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
     sink->settings = wanted;
     sink->port = port;
     sink->host = port->host;
+    sink->too_large = SIZE_MAX;
     sink->step = (struct bailey_task){.run = on_step, .ctx = sink};
     sink->later = (struct bailey_timer){.fire = on_later, .ctx = sink};
     if (kafka_producer_join(broker, sink, &key, err) == NULL) {
