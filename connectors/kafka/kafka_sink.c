@@ -272,6 +272,7 @@ static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, c
     if (may_be_innocent(sink, delivery, record->err)) {
         sink->batch_was_too_large = true;
         err.kind = BAILEY_ERR_TRANSIENT;
+        err.is_shared = true;
     }
     if (record->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && sink->company == 1 &&
         delivery->message->size < sink->too_large)
