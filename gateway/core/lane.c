@@ -152,7 +152,7 @@ void lane_show_gauges(struct lane *lane)
 {
     struct lane_status *status = lane->options.status;
 
-    atomic_store_explicit(&status->unsettled, lane->unsettled, memory_order_relaxed);
+    atomic_store_explicit(&status->unsettled, lane->unsettled + lane->spilled, memory_order_relaxed);
     atomic_store_explicit(&status->unsettled_bytes, lane->unsettled_bytes, memory_order_relaxed);
     atomic_store_explicit(&status->unconfirmed, lane_out(lane), memory_order_relaxed);
     atomic_store_explicit(&status->waiting, lane->waiting, memory_order_relaxed);
@@ -975,8 +975,10 @@ static void make_order(struct lane *lane)
 
     if (options->order == BAILEY_ORDER_NONE)
         return;
-    /* With ids one of a key at a time: one that has to wait for another one with its id, in another lane, holds those behind it. */
-    lane->order = order_new(options->order, options->pipelines && options->dedup == NULL, lane->host);
+    /* With ids one of a key at a time: one that has to wait for another one with its id, in another lane, holds those behind it. So does
+     * one that has to be read from disk. */
+    lane->order =
+        order_new(options->order, options->pipelines && options->dedup == NULL && options->spill == NULL, lane->host);
     lane->order_at = options->key != NULL; /* steps.c: behind the key */
 }
 

@@ -104,6 +104,8 @@ static struct lane_options options_of(struct berth *berth)
         .delay = route->shaping.delays == DELAYS_BY ? route->when : NULL,
         .deliver_at = route->shaping.delays == DELAYS_UNTIL ? route->when : NULL,
         .kept = berth->kept,
+        .spill = berth->spill,
+        .ahead_max = route->ahead_max,
         .expire = route->refusals.expire,
         .unroutable = route->refusals.unroutable,
         .dead_letters = dead_letters_of(berth),

@@ -582,11 +582,12 @@ void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room)
         return;
     REQUIRE(ledger, lane->is_up[TO_SINK], "lane %u has room while its sink is not up", slot);
     REQUIRE(ledger, !ledger_has_blocking(ledger, lane), "lane %u has room, and is blocked", slot);
-    REQUIRE(ledger, (int64_t)room <= lane->credit_messages - lane->unsettled && (int64_t)room <= lane->left,
+    REQUIRE(ledger, (int64_t)room <= ledger_most_held(lane) - lane->unsettled && (int64_t)room <= lane->left,
             "lane %u has room for %zu messages, and holds %lld of %lld", slot, room, (long long)lane->unsettled,
-            (long long)lane->credit_messages);
-    REQUIRE(ledger, lane->bytes < lane->credit_bytes, "lane %u has room, and holds %lld bytes of %lld", slot,
-            (long long)lane->bytes, (long long)lane->credit_bytes);
+            (long long)ledger_most_held(lane));
+    REQUIRE(ledger, lane->options.spill != NULL || lane->bytes < lane->credit_bytes,
+            "lane %u has room, and holds %lld bytes of %lld", slot, (long long)lane->bytes,
+            (long long)lane->credit_bytes);
 }
 
 void ledger_take_in(struct ledger *ledger, uint32_t number)
@@ -665,8 +666,8 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
     } else if (lane->left != INT64_MAX) {
         lane->left--;
     }
-    REQUIRE(ledger, held <= lane->credit_messages, "lane %u holds %lld messages, and its credit is %lld", slot,
-            (long long)held, (long long)lane->credit_messages);
+    REQUIRE(ledger, held <= ledger_most_held(lane), "lane %u holds %lld messages, and may hold %lld", slot, (long long)held,
+            (long long)ledger_most_held(lane));
     return ledger->handout_count++;
 }
 
@@ -1060,6 +1061,23 @@ static int64_t count_expired(const struct ledger *ledger, const struct ledger_sl
     return count;
 }
 
+enum { SPILL_READ_MAX = 64 }; /* at once: lane_spill.c */
+
+/* What is on disk is none of the bytes; of what is read back there may be some more than the credit has room for. */
+static void check_spilled(const struct ledger *ledger, uint32_t slot)
+{
+    const struct ledger_slot *lane = &ledger->slots[slot];
+    const struct lane_status *status = lane->status;
+
+    REQUIRE(ledger, status->spilled == 0 || lane->options.spill != NULL, "lane %u shows %lld on disk, and has no table",
+            slot, (long long)status->spilled);
+    REQUIRE(ledger,
+            lane->options.spill == NULL ||
+                status->unsettled - status->spilled <= lane->credit_messages + SPILL_READ_MAX,
+            "lane %u has %lld in memory, and its credit is %lld", slot,
+            (long long)(status->unsettled - status->spilled), (long long)lane->credit_messages);
+}
+
 void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
 {
     struct ledger_slot *lane = &ledger->slots[slot];
@@ -1072,8 +1090,10 @@ void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
         return; /* while the source is closing nobody can say what was told to it */
     check_gauge(ledger, slot, "unsettled", status->unsettled, lane->unsettled - idle,
                 idle + taken + (in_limbo ? lane->limbo : 0));
-    check_gauge(ledger, slot, "bytes unsettled", status->unsettled_bytes, lane->bytes - idle_bytes,
-                idle_bytes + bytes + (in_limbo ? lane->limbo_bytes : 0));
+    check_spilled(ledger, slot);
+    check_gauge(ledger, slot, "bytes unsettled", status->unsettled_bytes + (status->spilled > 0 ? lane->bytes : 0),
+                lane->bytes - idle_bytes,
+                idle_bytes + bytes + (in_limbo ? lane->limbo_bytes : 0) + (status->spilled > 0 ? lane->bytes : 0));
     check_gauge(ledger, slot, "unconfirmed", status->unconfirmed, lane->out, 0);
     /* Of those that wait some may be ready again, and not be sent yet; what has expired may wait. */
     REQUIRE(ledger, status->waiting >= 0 && status->waiting <= lane->waiting + count_expired(ledger, lane) + taken,

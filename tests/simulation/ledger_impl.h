@@ -109,4 +109,10 @@ void ledger_check_arrival(struct ledger *ledger, uint32_t number);
 /* Nothing of the lane waits without a reason. */
 void ledger_check_flow(const struct ledger *ledger, const struct ledger_slot *lane, uint32_t slot);
 
+/* What waits on disk, as a copy, takes no credit. */
+static inline int64_t ledger_most_held(const struct ledger_slot *lane)
+{
+    return lane->credit_messages + (lane->options.spill != NULL ? lane->options.ahead_max : 0);
+}
+
 #endif

@@ -308,7 +308,7 @@ void ledger_comes_from_table(struct ledger *ledger, uint32_t slot, struct ledger
     handout->state = HANDOUT_READY;
     ledger_take_in(ledger, number_of(ledger, handout));
     int64_t held = lane->is_pushed ? lane->taken : lane->unsettled; /* what was pushed since nobody could refuse */
-    REQUIRE(ledger, held <= lane->credit_messages, "lane %u holds %lld messages, and its credit is %lld", slot,
+    REQUIRE(ledger, held <= ledger_most_held(lane), "lane %u holds %lld messages, and its credit is %lld", slot,
             (long long)held, (long long)lane->credit_messages);
 }
 

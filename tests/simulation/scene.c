@@ -187,6 +187,16 @@ static void draw_order(struct dice *dice, struct route *route)
     route->source_manner.shuffles = false;
 }
 
+/* What waits behind a refused one, outside of the credit. */
+static void draw_ahead(struct dice *dice, struct route *route)
+{
+    if (route->kind != SOURCE_LOG || dice_percent(dice, 50))
+        return;
+    route->ahead_max = route->credit_messages + dice_between(dice, 0, 100);
+    route->spills = (route->shaping.order == BAILEY_ORDER_KEY || route->shaping.order == BAILEY_ORDER_PARTITION) &&
+                    dice_percent(dice, 80);
+}
+
 /* With an order, what is refused waits in its lane. */
 static void draw_delay(struct dice *dice, struct route *route)
 {
@@ -247,6 +257,7 @@ static void draw_route(struct scene *scene, struct route *route)
     route->len_max = dice_percent(dice, 10) ? 3000 : 200;
     draw_order(dice, route);
     draw_delay(dice, route);
+    draw_ahead(dice, route);
     for (int outlet = 0; outlet < OUTLETS; outlet++)
         route->sinks[outlet] = sink_broker_new(scene->sim, number, (enum outlet)outlet);
     route->log = log_broker_new(scene->sim, route->name, 1 + (unsigned)dice_below(dice, LOG_PARTITIONS_MAX),
@@ -278,6 +289,7 @@ static void add_berths(struct scene *scene, struct route *route)
         struct scope *scope = route->shaping.dedups ? add_scope(scene, p, route) : NULL;
         uint32_t table = NO_TABLE;
         struct state_table *kept = NULL;
+        struct state_table *spill = route->spills ? tables_add_spill(store_tables(scene->stores[p])) : NULL;
 
         if (shaping_keeps(&route->shaping)) {
             table = ledger_add_table(scene->ledger, &scene->processes[p].wall_ms);
@@ -292,6 +304,7 @@ static void add_berths(struct scene *scene, struct route *route)
                                     .route = route,
                                     .scope = scope,
                                     .kept = kept,
+                                    .spill = spill,
                                     .lane = lane};
             for (int outlet = 0; outlet < OUTLETS; outlet++)
                 berth->ways[outlet] = (struct way){berth, (enum outlet)outlet};

@@ -63,7 +63,8 @@ struct route {
     struct refusal_manner refusals;
     struct shaping shaping;
     unsigned lanes; /* of each process */
-    int64_t credit_messages, credit_bytes;
+    int64_t credit_messages, credit_bytes, ahead_max;
+    bool spills;
     uint16_t len_max;
     struct dedup_manner dedup;
     uint32_t *ids; /* of what was produced */
@@ -86,8 +87,8 @@ struct berth {
     struct process *process;
     struct bailey_host *host; /* its worker, in this life of the process */
     struct route *route;
-    struct scope *scope;      /* NULL: it does not deduplicate */
-    struct state_table *kept; /* NULL: it keeps nothing */
+    struct scope *scope;              /* NULL: it does not deduplicate */
+    struct state_table *kept, *spill; /* NULL: it has none */
     unsigned lane;
     uint32_t slot;        /* in the ledger */
     struct lane *running; /* NULL: none */

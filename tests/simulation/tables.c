@@ -8,7 +8,7 @@
 #include "message/codec.h"
 #include "message/pool.h"
 
-enum { TABLES_MAX = 4 };
+enum { TABLES_MAX = 8 };
 
 /* Never changed: a put makes another one. */
 struct row {
@@ -20,7 +20,7 @@ struct row {
 struct table {
     struct state_table state; /* first */
     struct tables *tables;
-    uint32_t ledger_table;
+    uint32_t ledger_table; /* NO_TABLE: a spill, of which the ledger knows nothing */
     struct row **rows;
     size_t count, cap;
 };
@@ -77,6 +77,8 @@ static void look_into(struct table *table, struct row *row)
     struct row_key key;
     uint32_t number, handout;
 
+    if (table->ledger_table == NO_TABLE)
+        return;
     if (!row_key_decode(row->key, &key) || key.lane >= ROW_RECENT)
         return;
     struct bailey_message *msg = message_new(tables->pool);
@@ -402,11 +404,21 @@ static void start_read(struct state_table *state, struct state_read *read)
 
 /* ---- A life of the process ---- */
 
+static void empty(struct table *table)
+{
+    while (table->count > 0)
+        free(table->rows[--table->count]);
+}
+
 void tables_open(struct tables *tables, int64_t clock_ms)
 {
     tables_sync(tables);
     for (unsigned i = 0; i < tables->count; i++) {
         tables->tables[i]->state.clock_ms = clock_ms;
+        if (tables->tables[i]->ledger_table == NO_TABLE) {
+            empty(tables->tables[i]);
+            continue;
+        }
         ledger_table_begins(tables->sim->ledger, tables->tables[i]->ledger_table, clock_ms);
     }
 }
@@ -479,4 +491,9 @@ struct state_table *tables_add(struct tables *tables, uint32_t ledger_table)
                             .ledger_table = ledger_table};
     tables->tables[tables->count++] = table;
     return &table->state;
+}
+
+struct state_table *tables_add_spill(struct tables *tables)
+{
+    return tables_add(tables, NO_TABLE);
 }

@@ -17,6 +17,9 @@ struct tables *tables_new(struct sim *sim, struct process *process, const struct
 /* The messages of a route. */
 struct state_table *tables_add(struct tables *tables, uint32_t ledger_table);
 
+/* For what waits behind a refused message of a route: emptied at the begin of each life. */
+struct state_table *tables_add_spill(struct tables *tables);
+
 /* ---- A life of the process: as with a store ---- */
 void tables_open(struct tables *tables, int64_t clock_ms);
 bool tables_are_idle(const struct tables *tables);
