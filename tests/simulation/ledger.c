@@ -666,8 +666,8 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
     } else if (lane->left != INT64_MAX) {
         lane->left--;
     }
-    REQUIRE(ledger, held <= ledger_most_held(lane), "lane %u holds %lld messages, and may hold %lld", slot, (long long)held,
-            (long long)ledger_most_held(lane));
+    REQUIRE(ledger, held <= ledger_most_held(lane), "lane %u holds %lld messages, and may hold %lld", slot,
+            (long long)held, (long long)ledger_most_held(lane));
     return ledger->handout_count++;
 }
 
