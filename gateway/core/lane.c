@@ -1032,6 +1032,7 @@ void lane_free(struct lane *lane)
         free(slab);
     }
     bailey_again_stop(lane->host, &lane->work);
+    bailey_timer_stop(lane->host, &lane->tick); /* a wait that was over since may have started it */
     lane_dedup_end(lane);
     lane_schedule_end(lane);
     lane_spill_end(lane);
