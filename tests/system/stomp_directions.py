@@ -11,24 +11,6 @@ NEEDS = ("activemq", "artemis", "rabbitmq")
 COUNT, LOOK = 10000, 1000  # LOOK: of what is consumed on its way, this many are also looked at in the middle
 
 
-LARGE = 100 << 10  # bytes: Artemis streams such messages from files of their own, and on a busy machine others overtake them
-
-
-def is_large(message):
-    body = message.value if hasattr(message, "value") else message.body
-    return body is not None and len(body) >= LARGE
-
-
-def compare_in_order(letter, sent, arrived, difference, what):
-    """All in their order; from Artemis the large ones among themselves, and the others among themselves."""
-    if letter != "t":
-        compare(sent, arrived, difference, what)
-        return
-    for large in (False, True):
-        compare([m for m in sent if is_large(m) == large], [m for m in arrived if is_large(m) == large], difference,
-                what + (", large ones" if large else ""))
-
-
 def directions(rig, letter):
     kafka, rabbit, judge, p = rig.kafka, rig.rabbit, rig.stomp(letter), f"d{letter}"
     topics, queues = (f"{p}-k-in", f"{p}-look-in", f"{p}-kxk", f"{p}-xk"), (f"{p}-r-in", f"{p}-look-in", f"{p}-rxr", f"{p}-xr")
@@ -77,14 +59,14 @@ def directions(rig, letter):
         return judge.drain(f"/queue/{p}-{name}", count)
 
     same = stomp_difference(judge.dialect)
-    compare_in_order(letter, records, kafka.consume(f"{p}-kxk"), kafka_difference_after_stomp, "Kafka to STOMP to Kafka")
-    compare_in_order(letter, records[:LOOK], drained("klook", LOOK), stomp_difference_from_kafka, "Kafka to STOMP")
-    compare_in_order(letter, messages, rabbit.drain(f"{p}-rxr"), amqp_difference, "AMQP to STOMP to AMQP")
-    compare_in_order(letter, messages[:LOOK], drained("rlook", LOOK), stomp_difference_from_amqp, "AMQP to STOMP")
-    compare_in_order(letter, frames, drained("xx"), same, "STOMP to STOMP")
-    compare_in_order(letter, frames, kafka.consume(f"{p}-xk"), kafka_difference_from_stomp, "STOMP to Kafka")
-    compare_in_order(letter, frames, drained("xkx"), same, "STOMP to Kafka to STOMP")
-    compare_in_order(letter, frames, rabbit.drain(f"{p}-xr"), amqp_difference_from_stomp, "STOMP to AMQP")
+    compare(records, kafka.consume(f"{p}-kxk"), kafka_difference_after_stomp, "Kafka to STOMP to Kafka")
+    compare(records[:LOOK], drained("klook", LOOK), stomp_difference_from_kafka, "Kafka to STOMP")
+    compare(messages, rabbit.drain(f"{p}-rxr"), amqp_difference, "AMQP to STOMP to AMQP")
+    compare(messages[:LOOK], drained("rlook", LOOK), stomp_difference_from_amqp, "AMQP to STOMP")
+    compare(frames, drained("xx"), same, "STOMP to STOMP")
+    compare(frames, kafka.consume(f"{p}-xk"), kafka_difference_from_stomp, "STOMP to Kafka")
+    compare(frames, drained("xkx"), same, "STOMP to Kafka to STOMP")
+    compare(frames, rabbit.drain(f"{p}-xr"), amqp_difference_from_stomp, "STOMP to AMQP")
     kafka.delete(*topics)
     return f"{len(ways) - 2} x {COUNT} messages equal and in order; in and through in {took:.1f} s"
 

@@ -9,6 +9,8 @@ VERSION = "2.40.0"
 RIGHTS = ("createNonDurableQueue", "deleteNonDurableQueue", "createDurableQueue", "deleteDurableQueue", "createAddress",
           "deleteAddress", "consume", "browse", "send", "manage")
 
+# An address that pages (it, or all of them, are beyond their limit) gives messages out of order: the limits are above what the stories
+# put there. By default Artemis also refuses all messages while the disk is nine tenths full, whoever fills it.
 # Prefixes make /queue/x an anycast and /topic/x a multicast address x; without them every SEND is multicast.
 STOMP = "protocols=STOMP;anycastPrefix=/queue/;multicastPrefix=/topic/"
 SETTINGS = """\
@@ -26,7 +28,8 @@ SETTINGS = """\
     <journal-pool-files>4</journal-pool-files>
     <journal-file-size>10M</journal-file-size>
     <journal-buffer-timeout>200000</journal-buffer-timeout>
-    <global-max-size>48M</global-max-size>
+    <global-max-size>384M</global-max-size>
+    <max-disk-usage>-1</max-disk-usage>
     <critical-analyzer>false</critical-analyzer>
     <page-sync-timeout>200000</page-sync-timeout>
     <acceptors>
@@ -45,7 +48,7 @@ SETTINGS = """\
         <auto-create-dead-letter-resources>true</auto-create-dead-letter-resources>
         <redelivery-delay>0</redelivery-delay>
         <max-delivery-attempts>10</max-delivery-attempts>
-        <max-size-bytes>16M</max-size-bytes>
+        <max-size-bytes>128M</max-size-bytes>
         <page-size-bytes>2M</page-size-bytes>
         <address-full-policy>PAGE</address-full-policy>
         <auto-create-queues>true</auto-create-queues>
@@ -89,6 +92,7 @@ def permissions(roles):
 
 class Artemis(JavaBroker):
     """No `artemis create` before: that is a JVM more, and the files that it makes are those above."""
+    heap = "768m"
 
     def __init__(self, rig, folder, cache):
         super().__init__("Artemis", os.path.join(cache, f"artemis-{VERSION}"), folder, rig.free_port())

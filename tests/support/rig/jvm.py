@@ -35,6 +35,7 @@ class JavaBroker:
     """start() returns when the broker answers. kill(), stop(), cont() of its process and start() again keep ports and data.
 
     A child class has a `stomp` (StompJudge), writes its files in its own __init__(), and knows its command line."""
+    heap = "256m"
 
     def __init__(self, name, home, folder, stomp_port):
         self.name, self.home, self.folder = name, home, folder
@@ -57,7 +58,7 @@ class JavaBroker:
         """Begin to start; ready() waits."""
         if not os.path.isdir(self.home):
             raise AssertionError(f"no {self.name} in {self.home}: make setup")
-        self.process.start(["java", "-Xmx256m", "-Xms48m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+        self.process.start(["java", f"-Xmx{self.heap}", "-Xms48m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
                             "-Djava.awt.headless=true", f"-Djava.io.tmpdir={self.folder}/tmp",
                             f"-Dlog4j2.configurationFile=file:{self.folder}/etc/log4j2.properties", *self.arguments()],
                            cwd=self.folder)
