@@ -54,6 +54,9 @@ struct amq_sink_settings {
 void amq_probe(void *broker, const void *end, struct bailey_probe *asked);
 bool amq_keeps_order(const void *broker, const void *end, enum bailey_role role, enum bailey_order order,
                      unsigned lanes, struct bailey_error *err);
+/* A quorum queue gives out first what came back to it, in the order in which it came back. If a consumer dies that could not take at once
+ * all that its predecessor had left, its part comes behind the rest. So where order counts no window outgrows the next one's first. */
+bool amq_needs_steady_window(const struct amq_source_settings *s);
 
 enum {
     AMQ_SHORTSTR_MAX = 255,   /* bytes; 0-9-1, 4.2.5.3 */

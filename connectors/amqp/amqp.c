@@ -163,7 +163,8 @@ const struct bailey_option amq_source_options[] = {
      .type = BAILEY_OPT_BOOL,
      SOURCE(exclusive),
      .initial = "false",
-     .summary = "Refuse other consumers of the queue."},
+     .summary = "Begin only when the queue has no other consumer, and refuse others meanwhile; quorum queues do not "
+                "refuse them."},
     {.name = "declare",
      .type = BAILEY_OPT_DECLARE,
      SOURCE(declare),
@@ -299,10 +300,41 @@ static void check_broker(const struct amq_broker_settings *s, struct bailey_repo
         bailey_report_error(report, "auth", "auth: external needs tls.cert and tls.key");
 }
 
+static const char *argument(const struct bailey_map *arguments, const char *name)
+{
+    for (size_t i = 0; i < arguments->count; i++)
+        if (strcmp(arguments->entries[i].name, name) == 0)
+            return arguments->entries[i].value;
+    return NULL;
+}
+
+static bool makes_quorum_queue(const struct amq_source_settings *s)
+{
+    const char *type = argument(&s->arguments, "x-queue-type");
+
+    return s->declare == BAILEY_DECLARE_CREATE &&
+           (type != NULL ? strcmp(type, "quorum") == 0 : s->queue_type == AMQ_QUEUE_QUORUM);
+}
+
+static bool makes_single_active(const struct amq_source_settings *s)
+{
+    const char *single_active = argument(&s->arguments, "x-single-active-consumer");
+
+    return s->declare == BAILEY_DECLARE_CREATE &&
+           (s->single_active || (single_active != NULL && strcmp(single_active, "true") == 0));
+}
+
+bool amq_needs_steady_window(const struct amq_source_settings *s)
+{
+    return makes_quorum_queue(s) && makes_single_active(s);
+}
+
 static void check_source(const struct amq_source_settings *s, unsigned lanes, struct bailey_report *report)
 {
     if (s->exclusive && lanes > 1)
         bailey_report_error(report, "exclusive", "only one lane can consume exclusively, the route has %u", lanes);
+    if (s->exclusive && makes_single_active(s))
+        bailey_report_error(report, "exclusive", "a queue with a single active consumer has no exclusive one");
     if (s->bind_routing_key != NULL && s->bind_routing_key[0] != '\0' && s->bind_exchange == NULL)
         bailey_report_error(report, "declare", "declare.create has a routing_key and no exchange to bind to");
     if (s->declare == BAILEY_DECLARE_CREATE && s->queue_type == AMQ_QUEUE_QUORUM && !s->durable)
@@ -342,18 +374,9 @@ static void amqp_check(const void *broker, const void *end, enum bailey_role rol
 
 /* ---- Order ---- */
 
-static bool has_single_active(const struct bailey_map *arguments)
-{
-    for (size_t i = 0; i < arguments->count; i++)
-        if (strcmp(arguments->entries[i].name, "x-single-active-consumer") == 0)
-            return strcmp(arguments->entries[i].value, "true") == 0;
-    return false;
-}
-
 static bool is_only_consumer(const struct amq_source_settings *s)
 {
-    return s->exclusive ||
-           (s->declare == BAILEY_DECLARE_CREATE && (s->single_active || has_single_active(&s->arguments)));
+    return makes_single_active(s) || (s->exclusive && !makes_quorum_queue(s));
 }
 
 /* A queue gives its messages to all who consume, in turn; a sink's channel is in order. */
@@ -370,8 +393,9 @@ bool amq_keeps_order(const void *broker, const void *end, enum bailey_role role,
     if (is_only_consumer(end))
         return true;
     bailey_fail(err, BAILEY_ERR_CONFIG, "other consumers of the queue may take messages in between");
-    return bailey_hint(err,
-                       "Set exclusive: true, or declare: { create: { single_active: true } } with several processes.");
+    return bailey_hint(err, makes_quorum_queue(end)
+                                ? "Set declare: { create: { single_active: true } }; quorum queues ignore exclusive."
+                                : "Set exclusive: true for a classic queue, or use one with a single active consumer.");
 }
 
 /* ---- The descriptor ---- */

@@ -141,14 +141,27 @@ static void on_opened(struct amq_channel *ch)
         amq_receiver_must_fit(&source->in, amq_queue_look(ch, queue));
 }
 
+/* Quorum queues ignore `exclusive`, silently. Whoever consumes beside the one before him, whose end the broker has not seen yet, gets
+ * what lies behind the messages that come back from that one. So he who wants to be the only one begins when there is none. */
+static void wait_for_the_other(struct source *source)
+{
+    struct bailey_error err = {0};
+
+    bailey_fail(&err, BAILEY_ERR_TRANSIENT, "queue %.120s has another consumer, and this one is exclusive",
+                source->settings->queue);
+    bailey_hint(&err, "It begins by itself when the other one has gone.");
+    amq_receiver_fail(&source->in, &err);
+}
+
 static void on_declared(struct source *source, struct bailey_bytes args)
 {
     struct amq_reader r = {args.data, args.data + args.len, false};
     const struct amq_source_settings *s = source->settings;
-    uint32_t messages;
+    uint32_t messages, consumers;
 
     amq_read_shortstr(&r);
     messages = amq_read_u32(&r);
+    consumers = amq_read_u32(&r);
     if (r.bad) {
         amq_connection_break(source->in.ch.conn, "malformed queue.declare-ok");
         return;
@@ -157,6 +170,8 @@ static void on_declared(struct source *source, struct bailey_bytes args)
     source->idle_ticks = messages > 0 ? LAG_IDLE_TICKS : 0;
     if (source->looking || source->is_ready)
         source->looking = false;
+    else if (s->exclusive && consumers > 0)
+        wait_for_the_other(source);
     else if (s->declare == BAILEY_DECLARE_CREATE && s->bind_exchange != NULL)
         amq_receiver_must_fit(&source->in,
                               amq_queue_bind(&source->in.ch, s->queue, s->bind_exchange, s->bind_routing_key));
@@ -166,12 +181,16 @@ static void on_declared(struct source *source, struct bailey_bytes args)
 
 /* ---- Consuming ---- */
 
+/* A steady window is the one with which the next consumer begins. */
 static uint16_t largest_window(const struct source *source)
 {
-    int64_t limit = source->settings->prefetch > 0 ? source->settings->prefetch : source->in.port->credit_messages;
+    const struct amq_source_settings *s = source->settings;
+    int64_t limit = s->prefetch > 0 ? s->prefetch : source->in.port->credit_messages;
 
     if (limit > source->in.port->credit_messages)
         limit = source->in.port->credit_messages;
+    if (amq_needs_steady_window(s) && limit > source->in.port->credit_bytes / (AMQ_FIRST_MEAN + 1))
+        limit = source->in.port->credit_bytes / (AMQ_FIRST_MEAN + 1);
     return (uint16_t)(limit < 1 ? 1 : limit > PREFETCH_MAX ? PREFETCH_MAX : limit);
 }
 

@@ -8,7 +8,6 @@
 enum {
     ACKS_A_TURN = 256,         /* single acks sent at once */
     STRAGGLER_MS = 20,         /* an ack that cannot be gathered waits this long for older ones */
-    FIRST_MEAN = 128 << 10,    /* bytes a message, until we know better */
     OUTSTANDING_MAX = 1 << 30, /* more would be nonsense */
 };
 
@@ -264,7 +263,7 @@ void amq_receiver_init(struct amq_receiver *in, struct amq_broker *broker, struc
     in->port = port;
     in->queue = queue;
     in->group = amq_broker_next_group(broker);
-    in->mean = FIRST_MEAN;
+    in->mean = AMQ_FIRST_MEAN;
     in->ack_task = (struct bailey_task){.run = ack_soon, .ctx = in};
     in->end_task = (struct bailey_task){.run = tell, .ctx = in};
     in->stragglers = (struct bailey_timer){.fire = ack_stragglers, .ctx = in};

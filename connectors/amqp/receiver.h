@@ -8,7 +8,10 @@
 #include "assembly.h"
 #include "connection.h"
 
-enum { AMQ_RECEIVER_BATCH = 256 /* messages handed over at once */ };
+enum {
+    AMQ_RECEIVER_BATCH = 256,   /* messages handed over at once */
+    AMQ_FIRST_MEAN = 128 << 10, /* bytes a message, until we know better */
+};
 
 struct amq_receiver {
     /* Set by the end. */

@@ -28,6 +28,8 @@ static const char *reply_hint(unsigned code, const char *text)
 {
     switch (code) {
     case AMQP_ACCESS_REFUSED:
+        if (strstr(text, "in exclusive use") != NULL)
+            return "The queue has another consumer, or a single active one: then `exclusive` is refused.";
         return strstr(text, "ogin") != NULL ? "Check user and password: those in the URL, or `username` and `password`."
                                             : "Give the user the permission that is named.";
     case AMQP_NOT_FOUND:

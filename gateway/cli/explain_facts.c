@@ -45,6 +45,19 @@ static bool pipelines(const struct explanation *ex)
     return (ex->route->to.broker->connector->traits & BAILEY_KEEPS_ORDER_ON_REFUSAL) != 0;
 }
 
+/* Who shares a queue, be it with the consumer that died before him, gets what lies behind the messages that come back from that one. */
+static void say_other_consumers(struct text *says, const struct config_route *route)
+{
+    const struct bailey_connector *connector = route->from.broker->connector;
+    struct bailey_error err = {0};
+
+    if (connector->keeps_order == NULL || connector->keeps_order(route->from.broker->settings, route->from.settings,
+                                                                 BAILEY_SOURCE, BAILEY_ORDER_STRICT, 1, &err))
+        return;
+    text_printf(says, "; %s, also when what was unsettled comes back after a crash or a lost connection (%.*s)",
+                err.text, (int)strcspn(err.hint, "."), err.hint);
+}
+
 static void say_order(struct explanation *ex)
 {
     static const char *const what[] = {
@@ -57,7 +70,8 @@ static void say_order(struct explanation *ex)
             "one wait for it, other partitions go on",
         [BAILEY_ORDER_STRICT] = "all messages of a lane stay in their order: all wait for a refused one",
     };
-    struct text *says = say(ex, "order", ex->route->order == BAILEY_ORDER_NONE ? "order, lanes" : "order, lanes, to");
+    struct text *says =
+        say(ex, "order", ex->route->order == BAILEY_ORDER_NONE ? "order, lanes, from" : "order, lanes, to");
 
     if (ex->route->order == BAILEY_ORDER_NONE)
         text_add(says, "while nothing is refused, messages arrive in the order in which the source gave them (of a "
@@ -67,14 +81,16 @@ static void say_order(struct explanation *ex)
     if (ex->route->lanes > 1)
         text_printf(says, "; the %" PRId64 " lanes share the work, and between them there is no order",
                     ex->route->lanes);
-    if (ex->route->order == BAILEY_ORDER_NONE)
+    if (ex->route->order == BAILEY_ORDER_NONE) {
         text_add(says,
                  "; a message that the sink refused is sent again after its back-off, and is overtaken by what came "
                  "after it");
-    else if (pipelines(ex))
+        say_other_consumers(says, ex->route);
+    } else if (pipelines(ex)) {
         text_add(says, "; the sink keeps order by itself, so any number may be under way");
-    else
+    } else {
         text_add(says, "; the sink does not keep order over a refusal, so one of them is under way at a time");
+    }
 }
 
 static void say_plain_duplicates(struct explanation *ex)

@@ -840,11 +840,12 @@ void lane_check_ended(struct lane *lane)
 {
     if (lane->is_ended || lane->from.state != END_CLOSED || !outlets_are_closed(lane))
         return;
-    if (lane_slots(lane) > 0) {
-        lane_dedup_leave_all(lane); /* answered by lane_check_ended() */
+    lane->to.len = lane->dead.len = 0; /* nothing is sent any more, and what was ready may be let go of */
+    if (lane_slots(lane) > 0)
+        lane_dedup_leave_all(lane);            /* answered by lane_check_ended() */
+    if (lane_slots(lane) > lane_keeping(lane)) /* what the schedule writes keeps its id until that is answered */
         return;
-    }
-    if (!lane_schedule_closed(lane) || !lane_spill_closed(lane))
+    if (!lane_schedule_closed(lane) || !lane_spill_closed(lane) || lane_slots(lane) > 0)
         return;
     lane->is_ended = true;
     bailey_again_stop(lane->host, &lane->work);

@@ -82,6 +82,8 @@ void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
 {
     lane_delivery_let_off(dlv);
     asked_remove(dlv);
+    dlv->is_in_doubt |=
+        dlv->state == DELIVERY_RECORDING; /* its entry stays: the sink has it, and the record may fail */
     dlv->state = DELIVERY_LEAVING;
     drop_message(dlv);
     dedup_withdraw(lane->ids->client, &dlv->slot, dlv->is_in_doubt);
@@ -90,7 +92,7 @@ void lane_dedup_leave(struct lane *lane, struct delivery *dlv)
 void lane_dedup_leave_all(struct lane *lane)
 {
     for (struct delivery *dlv = lane->all.next; dlv != &lane->all; dlv = dlv->next)
-        if (dlv->holds_slot && dlv->state != DELIVERY_LEAVING)
+        if (dlv->holds_slot && dlv->state != DELIVERY_LEAVING && dlv->state != DELIVERY_KEEPING)
             lane_dedup_leave(lane, dlv);
     dedup_flush(lane->ids->client);
 }

@@ -179,6 +179,12 @@ bool lane_schedule_closed(struct lane *lane);
 /* The state's clock. */
 int64_t lane_state_ms(const struct lane *lane);
 
+/* How many are being written to the schedule. */
+static inline int64_t lane_keeping(const struct lane *lane)
+{
+    return lane->kept == NULL ? 0 : lane->kept->keeping;
+}
+
 /* Why nothing can be kept now, so that the source must be held; "" if it can. */
 static inline const char *lane_schedule_trouble(const struct lane *lane)
 {
@@ -214,7 +220,7 @@ void lane_dedup_record(struct lane *lane, struct delivery *dlv, enum id_outcome 
 /* It is not to be sent (again): give its id back, then free it. */
 void lane_dedup_leave(struct lane *lane, struct delivery *dlv);
 
-/* The lane ends: give all ids back. */
+/* The lane ends: give all ids back, but for those of what is being written to the schedule. */
 void lane_dedup_leave_all(struct lane *lane);
 
 /* Why ids cannot be asked for now, so that the source must be held; "" if they can. */

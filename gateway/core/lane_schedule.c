@@ -137,6 +137,8 @@ static bool may_go_now(struct lane *lane, struct delivery *dlv)
 
     if (dlv->entry != NULL || dlv->pub.attempts > 0 || dlv->pub.deliver_at_ms != 0) /* its time has come before */
         return true;
+    if (lane->kept != NULL && lane->kept->is_closing) /* it goes nowhere any more, and may be in the store already */
+        return true;
     if (!(lane->options.delay != NULL ? read_delay : read_moment)(lane, dlv, &when, &is_now, &err)) {
         lane_refuse(lane, dlv, &err);
         return false;
@@ -270,6 +272,10 @@ static void on_closed(void *ctx)
     struct lane *lane = ctx;
 
     lane->kept->is_closed = true;
+    for (struct delivery *dlv = lane->all.next; dlv != &lane->all; dlv = dlv->next)
+        if (dlv->state == DELIVERY_KEEPING) /* it could not be written */
+            dlv->state = DELIVERY_READY;
+    lane->kept->keeping = 0;
     lane_check_ended(lane);
 }
 

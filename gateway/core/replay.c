@@ -33,7 +33,8 @@ unsigned replay_count(const struct bailey_message *letter)
     return count < REPLAYS_MAX ? count : REPLAYS_MAX;
 }
 
-/* One that dies again has another time and count: it is another dead letter. */
+/* One that dies again has another time and count: it is another dead letter. So is one that a crash wrote a second time, since an id alone
+ * may also come back as another message: when its window is over, or its topic made anew. That one must not be taken for replayed. */
 static struct id name_of(const struct bailey_message *letter)
 {
     static const struct id_key no_secret = {{0}};

@@ -86,6 +86,8 @@ struct schedule {
     struct entries ends;
     uint8_t (*erased)[RECENT_KEY]; /* rows of the log that have become useless */
     size_t erased_count, erased_cap;
+    uint64_t *gone; /* stamps of the rows that were erased by writes which a read may not have seen */
+    size_t gone_count, gone_cap;
     struct schedule_entry *taken;
     bool wants_write, wants_more_time;
     bool is_open;            /* it is written that this life has begun */
@@ -317,14 +319,22 @@ static size_t window_share(const struct schedule *s, size_t all)
     return share > 0 ? share : 1;
 }
 
-/* One that was given again since, or is of a write that is not answered yet. */
+static bool is_gone(const struct schedule *s, uint64_t stamp)
+{
+    for (size_t i = 0; i < s->gone_count; i++)
+        if (s->gone[i] == stamp)
+            return true;
+    return false;
+}
+
+/* One that is erased, or is of a write that is not answered yet. */
 static bool is_passed_over(const struct schedule *s, const struct row_key *key)
 {
     const struct recent_event *recent = recent_find(s->recent, key->unique);
 
     if (key->lane == s->o.lane && s->batch.under_way && key->stamp >= s->batch.first_stamp)
         return true;
-    return recent != NULL && recent->key.stamp > key->stamp;
+    return recent != NULL && recent->key.stamp > key->stamp && is_gone(s, key->stamp);
 }
 
 static void take_rows(struct schedule *s, struct window *window, struct state_read *read)
@@ -443,6 +453,15 @@ static void remember(struct schedule *s, const struct recent_event *event)
     memcpy(s->erased[s->erased_count++], key, sizeof key);
 }
 
+static void note_gone(struct schedule *s, const struct row_key *key)
+{
+    if (s->gone_count == s->gone_cap) {
+        s->gone_cap = s->gone_cap > 0 ? 2 * s->gone_cap : 64;
+        s->gone = must(realloc(s->gone, s->gone_cap * sizeof *s->gone));
+    }
+    s->gone[s->gone_count++] = key->stamp;
+}
+
 /* Move what is gathered into the batch, as much as a write should hold; one at least. */
 static void gather(struct schedule *s)
 {
@@ -501,6 +520,7 @@ static void replace_earlier(struct schedule *s, struct filling *f, struct schedu
         return;
     struct bailey_bytes key = {fill(f, ROW_KEY), ROW_KEY};
     row_key_encode(&earlier->key, f->at - ROW_KEY);
+    note_gone(s, &earlier->key);
     fill_put(f, key, BAILEY_NULL_BYTES);
     struct dealt *dealt = dealt_of(s, earlier->key.lane);
     schedule_window_erase(&dealt->windows[earlier->key.line], key);
@@ -537,6 +557,7 @@ static void fill_end(struct schedule *s, struct filling *f, const struct schedul
     struct row_key key = entry->key;
 
     fill_put(f, entry->bytes, BAILEY_NULL_BYTES);
+    note_gone(s, &entry->key);
     dealt_of(s, key.lane)->count--;
     if (entry->again != NULL) {
         if (!is_newest(s, entry))
@@ -608,6 +629,8 @@ static void start_write(struct schedule *s)
     struct batch *batch = &s->batch;
     struct filling f = {.batch = batch};
 
+    if (!reads(s))
+        s->gone_count = 0;
     gather(s);
     make_batch_room(s);
     f.at = batch->bytes;
@@ -657,7 +680,7 @@ static void take_over(struct schedule *s)
 static void tell_kept(struct schedule *s)
 {
     struct batch *batch = &s->batch;
-    bool any = batch->slots.first != NULL;
+    bool any = batch->slots.first != NULL || batch->ends.first != NULL || !s->is_open;
 
     while (batch->slots.first != NULL)
         s->o.on_kept(s->o.ctx, take_slot(&batch->slots));
@@ -666,10 +689,8 @@ static void tell_kept(struct schedule *s)
         struct schedule_slot *again = entry->again;
 
         entry_drop(entry);
-        if (again != NULL) {
-            any = true;
+        if (again != NULL)
             s->o.on_kept(s->o.ctx, again);
-        }
     }
     if (any)
         s->o.on_kept_end(s->o.ctx);
@@ -1014,6 +1035,12 @@ struct schedule_entry *schedule_take(struct schedule *s, struct bailey_message *
 
     while (s->state == RUNNING && (entry = next_due(s, &wait_ms)) != NULL && wait_ms <= 0 && may_take(s, entry)) {
         schedule_window_remove_first(entry->window);
+        if (!is_newest(
+                s, entry)) { /* it was given again after an earlier life had taken it, which did not get to erase it */
+            add_end(&s->ends, entry);
+            schedule_flush(s);
+            continue;
+        }
         *message = make_message(s, entry, note);
         if (*message == NULL) {
             entry_drop(entry); /* it stays in the store */
@@ -1113,6 +1140,7 @@ void schedule_free(struct schedule *s)
     recent_free(s->recent);
     free(s->dealt);
     free(s->erased);
+    free(s->gone);
     free(s->batch.puts);
     free(s->batch.bytes);
     free(s);

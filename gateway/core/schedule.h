@@ -59,7 +59,7 @@ struct schedule_options {
     size_t window_messages, window_bytes; /* in memory at most */
     /* These are durable now: settle. Several at once, never within a call. */
     void (*on_kept)(void *ctx, struct schedule_slot *slot);
-    void (*on_kept_end)(void *ctx);
+    void (*on_kept_end)(void *ctx); /* also when schedule_count() has become known, or less */
     /* There may be something for schedule_take(). */
     void (*on_due)(void *ctx);
     /* Why it cannot work now (the store fails: tried again each second), "" when it can. Only when that changes. */

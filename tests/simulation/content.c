@@ -14,9 +14,10 @@ const char *const shaping_texts[2][ADDRESSES_MAX] = {
 };
 const char *const shaping_key[2] = {"${header.kind}", "${header.kind:-none}"};
 const char *const shaping_id[2] = {"${header.id}", "${header.id:-none}"};
+const char *const shaping_when[] = {NULL, "${header.when:-0}ms", "${header.when:-0}"};
 const char shaping_dead[] = "dead.${key}";
 
-enum { BODY_MIN = 12, HEADERS_MAX = 3 };
+enum { BODY_MIN = 12, HEADERS_MAX = 4 };
 
 void content_make(struct content *content, struct dice *dice, uint32_t number, enum nature nature, uint16_t len,
                   uint32_t id)
@@ -32,6 +33,23 @@ void content_make(struct content *content, struct dice *dice, uint32_t number, e
     for (size_t i = 0; i < content->len; i += 8)
         memcpy(content->body + i, &(uint64_t){dice_next(dice)}, 8);
     memcpy(content->body, &number, sizeof number);
+}
+
+/* Most of them have one; a few soon, and a few not for long. */
+void content_set_time(struct content *content, struct dice *dice, enum delays delays, int64_t wall_ms)
+{
+    static const int64_t most_ms[] = {500, 5000, 5000, 40000};
+
+    if (content->nature == NATURE_TIMELESS) {
+        snprintf(content->when, sizeof content->when, "soon");
+        return;
+    }
+    if (dice_percent(dice, 40))
+        return;
+    content->due_ms = dice_between(dice, delays == DELAYS_UNTIL ? -500 : 0, most_ms[dice_below(dice, 4)]);
+    if (delays == DELAYS_UNTIL)
+        content->due_ms += wall_ms;
+    snprintf(content->when, sizeof content->when, "%lld", (long long)content->due_ms);
 }
 
 const char *content_id(const struct content *content)
@@ -60,7 +78,7 @@ struct bailey_message *content_message(const struct content *content, struct bai
 {
     struct bailey_message *msg = bailey_message_new(port);
     size_t kind_len = strlen(content->kind), key_len = strlen(content->key), id_len = strlen(content->id);
-    size_t size = content->len + kind_len + key_len + id_len;
+    size_t when_len = strlen(content->when), size = content->len + kind_len + key_len + id_len + when_len;
     struct bailey_header *headers = bailey_message_alloc(msg, HEADERS_MAX * sizeof *headers);
     uint8_t *buffer = pinned ? malloc(size) : bailey_message_alloc(msg, size), *at = buffer;
 
@@ -78,6 +96,9 @@ struct bailey_message *content_message(const struct content *content, struct bai
     if (content->nature != NATURE_NAMELESS)
         headers[msg->header_count++] = (struct bailey_header){
             bailey_bytes_of("id"), {.kind = BAILEY_KIND_STRING, .bytes = put(&at, content->id, id_len)}};
+    if (when_len > 0)
+        headers[msg->header_count++] = (struct bailey_header){
+            bailey_bytes_of("when"), {.kind = BAILEY_KIND_STRING, .bytes = put(&at, content->when, when_len)}};
     if (content->topic != NULL)
         msg->origin.topic = bailey_bytes_of(content->topic);
     msg->origin.partition = content->partition;
@@ -196,6 +217,9 @@ uint64_t content_expected(const struct content *content, const struct shaping *s
     if (content->nature != NATURE_NAMELESS)
         headers[msg.header_count++] = (struct bailey_header){
             bailey_bytes_of("id"), {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of(content->id)}};
+    if (content->when[0] != '\0')
+        headers[msg.header_count++] = (struct bailey_header){
+            bailey_bytes_of("when"), {.kind = BAILEY_KIND_STRING, .bytes = bailey_bytes_of(content->when)}};
     return content_hash(&msg);
 }
 

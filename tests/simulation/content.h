@@ -21,6 +21,7 @@ enum nature {
     NATURE_UNSAYABLE,  /* the sink cannot express it, until the calm */
     NATURE_EXPIRING,   /* its time ends, soon or long ago */
     NATURE_LOOPING,    /* it has passed too many gateways */
+    NATURE_TIMELESS,   /* when it is to be delivered cannot be read */
     NATURE_SHAPELESS,  /* it lacks the header that the route's templates name, until they have a default */
     NATURE_NAMELESS,   /* it lacks the header with its id, until the route's `id` has a default */
     NATURES
@@ -32,6 +33,8 @@ struct content {
     bool has_key, has_body;
     uint16_t len;
     char key[16], kind[16], id[16];
+    char when[24];  /* what its header says of its time; "": it has none */
+    int64_t due_ms; /* what that means: a delay, or a moment of the wall clock; 0: it may go at once */
     uint8_t *body;
     int64_t expires_at_ms; /* wall clock; 0: never */
     uint8_t hops;          /* gateways passed */
@@ -42,6 +45,7 @@ struct content {
 
 /* What the route does to messages. */
 enum { ADDRESSES_MAX = 3, HOPS_MAX = 8 };
+enum delays { DELAYS_NOTHING, DELAYS_BY, DELAYS_UNTIL };
 struct shaping {
     bool sets_key;
     size_t addresses;  /* templates of the sink: 0 .. 3 */
@@ -49,11 +53,14 @@ struct shaping {
     bool dedups;       /* messages with the same id are one */
     bool has_defaults; /* so that no message lacks what the templates name */
     enum bailey_order order;
-    unsigned hops_max; /* 0: no limit */
+    unsigned hops_max;  /* 0: no limit */
+    enum delays delays; /* `delay`, or `deliver_at` */
+    bool parks;         /* what is refused waits in the store */
 };
 extern const char *const shaping_texts[2][ADDRESSES_MAX]; /* by has_defaults */
 extern const char *const shaping_key[2];
 extern const char *const shaping_id[2];
+extern const char *const shaping_when[DELAYS_UNTIL + 1];
 extern const char shaping_dead[];
 
 /* What the clocks of all machines lack, at first, to the run's time. */
@@ -62,6 +69,15 @@ extern const char shaping_dead[];
 /* `id`: what its header says, if it is not nameless. */
 void content_make(struct content *content, struct dice *dice, uint32_t number, enum nature nature, uint16_t len,
                   uint32_t id);
+
+/* Give it a time, which the route is to keep. */
+void content_set_time(struct content *content, struct dice *dice, enum delays delays, int64_t wall_ms);
+
+/* Does a store keep messages of the route until their time? */
+static inline bool shaping_keeps(const struct shaping *shaping)
+{
+    return shaping->delays != DELAYS_NOTHING || shaping->parks;
+}
 
 /* Its key on the route, once that can be made. */
 struct bailey_bytes content_key(const struct content *content, const struct shaping *shaping);

@@ -176,6 +176,8 @@ void fault_cease(struct scene *scene)
 {
     sim_note(scene->sim, "the faults are over", 0, 0);
     scene->sim->is_calm = true;
+    if (scene->keeps) /* what waits for a moment comes when it does */
+        fleet_mend_clocks(scene);
     for (size_t i = 0; i < scene->route_count; i++) {
         for (int outlet = 0; outlet < OUTLETS; outlet++) {
             sink_broker_block(scene->routes[i].sinks[outlet], false);

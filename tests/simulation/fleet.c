@@ -100,6 +100,10 @@ static struct lane_options options_of(struct berth *berth)
         .pipelines = route->sink_manners[TO_SINK].pipelines,
         .hops_max = route->shaping.hops_max,
         .retry = route->refusals.retry,
+        .parks_in_store = route->shaping.parks,
+        .delay = route->shaping.delays == DELAYS_BY ? route->when : NULL,
+        .deliver_at = route->shaping.delays == DELAYS_UNTIL ? route->when : NULL,
+        .kept = berth->kept,
         .expire = route->refusals.expire,
         .unroutable = route->refusals.unroutable,
         .dead_letters = dead_letters_of(berth),
@@ -263,6 +267,7 @@ static void on_crash(struct process *process)
     struct scene *scene = process->ctx;
 
     scene->crashes++;
+    store_closed(scene->stores[process->number]); /* what it had handed over is written in part */
     for (size_t i = 0; i < scene->berth_count; i++) {
         struct berth *berth = &scene->berths[i];
 
@@ -274,7 +279,6 @@ static void on_crash(struct process *process)
         berth->running = NULL;
         berth->status = NULL;
     }
-    store_closed(scene->stores[process->number]);
     for (size_t i = 0; i < scene->route_count; i++)
         if (scene->routes[i].shaping.dedups)
             ledger_scope_crashes(scene->ledger, scene->scopes[process->number][i].number);
@@ -379,6 +383,14 @@ void fleet_set_clock(struct scene *scene, unsigned machine, int64_t change_ms)
     for (size_t i = 0; i < scene->process_count; i++)
         if (scene->machine[i] == machine)
             scene->processes[i].wall_ms = scene->wall_ms[machine];
+}
+
+/* At the end somebody sees to it. */
+void fleet_mend_clocks(struct scene *scene)
+{
+    for (unsigned machine = 0; machine < scene->process_count; machine++)
+        if (scene->wall_ms[machine] != WALL_MS)
+            fleet_set_clock(scene, machine, WALL_MS - scene->wall_ms[machine]);
 }
 
 void fleet_end(struct scene *scene, struct process *process, bool drain)

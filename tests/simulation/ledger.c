@@ -51,7 +51,8 @@ static struct ledger_handout *find(const struct ledger *ledger, uint32_t slot, u
     for (; at != 0; at = ledger->handouts[at].next) {
         const struct ledger_handout *handout = &ledger->handouts[at];
 
-        if (handout->slot == slot && handout->group == group && handout->position == position && at > found)
+        if (handout->slot == slot && handout->group == group && handout->position == position &&
+            !handout->is_from_table && at > found)
             found = at;
     }
     return found != 0 ? &ledger->handouts[found] : NULL;
@@ -129,7 +130,9 @@ void ledger_failed(struct ledger *ledger, uint32_t number)
 
     scope->failed_ms = ledger->sim->now_ms;
     for (struct ledger_claim *claim = scope->claims; claim != NULL; claim = claim->next)
-        if (claim->in_hand > 0 || claim->out > 0 || (claim->handouts > 0 && claim->received_ms >= claim->answered_ms))
+        if (claim->in_hand > 0 || claim->out > 0 || claim->confirmed_ms > claim->kept->record_ms ||
+            ledger->ids[claim->id].kept > 0 || /* it may be in a lane, as far as anybody knows */
+            (claim->handouts > 0 && claim->received_ms >= claim->answered_ms))
             note_trouble(ledger, claim);
 }
 
@@ -162,15 +165,18 @@ void ledger_scope_begins(struct ledger *ledger, uint32_t scope, unsigned shards,
         begin_claim(claim, clock_of(ledger, kept_by));
 }
 
-/* So many of its shard were recorded after `since_ms`. */
+/* So many records of its shard were written after `since_ms`. */
 static int64_t newer_than(const struct ledger_scope *scope, const struct ledger_claim *claim, int64_t since_ms)
 {
     unsigned shard = id_owner(claim->kept->id, scope->shards);
     int64_t count = 0;
 
-    for (const struct ledger_claim *other = scope->claims; other != NULL; other = other->next)
-        count +=
-            other->kept->record_ms >= since_ms && other != claim && id_owner(other->kept->id, scope->shards) == shard;
+    for (size_t i = 0; i < scope->record_count; i++) {
+        const struct ledger_record *record = &scope->records[i];
+
+        count += record->time_ms >= since_ms && record->claim != claim &&
+                 id_owner(record->claim->kept->id, scope->shards) == shard;
+    }
     return count;
 }
 
@@ -183,10 +189,14 @@ static bool may_forget(const struct ledger *ledger, const struct ledger_scope *s
            newer_than(scope, claim, since_ms) >= (max > 0 ? max : 1);
 }
 
-/* One with this id has come to its end, and that is to be known. */
-static bool is_known(const struct ledger *ledger, const struct ledger_scope *scope, const struct ledger_claim *claim)
+/* One with this id has come to its end, and that is to be known; or waits in a table (but for `waiting`, which is that one). Once it was
+ * taken from there a copy may go in its place: whoever had taken it may have given it back. */
+static bool is_known(const struct ledger *ledger, const struct ledger_scope *scope, const struct ledger_claim *claim,
+                     bool waiting)
 {
-    int64_t since_ms = claim->is_forgotten ? -1 : claim->kept->record_ms;
+    bool is_its_own = claim->kept->outcome == ID_WAITING &&
+                      (waiting || claim->was_left || claim->doubt_ms >= 0 || !ledger_waits(ledger, claim));
+    int64_t since_ms = claim->is_forgotten || is_its_own ? -1 : claim->kept->record_ms;
 
     if (claim->confirmed_ms > since_ms)
         since_ms = claim->confirmed_ms;
@@ -199,8 +209,7 @@ static bool is_in_doubt(const struct ledger *ledger, const struct ledger_scope *
     return claim->doubt_ms >= 0 && claim->doubt_ms >= clock_of(ledger, scope) - scope->window_ms;
 }
 
-/* It is settled though nobody has it. */
-static void drop(struct ledger *ledger, const struct ledger_handout *handout)
+void ledger_drop(struct ledger *ledger, const struct ledger_handout *handout)
 {
     struct ledger_message *message = &ledger->messages[handout->message];
 
@@ -218,7 +227,7 @@ static void look_for_drop(struct ledger *ledger, struct ledger_claim *claim, int
         if (slot_of(ledger, handout)->scope != claim->scope || message_of(ledger, handout)->id != claim->id ||
             !ledger_may_drop(ledger, handout))
             continue;
-        drop(ledger, handout);
+        ledger_drop(ledger, handout);
         claim->confirmed_ms = time_ms;
         claim->outcome = ID_DEAD;
     }
@@ -228,6 +237,10 @@ static void check_written_record(struct ledger *ledger, struct ledger_claim *cla
 {
     enum id_outcome outcome = (enum id_outcome)change->outcome;
 
+    if (outcome == ID_WAITING) {
+        REQUIRE(ledger, ledger_has_safe(ledger, claim), "id %u is recorded as waiting, and no table has it", claim->id);
+        return;
+    }
     if (outcome == ID_DEAD && (claim->confirmed_ms < 0 || claim->outcome != ID_DEAD))
         look_for_drop(ledger, claim, change->time_ms);
     REQUIRE(ledger, ledger->ids[claim->id].ends > 0, "id %u is recorded, and no sink has it", claim->id);
@@ -243,7 +256,7 @@ void ledger_written(struct ledger *ledger, uint32_t number, const struct kept *k
         [STATE_RECORD] = "store: records id %llu of scope %llu",
         [STATE_FORGET] = "store: forgets the intent of id %llu of scope %llu",
     };
-    const struct ledger_scope *scope = &ledger->scopes[number];
+    struct ledger_scope *scope = &ledger->scopes[number];
     struct ledger_claim *claim = kept->number == NO_ID ? NULL : ledger_find_claim(ledger, number, kept->number);
 
     REQUIRE(ledger, claim != NULL, "a change of an id that no message has");
@@ -251,6 +264,8 @@ void ledger_written(struct ledger *ledger, uint32_t number, const struct kept *k
     note_trouble(ledger, claim);
     if (change->kind == STATE_RECORD) {
         check_written_record(ledger, claim, change);
+        WORLD_ROOM(scope->records, scope->record_count, scope->record_cap);
+        scope->records[scope->record_count++] = (struct ledger_record){claim, change->time_ms};
         claim->is_forgotten = claim->was_left = false;
         claim->doubt_ms = -1;
     } else if (change->kind == STATE_FORGET) {
@@ -287,7 +302,8 @@ void ledger_expired(struct ledger *ledger, uint32_t number, unsigned shard, int6
 }
 
 /* It is sent: may it be? */
-static void check_claim(struct ledger *ledger, struct ledger_claim *claim, bool is_marked)
+static void check_claim(struct ledger *ledger, struct ledger_claim *claim, const struct ledger_handout *handout,
+                        bool is_marked)
 {
     const struct ledger_scope *scope = &ledger->scopes[claim->scope];
     const struct kept *kept = claim->kept;
@@ -299,7 +315,7 @@ static void check_claim(struct ledger *ledger, struct ledger_claim *claim, bool 
     if (claim->was_passed)
         return;
     REQUIRE(ledger, claim->out == 0, "id %u is sent while another one with it is out", claim->id);
-    REQUIRE(ledger, !is_known(ledger, scope, claim), "id %u is sent again", claim->id);
+    REQUIRE(ledger, !is_known(ledger, scope, claim, ledger_is_kept(handout)), "id %u is sent again", claim->id);
 }
 
 /* A message is settled: its id is recorded, by itself or by another one. */
@@ -318,15 +334,18 @@ static void check_record(struct ledger *ledger, struct ledger_claim *claim, cons
     }
     if (claim->was_passed) /* perhaps one with its id was dropped, and could not be recorded */
         look_for_drop(ledger, claim, clock_of(ledger, scope));
-    REQUIRE(ledger, handout->sends == 0 || may_drop, "message %u: accepted without a confirm, and it was sent",
-            handout->message);
-    REQUIRE(ledger, ledger->ids[claim->id].ends > 0, "message %u is lost: settled as a duplicate, and no sink has it",
-            handout->message);
+    bool is_kept = ledger_is_safely_kept(ledger, handout);
+    REQUIRE(ledger, handout->sends == 0 || may_drop || is_kept,
+            "message %u: accepted without a confirm, and it was sent", handout->message);
+    REQUIRE(ledger, ledger->ids[claim->id].ends > 0 || is_kept,
+            "message %u is lost: settled as a duplicate, and no sink has it", handout->message);
     REQUIRE(ledger,
             claim->was_passed || claim->answered_ms >= handout->received_ms || /* it was in flight then */
                 (kept->record_ms >= 0 && kept->record_ms >= handout->received_ms + scope->clock_ms - scope->window_ms),
             "message %u: settled as a duplicate of what is not within the window: id %u of scope %u", handout->message,
             claim->id, claim->scope);
+    if (ledger_is_kept(handout))
+        return;
     ledger->messages[handout->message].was_swallowed = true;
     ledger->swallowed++;
 }
@@ -344,6 +363,8 @@ uint32_t ledger_produced(struct ledger *ledger, enum nature nature, uint16_t len
     content_make(&message->content, &ledger->sim->dice, ledger->message_count, nature, len, id);
     if (nature == NATURE_EXPIRING)
         message->content.expires_at_ms = WALL_MS + ledger->sim->now_ms + dice_between(&ledger->sim->dice, -1000, 15000);
+    if (shaping->delays != DELAYS_NOTHING)
+        content_set_time(&message->content, &ledger->sim->dice, shaping->delays, WALL_MS + ledger->sim->now_ms);
     return ledger->message_count++;
 }
 
@@ -356,8 +377,11 @@ uint32_t ledger_add_slot(struct ledger *ledger, int64_t credit_messages, int64_t
                          uint32_t scope)
 {
     WORLD_ROOM(ledger->slots, ledger->slot_count, ledger->slot_cap);
-    ledger->slots[ledger->slot_count] = (struct ledger_slot){
-        .credit_messages = credit_messages, .credit_bytes = credit_bytes, .is_pushed = is_pushed, .scope = scope};
+    ledger->slots[ledger->slot_count] = (struct ledger_slot){.credit_messages = credit_messages,
+                                                             .credit_bytes = credit_bytes,
+                                                             .is_pushed = is_pushed,
+                                                             .scope = scope,
+                                                             .table = NO_TABLE};
     return ledger->slot_count++;
 }
 
@@ -380,15 +404,16 @@ void ledger_clock_set(struct ledger *ledger, uint32_t slot)
 
     if (shown_ms > lane->wall_high_ms)
         lane->wall_high_ms = shown_ms;
+    ledger_note_walls(ledger, slot);
 }
 
-/* What it counts against credit. */
-static int64_t size_of(const struct content *content)
+/* What it counts against credit, with that key. */
+static int64_t size_of(const struct content *content, size_t key_len)
 {
-    size_t size = MESSAGE_COST + content->len + strlen("number") + 8;
+    size_t size = MESSAGE_COST + content->len + strlen("number") + 8 + key_len;
 
-    if (content->has_key)
-        size += strlen(content->key);
+    if (content->when[0] != '\0')
+        size += strlen("when") + strlen(content->when);
     if (content->nature != NATURE_SHAPELESS)
         size += strlen("kind") + strlen(content->kind);
     if (content->nature != NATURE_NAMELESS)
@@ -408,8 +433,7 @@ static bool is_recorded(const struct ledger *ledger, const struct ledger_handout
     return ledger->slots[handout->slot].scope != NO_SCOPE && !handout->has_no_id;
 }
 
-/* It is none of the lane's business any more. */
-static void end(struct ledger *ledger, struct ledger_handout *handout)
+void ledger_end(struct ledger *ledger, struct ledger_handout *handout)
 {
     struct ledger_slot *slot = &ledger->slots[handout->slot];
 
@@ -418,13 +442,12 @@ static void end(struct ledger *ledger, struct ledger_handout *handout)
     if (handout->state == HANDOUT_CONFIRMED && !is_recorded(ledger, handout)) {
         slot->untold--;
     } else {
-        int64_t size = size_of(&ledger->messages[handout->message].content);
-
         take_out(ledger, slot, handout);
         slot->unsettled--;
-        slot->bytes -= size;
+        slot->taken -= handout->is_from_table;
+        slot->bytes -= handout->size;
         slot->limbo++;
-        slot->limbo_bytes += size;
+        slot->limbo_bytes += handout->size;
         if (slot->scope != NO_SCOPE)
             ledger_find_claim(ledger, slot->scope, ledger->messages[handout->message].id)->in_hand--;
     }
@@ -435,9 +458,10 @@ static void end(struct ledger *ledger, struct ledger_handout *handout)
 
 void ledger_lane_ends(struct ledger *ledger, uint32_t slot)
 {
+    ledger_leaves_table(ledger, slot);
     for (uint32_t i = 1; i < ledger->handout_count; i++)
         if (ledger->handouts[i].slot == slot) {
-            end(ledger, &ledger->handouts[i]);
+            ledger_end(ledger, &ledger->handouts[i]);
             ledger->handouts[i].is_lost = true;
         }
     ledger->slots[slot].source_is_open = false;
@@ -445,6 +469,12 @@ void ledger_lane_ends(struct ledger *ledger, uint32_t slot)
     ledger->slots[slot].status = NULL;
     ledger_clock_set(ledger, slot); /* it looks at it no more */
     ledger->slots[slot].wall_ms = NULL;
+}
+
+/* What was pushed when there was no room is there beside what had been taken from the table. */
+static int64_t credit_of(const struct ledger_slot *lane)
+{
+    return lane->credit_messages * (1 + (lane->is_pushed && lane->table != NO_TABLE));
 }
 
 void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
@@ -462,7 +492,7 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
             "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
             (long long)ledger->slots[slot].credit_messages);
     if (ledger->slots[slot].scope != NO_SCOPE)
-        ledger->scopes[ledger->slots[slot].scope].credit += ledger->slots[slot].credit_messages;
+        ledger->scopes[ledger->slots[slot].scope].credit += credit_of(&ledger->slots[slot]);
     ledger_lane_ends(ledger, slot);
 }
 
@@ -501,7 +531,7 @@ static bool is_away(const struct ledger *ledger, const struct ledger_handout *ha
 static void orphan(struct ledger *ledger, struct ledger_handout *handout)
 {
     if (handout->state == HANDOUT_READY || handout->state == HANDOUT_WAITING) {
-        end(ledger, handout);
+        ledger_end(ledger, handout);
     } else if (is_away(ledger, handout)) {
         handout->is_orphan = true;
     }
@@ -512,11 +542,11 @@ void ledger_source_closed(struct ledger *ledger, uint32_t slot)
     sim_note(ledger->sim, "lane %llu: its source is closed", slot, 0);
     ledger->slots[slot].source_is_open = false;
     for (uint32_t i = 1; i < ledger->handout_count; i++) {
-        if (ledger->handouts[i].slot != slot)
+        if (ledger->handouts[i].slot != slot || ledger->handouts[i].is_from_table)
             continue;
         orphan(ledger, &ledger->handouts[i]);
         if (ledger->handouts[i].state == HANDOUT_CONFIRMED)
-            end(ledger, &ledger->handouts[i]);
+            ledger_end(ledger, &ledger->handouts[i]);
         ledger->handouts[i].is_lost = true;
     }
 }
@@ -525,16 +555,17 @@ void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t
 {
     bool is_open = ledger->slots[slot].source_is_open;
     size_t counted = 0, recording = 0; /* while it is closing, nobody is told that one is recorded */
-    size_t dropping = 0;               /* perhaps: its record is being written */
+    size_t dropping = 0;               /* perhaps: its record is being written, or it is put into a table */
 
     for (uint32_t i = 1; i < ledger->handout_count; i++) {
         struct ledger_handout *handout = &ledger->handouts[i];
 
-        if (handout->slot != slot || handout->group != group || handout->is_lost)
+        if (handout->slot != slot || handout->group != group || handout->is_lost || handout->is_from_table)
             continue;
         counted += handout->state == HANDOUT_OUT;
         recording += handout->state != HANDOUT_OUT && is_away(ledger, handout);
         dropping += !is_away(ledger, handout) && is_recorded(ledger, handout) && ledger_may_drop(ledger, handout);
+        dropping += !is_away(ledger, handout) && ledger_may_be_keeping(ledger, handout);
         handout->is_revoked = true;
         orphan(ledger, handout);
     }
@@ -558,22 +589,44 @@ void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room)
             (long long)lane->bytes, (long long)lane->credit_bytes);
 }
 
-/* The lane has it. */
+void ledger_take_in(struct ledger *ledger, uint32_t number)
+{
+    struct ledger_handout *handout = &ledger->handouts[number];
+    struct ledger_slot *lane = &ledger->slots[handout->slot];
+    const struct ledger_message *message = message_of(ledger, handout);
+    const struct content *content = &message->content;
+    struct bailey_bytes key = content->has_key ? bailey_bytes_of(content->key) : BAILEY_NULL_BYTES;
+
+    if (handout->is_from_table) /* with the key that the route had set */
+        key = content_key(content, message->shaping);
+    handout->size = size_of(content, key.len);
+    handout->older = lane->youngest;
+    *(lane->youngest != 0 ? &ledger->handouts[lane->youngest].younger : &lane->oldest) = number;
+    lane->youngest = number;
+    handout->younger = 0;
+    lane->unsettled++;
+    lane->taken += handout->is_from_table;
+    lane->bytes += handout->size;
+    if (lane->scope != NO_SCOPE)
+        ledger_find_claim(ledger, lane->scope, message->id)->in_hand++;
+}
+
+/* It came from its source. */
 static void hand_in(struct ledger *ledger, struct ledger_slot *lane, uint32_t number)
 {
     struct ledger_handout *handout = &ledger->handouts[number];
     const struct ledger_message *message = message_of(ledger, handout);
+    bool may_be_held = message->content.due_ms != 0 && lane->options.order != BAILEY_ORDER_NONE;
 
-    handout->older = lane->youngest;
-    *(lane->youngest != 0 ? &ledger->handouts[lane->youngest].younger : &lane->oldest) = number;
-    lane->youngest = number;
+    ledger_take_in(ledger, number);
+    ledger_set_due(ledger, handout);
     handout->has_no_id = ledger_is_refused_early(ledger, handout->slot, message);
-    handout->is_blocking = handout->has_no_id && lane->options.dead_letters == NULL && message->line == NO_LINE;
+    handout->is_blocking =
+        handout->has_no_id && lane->options.dead_letters == NULL && message->line == NO_LINE && !may_be_held;
     if (handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message)) { /* the lane will refuse it */
         handout->state = HANDOUT_WAITING;
         lane->waiting++;
     }
-    lane->unsettled++;
 }
 
 uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, bool is_marked, uint32_t group,
@@ -595,7 +648,6 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
 
         claim->handouts++;
         claim->received_ms = ledger->sim->now_ms;
-        claim->in_hand++;
         note_trouble(ledger, claim);
     }
     if (ledger->handout_count >= ledger->index_cap)
@@ -603,12 +655,12 @@ uint32_t ledger_received(struct ledger *ledger, uint32_t slot, uint32_t number, 
     index_add(ledger, ledger->handout_count);
     sim_note(ledger->sim, "lane %llu: receives handout %llu", slot, ledger->handout_count);
     message->handouts++;
+    ledger->ids[message->id].handouts++;
     message->unmarked_handouts += !is_marked;
     hand_in(ledger, lane, ledger->handout_count);
-    lane->bytes += size_of(&message->content);
-    held = lane->unsettled;
+    held = lane->unsettled - (lane->is_pushed ? lane->taken : 0);
     if (lane->left == 0) { /* beyond its messages_max: it is left to its source, without a settlement */
-        end(ledger, &ledger->handouts[ledger->handout_count]);
+        ledger_end(ledger, &ledger->handouts[ledger->handout_count]);
         ledger->handouts[ledger->handout_count].is_lost = true;
     } else if (lane->left != INT64_MAX) {
         lane->left--;
@@ -642,9 +694,10 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
              slot, number);
     REQUIRE(ledger, !handout->is_lost && ledger->slots[slot].source_is_open,
             "message %u, handout %u: settled at a source that does not know it, or is closing", message, number);
-    if (handout->state == HANDOUT_ENDED && handout->is_revoked && is_recorded(ledger, handout) &&
-        ledger_may_drop(ledger, handout))
-        return; /* its record was being written */
+    bool is_kept = ended->outcome == BAILEY_ACCEPTED && ledger_is_safely_kept(ledger, handout);
+    if (handout->state == HANDOUT_ENDED && handout->is_revoked &&
+        (is_kept || (is_recorded(ledger, handout) && ledger_may_drop(ledger, handout))))
+        return; /* its record was being written, or it was put into a table */
     REQUIRE(ledger, handout->state != HANDOUT_ENDED,
             "message %u, handout %u: settled twice, or after it was taken away", message, number);
     if (ended->outcome == BAILEY_ACCEPTED && is_recorded(ledger, handout))
@@ -652,25 +705,30 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
                      handout);
     else if (ended->outcome == BAILEY_ACCEPTED && handout->state != HANDOUT_CONFIRMED &&
              ledger_may_drop(ledger, handout))
-        drop(ledger, handout);
+        ledger_drop(ledger, handout);
     else if (ended->outcome == BAILEY_ACCEPTED)
-        REQUIRE(ledger, handout->state == HANDOUT_CONFIRMED, "message %u, handout %u: accepted without a confirm",
-                message, number);
+        REQUIRE(ledger, handout->state == HANDOUT_CONFIRMED || is_kept,
+                "message %u, handout %u: accepted without a confirm", message, number);
     else
         REQUIRE(ledger, ended->outcome == BAILEY_RELEASED && handout->state != HANDOUT_CONFIRMED,
                 "message %u, handout %u: settled as %u", message, number, ended->outcome);
     REQUIRE(ledger, handout->state != HANDOUT_OUT, "message %u, handout %u: settled while it is out", message, number);
-    end(ledger, handout);
+    ledger_end(ledger, handout);
+}
+
+/* A sink has it or one with its id, or a table, or the route drops it. */
+static bool is_somewhere(const struct ledger *ledger, const struct ledger_message *message)
+{
+    return message->shaping->dedups ? ledger->ids[message->id].ends + ledger->ids[message->id].kept > 0
+                                    : message->copies + message->kept > 0 || message->is_dropped;
 }
 
 void ledger_told(struct ledger *ledger, uint32_t number)
 {
     struct ledger_message *message = &ledger->messages[number];
-    bool is_somewhere =
-        message->shaping->dedups ? ledger->ids[message->id].ends > 0 : message->copies > 0 || message->is_dropped;
 
-    REQUIRE(ledger, is_somewhere, "message %u is lost: its source was told that it is done, and no sink has it",
-            number);
+    REQUIRE(ledger, is_somewhere(ledger, message),
+            "message %u is lost: its source was told that it is done, and no sink has it", number);
     REQUIRE(ledger, !message->is_done, "message %u: its source was told twice that it is done", number);
     message->is_done = true;
     ledger->done++;
@@ -711,8 +769,8 @@ static struct ledger_handout *handout_of(struct ledger *ledger, uint32_t slot, c
     REQUIRE(ledger, number > 0 && number < ledger->handout_count && message == ledger->handouts[number].message,
             "lane %u: message %u as handout %u, which it is not", slot, message, number);
     handout = &ledger->handouts[number];
-    REQUIRE(ledger, handout->slot == slot, "message %u, handout %u of lane %u is in lane %u", message, number,
-            handout->slot, slot);
+    REQUIRE(ledger, handout->slot == slot || ledger_is_kept(handout), "message %u, handout %u of lane %u is in lane %u",
+            message, number, handout->slot, slot);
     return handout;
 }
 
@@ -745,9 +803,9 @@ static void check_order(struct ledger *ledger, struct ledger_slot *lane, const s
 {
     uint32_t number = (uint32_t)(handout - ledger->handouts);
 
-    if ((claim != NULL && claim->handouts > 1) || lane->options.order != BAILEY_ORDER_NONE ||
-        ledger_was_expired(ledger, lane, &message_of(ledger, handout)->content)) /* it waited for better times */
-        return;
+    if ((claim != NULL && ledger->ids[claim->id].handouts > 1) || lane->options.order != BAILEY_ORDER_NONE ||
+        ledger_was_expired(ledger, lane, &message_of(ledger, handout)->content) || handout->is_from_table)
+        return; /* it waited for better times */
     REQUIRE(ledger, number > lane->last_sent, "message %u, handout %u: sent after handout %u, out of order",
             handout->message, number, lane->last_sent);
     lane->last_sent = number;
@@ -767,7 +825,7 @@ static const char *reason_to_mark(const struct ledger *ledger, const struct ledg
 }
 
 /* It may be: of doubts that are too old nobody need know, and of an intent nobody can tell whether it was sent. */
-static bool may_mark(const struct ledger_claim *claim)
+bool ledger_may_mark(const struct ledger_claim *claim)
 {
     return claim != NULL && (claim->was_left || claim->doubt_ms >= 0 || claim->was_passed);
 }
@@ -778,9 +836,10 @@ static void check_way(struct ledger *ledger, struct ledger_slot *lane, const str
 {
     REQUIRE(ledger, !handout->is_dead, "message %u: sent to the sink, and it is a dead letter", handout->message);
     ledger_check_hope(ledger, handout);
-    REQUIRE(ledger, lane->options.pipelines || delivery->attempts >= handout->refusals,
+    ledger_check_time(ledger, handout);
+    REQUIRE(ledger, lane->options.pipelines || delivery->attempts >= handout->tries.refusals,
             "message %u, handout %u: %u attempts, refused %u times", handout->message, number_of(ledger, handout),
-            delivery->attempts, handout->refusals);
+            delivery->attempts, handout->tries.refusals);
     if (delivery->attempts == 0)
         check_order(ledger, lane, handout, claim);
     ledger_check_turn(ledger, handout);
@@ -802,9 +861,10 @@ void ledger_sent(struct ledger *ledger, uint32_t slot, enum outlet outlet, const
     struct ledger_handout *handout = handout_of(ledger, slot, delivery);
     struct ledger_slot *lane = &ledger->slots[slot];
     uint32_t number = number_of(ledger, handout), message = handout->message;
-    struct ledger_claim *claim = claim_of_handout(ledger, handout);
     const char *reason;
 
+    ledger_comes_from_table(ledger, slot, handout);
+    struct ledger_claim *claim = claim_of_handout(ledger, handout);
     sim_note(ledger->sim, what[outlet][delivery->possible_duplicate], slot, number);
     REQUIRE(ledger, lane->is_up[outlet], "message %u, handout %u: sent while the sink is not up", message, number);
     REQUIRE(ledger, handout->state != HANDOUT_OUT, "message %u, handout %u: sent twice", message, number);
@@ -812,11 +872,13 @@ void ledger_sent(struct ledger *ledger, uint32_t slot, enum outlet outlet, const
             "message %u, handout %u: sent after it was %s", message, number,
             handout->state == HANDOUT_CONFIRMED ? "confirmed" : "settled or taken away");
     if (claim != NULL)
-        check_claim(ledger, claim, delivery->possible_duplicate);
+        check_claim(ledger, claim, handout, delivery->possible_duplicate);
     reason = reason_to_mark(ledger, handout, claim);
     REQUIRE(ledger, delivery->possible_duplicate || reason == NULL, "message %u, handout %u: not marked, though %s",
             message, number, reason);
-    REQUIRE(ledger, !delivery->possible_duplicate || reason != NULL || may_mark(claim),
+    REQUIRE(ledger,
+            !delivery->possible_duplicate || reason != NULL || ledger_may_mark(claim) ||
+                ledger_table_may_mark(ledger, handout),
             "message %u, handout %u: marked without a reason", message, number);
     if (outlet == TO_SINK)
         check_way(ledger, lane, handout, delivery, claim);
@@ -826,6 +888,7 @@ void ledger_sent(struct ledger *ledger, uint32_t slot, enum outlet outlet, const
     if (handout->state == HANDOUT_WAITING)
         lane->waiting--;
     handout->state = HANDOUT_OUT;
+    handout->was_marked |= delivery->possible_duplicate;
     handout->sends++;
     lane->out++;
     if (claim != NULL) {
@@ -868,9 +931,10 @@ static void finish(struct ledger *ledger, struct ledger_handout *handout, enum i
 
     handout->state = HANDOUT_READY; /* it is out no more */
     handout->is_blocking = false;
+    handout->is_finished = true;
     if (claim == NULL)
-        end(ledger, handout);
-    if (claim == NULL && handout->is_lost)
+        ledger_end(ledger, handout);
+    if (claim == NULL && (handout->is_lost || handout->is_from_table))
         return;
     lane->untold += claim == NULL;
     handout->state = HANDOUT_CONFIRMED;
@@ -879,8 +943,8 @@ static void finish(struct ledger *ledger, struct ledger_handout *handout, enum i
     note_trouble(ledger, claim);
     claim->outcome = (uint8_t)outcome;
     claim->confirmed_ms = handout->confirmed_ms = clock_of(ledger, &ledger->scopes[lane->scope]);
-    if (handout->is_lost)
-        end(ledger, handout);
+    if (handout->is_lost || handout->is_from_table)
+        ledger_end(ledger, handout);
 }
 
 void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery)
@@ -898,14 +962,14 @@ void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_de
     was_not_stored(ledger, handout);
     ledger_count_refusal(ledger, handout, refusal);
     if (!handout->is_dead && refusal.kind == BAILEY_ERR_UNROUTABLE && ledger_may_drop(ledger, handout)) {
-        drop(ledger, handout);
+        ledger_drop(ledger, handout);
         finish(ledger, handout, ID_CONFIRMED);
         return;
     }
     handout->state = HANDOUT_WAITING;
     ledger->slots[slot].waiting++;
     if (handout->is_lost)
-        end(ledger, handout);
+        ledger_end(ledger, handout);
 }
 
 void ledger_handed_back(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery, bool in_doubt)
@@ -925,7 +989,7 @@ void ledger_handed_back(struct ledger *ledger, uint32_t slot, const struct baile
         was_not_stored(ledger, handout);
     }
     if (handout->is_lost)
-        end(ledger, handout);
+        ledger_end(ledger, handout);
 }
 
 /* What is at the sink, and what is a dead letter, is accounted for together. */
@@ -1000,16 +1064,19 @@ void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
 {
     struct ledger_slot *lane = &ledger->slots[slot];
     const struct lane_status *status = lane->status;
-    bool in_limbo = lane->scope != NO_SCOPE;
+    int64_t taken = ledger_may_have_taken(ledger, lane), bytes = taken > 0 ? INT64_MAX / 4 : 0;
+    int64_t idle_bytes, idle = ledger_count_idle(ledger, lane, &idle_bytes);
+    bool in_limbo = lane->scope != NO_SCOPE || lane->table != NO_TABLE;
 
     if (status == NULL || !lane->source_is_open)
         return; /* while the source is closing nobody can say what was told to it */
-    check_gauge(ledger, slot, "unsettled", status->unsettled, lane->unsettled, in_limbo ? lane->limbo : 0);
-    check_gauge(ledger, slot, "bytes unsettled", status->unsettled_bytes, lane->bytes,
-                in_limbo ? lane->limbo_bytes : 0);
+    check_gauge(ledger, slot, "unsettled", status->unsettled, lane->unsettled - idle,
+                idle + taken + (in_limbo ? lane->limbo : 0));
+    check_gauge(ledger, slot, "bytes unsettled", status->unsettled_bytes, lane->bytes - idle_bytes,
+                idle_bytes + bytes + (in_limbo ? lane->limbo_bytes : 0));
     check_gauge(ledger, slot, "unconfirmed", status->unconfirmed, lane->out, 0);
     /* Of those that wait some may be ready again, and not be sent yet; what has expired may wait. */
-    REQUIRE(ledger, status->waiting >= 0 && status->waiting <= lane->waiting + count_expired(ledger, lane),
+    REQUIRE(ledger, status->waiting >= 0 && status->waiting <= lane->waiting + count_expired(ledger, lane) + taken,
             "lane %u shows %lld waiting, and has %lld", slot, (long long)status->waiting, (long long)lane->waiting);
     ledger_check_blocked(ledger, lane, slot);
     ledger_check_dying(ledger, lane, slot);
@@ -1025,10 +1092,13 @@ static bool is_empty(const struct ledger_slot *lane)
 
 bool ledger_is_complete(const struct ledger *ledger)
 {
-    if (ledger->done < ledger->message_count)
+    if (ledger->done < ledger->message_count || ledger->kept > 0)
         return false;
     for (uint32_t i = 0; i < ledger->slot_count; i++)
         if (!is_empty(&ledger->slots[i]))
             return false;
+    for (uint32_t i = 0; i < ledger->message_count; i++)
+        REQUIRE(ledger, is_somewhere(ledger, &ledger->messages[i]),
+                "message %u is lost: it is done, and no sink has it", i);
     return true;
 }

@@ -36,6 +36,11 @@
  *   - nothing is sent before its intent is safe, and no intent goes while it may be needed;
  *   - a duplicate is settled only if the sink has one with its id, recorded within the window: others are never swallowed;
  *   - of an id that may be at the sink every further send is marked; of others none.
+ * Where a store keeps messages until their time (ledger_kept.c), a table is what one store keeps of one route:
+ *   - a source is told that a message is done, and its id recorded as waiting, only when the table has it for good;
+ *   - it is not sent before its time, by the clock that its time is of, and is sent at last;
+ *   - a table lets go of it only when it is at its end, or for a later copy of it;
+ *   - what was sent from a table, and is still there after a crash, is marked then; what cannot have been taken is not.
  * A store that fails excuses, on a route that passes then, what happened to the ids in hand: but what is sent without an intent is
  * marked.
  */
@@ -49,7 +54,7 @@
 #include "core/state.h"
 #include "core/status.h"
 
-enum { NO_SCOPE = UINT32_MAX, NO_ID = UINT32_MAX, NO_LINE = UINT32_MAX, SHARDS_MAX = 8 };
+enum { NO_SCOPE = UINT32_MAX, NO_ID = UINT32_MAX, NO_LINE = UINT32_MAX, NO_TABLE = UINT32_MAX, SHARDS_MAX = 8 };
 
 /* Where a lane sends. */
 enum outlet { TO_SINK, TO_DEAD, OUTLETS };
@@ -66,6 +71,35 @@ struct kept {
     uint32_t number;                     /* of the id, in the ledger */
     int64_t record_ms, intent_ms;        /* of the state's clock; -1: none */
     bool is_record_safe, is_intent_safe; /* as durable as the store's settings say */
+    uint8_t outcome;                     /* enum id_outcome, of the record */
+};
+
+/* What the sink has said of a handout so far. */
+struct tries {
+    uint32_t refusals, counted; /* counted: against the route's attempts */
+    struct refusal last;
+    bool is_hopeless; /* the last one was for good */
+};
+
+/* A message that a table keeps. */
+struct ledger_kept {
+    uint32_t handout, table;
+    uint8_t line; /* enum schedule_line: which clock its time is of */
+    int64_t due_ms;
+    bool is_safe; /* on the disk */
+    bool may_be_marked;
+    uint32_t life; /* of the table, when it was put */
+    struct tries tries;
+    struct ledger_kept *next; /* of those that a write erased */
+};
+
+struct ledger_table {
+    const int64_t *wall_ms; /* what the run's time lacks to its machine's clock */
+    int64_t clock_ms;       /* and to the state's clock */
+    int64_t ended_ms[2];    /* by line: the latest that its clock has shown when a lane ended */
+    int64_t wall_high_ms;   /* the latest that the wall clock has shown before it was set back */
+    uint32_t life;          /* how many lanes have ended */
+    uint32_t count;         /* messages in it */
 };
 
 /* What is known of an id in a scope. */
@@ -85,6 +119,12 @@ struct ledger_claim {
     uint8_t outcome;                  /* enum id_outcome: of what was confirmed last */
 };
 
+/* A record that was written. */
+struct ledger_record {
+    const struct ledger_claim *claim;
+    int64_t time_ms;
+};
+
 struct ledger_scope {
     int64_t window_ms, max;
     bool is_durable, passes;
@@ -96,10 +136,14 @@ struct ledger_scope {
     struct kept *(*find)(void *ctx, const char *id); /* in the store; never NULL */
     void *ctx;
     struct ledger_claim *claims;
+    struct ledger_record *records; /* all that were written: a claim may have several */
+    size_t record_count, record_cap;
 };
 
 struct ledger_id {
     uint32_t ends; /* at the sink, at the dead letters, or dropped by the route's rules */
+    uint32_t kept; /* tables that have one with it */
+    uint32_t handouts;
     struct ledger_claim *claims;
 };
 
@@ -108,7 +152,7 @@ enum handout_state {
     HANDOUT_OUT,       /* sent, and no verdict yet */
     HANDOUT_WAITING,   /* refused */
     HANDOUT_CONFIRMED, /* and not settled: where ids are recorded, the lane goes on having it */
-    HANDOUT_ENDED,     /* settled, or none of the lane's business any more */
+    HANDOUT_ENDED,     /* settled, or none of the lane's business any more; a table may keep it */
 };
 
 struct ledger_message {
@@ -123,6 +167,7 @@ struct ledger_message {
     uint32_t dead;              /* of those: dead letters */
     bool is_done;               /* its source's broker was told so */
     bool is_dropped;            /* by the route's rules */
+    uint32_t kept;              /* tables that have it */
     bool was_swallowed;         /* it was settled as a duplicate */
     uint32_t line, domain;      /* NO_LINE: it has none */
     char dead_id[33];           /* of its dead letter, where that must be the same always; "": none yet */
@@ -141,18 +186,24 @@ struct ledger_handout {
     uint64_t position;
     uint8_t state; /* enum handout_state */
     bool is_marked;
-    bool is_near;                                      /* the committed position: whoever takes over marks it */
-    bool is_revoked;                                   /* its group was taken away */
-    bool is_orphan;                                    /* its source has lost it while it was out */
-    bool is_lost;                                      /* its source is closed: nobody can be told */
-    bool is_dead;                                      /* it was sent to the dead letters */
-    bool is_hopeless;                                  /* its last refusal was for good */
-    bool is_blocking;                                  /* and it has nowhere to go */
-    bool has_no_id;                                    /* where the route deduplicates: it never gets as far as that */
-    struct refusal last;                               /* by the sink */
-    int64_t received_ms;                               /* the run's time */
-    int64_t confirmed_ms;                              /* the state's clock */
-    uint32_t refusals, counted, doubts, sends, copies; /* counted: refusals against the route's attempts */
+    bool is_near;       /* the committed position: whoever takes over marks it */
+    bool is_revoked;    /* its group was taken away */
+    bool is_orphan;     /* its source has lost it while it was out */
+    bool is_lost;       /* its source is closed: nobody can be told */
+    bool is_dead;       /* it was sent to the dead letters */
+    bool is_blocking;   /* it is hopeless, and has nowhere to go */
+    bool has_no_id;     /* where the route deduplicates: it never gets as far as that */
+    bool is_from_table; /* it came to the lane from there */
+    bool is_finished;   /* it was at its end, once at least, since it came from there */
+    bool was_marked;
+    struct tries tries;
+    struct ledger_kept *kept; /* NULL: no table has it */
+    int64_t received_ms;      /* the run's time */
+    int64_t confirmed_ms;     /* the state's clock */
+    int64_t due_ms;           /* of its time: the state's clock, or the wall clock */
+    int64_t wall_high_ms;     /* the latest that the wall clock has shown before it was set back */
+    int64_t size;
+    uint32_t doubts, sends, copies;
     uint32_t dead_refusals;
     uint64_t dead_hash;      /* of its dead letter */
     uint32_t next;           /* in its bucket of `index` */
@@ -162,6 +213,7 @@ struct ledger_handout {
 /* One lane, over all of its lives. */
 struct ledger_slot {
     uint32_t scope; /* NO_SCOPE: it does not deduplicate */
+    uint32_t table; /* NO_TABLE: it keeps nothing */
     int64_t credit_messages, credit_bytes;
     int64_t left;                /* of the lane's messages_max; INT64_MAX: no such limit */
     bool is_pushed;              /* its source's broker sends without asking: by window, not by room */
@@ -173,6 +225,7 @@ struct ledger_slot {
     bool source_is_open;
     uint32_t oldest, youngest; /* handout that it has */
     int64_t unsettled, out, waiting, bytes;
+    int64_t taken;              /* of the unsettled: from its table */
     int64_t untold;             /* confirmed, and not settled */
     int64_t limbo, limbo_bytes; /* at most: ended, and their ids are still to be given back or recorded */
     uint32_t last_sent;         /* highest handout of this connection to the sink that was never refused */
@@ -189,6 +242,10 @@ struct ledger {
     uint32_t slot_count, slot_cap;
     struct ledger_scope *scopes;
     uint32_t scope_count, scope_cap;
+    struct ledger_table *tables;
+    uint32_t table_count, table_cap;
+    struct ledger_kept *erased; /* by the write that is made */
+    uint32_t kept;              /* messages in tables */
     struct ledger_id *ids;
     uint32_t id_count, id_cap;
     uint32_t *index; /* handouts by slot, group and position */
@@ -276,6 +333,22 @@ void ledger_answered(struct ledger *ledger, uint32_t scope, const struct kept *k
 void ledger_expired(struct ledger *ledger, uint32_t scope, unsigned shard, int64_t before_ms);
 /* It did not do what it was asked for. */
 void ledger_failed(struct ledger *ledger, uint32_t scope);
+
+/* ---- Tables of kept messages ---- */
+
+/* `wall_ms`: what the run's time lacks to its machine's clock. Its number. */
+uint32_t ledger_add_table(struct ledger *ledger, const int64_t *wall_ms);
+/* The lane keeps its messages there. */
+void ledger_keeps(struct ledger *ledger, uint32_t slot, uint32_t table);
+void ledger_table_begins(struct ledger *ledger, uint32_t table, int64_t clock_ms);
+/* It is in the table; or no longer. */
+void ledger_put(struct ledger *ledger, struct ledger_kept *kept);
+void ledger_erased(struct ledger *ledger, struct ledger_kept *kept);
+/* All of a write has been told. */
+void ledger_put_all(struct ledger *ledger);
+/* A crash of the machine undoes it. */
+void ledger_unput(struct ledger *ledger, struct ledger_kept *kept);
+void ledger_unerased(struct ledger *ledger, struct ledger_kept *kept);
 
 /* ---- Looking ---- */
 

@@ -16,6 +16,8 @@ bool ledger_is_stuck(const struct ledger *ledger, uint32_t slot, const struct le
 {
     const struct shaping *shaping = message->shaping;
 
+    if (message->content.nature == NATURE_TIMELESS)
+        return true;
     if (ledger->slots[slot].has_defaults)
         return false;
     return message->content.nature == NATURE_NAMELESS
@@ -56,10 +58,11 @@ bool ledger_may_drop(const struct ledger *ledger, const struct ledger_handout *h
 {
     const struct ledger_slot *lane = slot_of(ledger, handout);
 
-    if (lane->options.unroutable == LANE_UNROUTABLE_ACCEPT && handout->last.kind == BAILEY_ERR_UNROUTABLE)
+    if (lane->options.unroutable == LANE_UNROUTABLE_ACCEPT && handout->tries.last.kind == BAILEY_ERR_UNROUTABLE)
         return true;
     return lane->options.expire == LANE_EXPIRE_DROP &&
-           ledger_was_expired(ledger, lane, &message_of(ledger, handout)->content);
+           (ledger_was_expired(ledger, lane, &message_of(ledger, handout)->content) ||
+            ledger_table_shows_expired(ledger, handout));
 }
 
 /* ---- Refusals ---- */
@@ -68,9 +71,10 @@ static bool is_for_good(const struct ledger_slot *lane, const struct ledger_hand
 {
     uint32_t attempts = lane->options.retry.attempts;
 
-    return handout->last.kind == BAILEY_ERR_PERMANENT ||
-           (handout->last.kind == BAILEY_ERR_UNROUTABLE && lane->options.unroutable == LANE_UNROUTABLE_DEAD_LETTER) ||
-           (attempts > 0 && handout->counted >= attempts);
+    return handout->tries.last.kind == BAILEY_ERR_PERMANENT ||
+           (handout->tries.last.kind == BAILEY_ERR_UNROUTABLE &&
+            lane->options.unroutable == LANE_UNROUTABLE_DEAD_LETTER) ||
+           (attempts > 0 && handout->tries.counted >= attempts);
 }
 
 void ledger_count_refusal(const struct ledger *ledger, struct ledger_handout *handout, struct refusal refusal)
@@ -83,12 +87,12 @@ void ledger_count_refusal(const struct ledger *ledger, struct ledger_handout *ha
     }
     if (handout->is_dead || refusal.is_follower)
         return;
-    handout->last = refusal;
-    handout->refusals++;
-    handout->counted += refusal.kind != BAILEY_ERR_CONFIG || lane->options.template_count > 0;
-    handout->is_hopeless = is_for_good(lane, handout);
+    handout->tries.last = refusal;
+    handout->tries.refusals++;
+    handout->tries.counted += refusal.kind != BAILEY_ERR_CONFIG || lane->options.template_count > 0;
+    handout->tries.is_hopeless = is_for_good(lane, handout);
     handout->is_blocking =
-        handout->is_hopeless && lane->options.dead_letters == NULL && !ledger_has_older(ledger, handout);
+        handout->tries.is_hopeless && lane->options.dead_letters == NULL && !ledger_has_older(ledger, handout);
 }
 
 /* It is sent to the sink: is it not too late for that? */
@@ -98,7 +102,7 @@ void ledger_check_hope(struct ledger *ledger, const struct ledger_handout *hando
     const struct content *content = &message_of(ledger, handout)->content;
     bool has_a_way = lane->options.dead_letters != NULL && !lane->options.pipelines;
 
-    REQUIRE(ledger, !handout->is_hopeless || !has_a_way, "message %u: sent again, though it was refused for good",
+    REQUIRE(ledger, !handout->tries.is_hopeless || !has_a_way, "message %u: sent again, though it was refused for good",
             handout->message);
     REQUIRE(ledger, !ledger_loops(lane, content), "message %u: sent, and it has passed %u gateways", handout->message,
             content->hops);
@@ -119,9 +123,10 @@ static bool may_block(const struct ledger *ledger, const struct ledger_slot *lan
 {
     const struct ledger_message *message = message_of(ledger, handout);
 
-    return handout->is_blocking || (lane->options.dead_letters == NULL &&
-                                    (handout->is_hopeless || ledger_is_stuck(ledger, handout->slot, message) ||
-                                     ledger_was_expired(ledger, lane, &message->content)));
+    return handout->is_blocking ||
+           (lane->options.dead_letters == NULL &&
+            (handout->tries.is_hopeless || handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message) ||
+             ledger_was_expired(ledger, lane, &message->content)));
 }
 
 void ledger_check_blocked(const struct ledger *ledger, const struct ledger_slot *lane, uint32_t slot)
@@ -133,6 +138,8 @@ void ledger_check_blocked(const struct ledger *ledger, const struct ledger_slot 
                 "lane %u has something hopeless that can go nowhere, and does not say so", slot);
         return;
     }
+    if (ledger_may_have_taken(ledger, lane) > 0)
+        return;
     for (uint32_t at = lane->oldest; at != 0; at = ledger->handouts[at].younger)
         if (may_block(ledger, lane, &ledger->handouts[at]))
             return;
@@ -147,20 +154,20 @@ static bool may_be_dead(const struct ledger *ledger, const struct ledger_slot *l
     const struct ledger_message *message = message_of(ledger, handout);
 
     return lane->options.dead_letters != NULL &&
-           (handout->is_hopeless || handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message) ||
+           (handout->tries.is_hopeless || handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message) ||
             ledger_was_expired(ledger, lane, &message->content));
 }
 
 /* How many are on their way there: some of them have been given up, and not been sent yet. */
 void ledger_check_dying(const struct ledger *ledger, const struct ledger_slot *lane, uint32_t slot)
 {
-    int64_t least = 0, most = 0, shown = lane->status->dead;
+    int64_t least = 0, most = ledger_may_have_taken(ledger, lane), shown = lane->status->dead;
 
     for (uint32_t at = lane->oldest; at != 0; at = ledger->handouts[at].younger) {
         const struct ledger_handout *handout = &ledger->handouts[at];
         bool is_dying = handout->is_dead && handout->state != HANDOUT_CONFIRMED;
 
-        least += is_dying;
+        least += is_dying && !handout->is_from_table;
         most += is_dying || (!handout->is_dead && may_be_dead(ledger, lane, handout));
     }
     REQUIRE(ledger, shown >= least && shown <= most, "lane %u shows %lld dead, and has %lld to %lld", slot,
@@ -205,8 +212,8 @@ static bool is_true(const struct letter *letter, struct bailey_bytes class)
         return ledger_loops(letter->lane, letter->content);
     if (ledger_is_stuck(letter->ledger, handout->slot, message))
         return bailey_bytes_is(class, "permanent");
-    return handout->last.kind != 0 && is_for_good(letter->lane, handout) &&
-           bailey_bytes_is(class, bailey_error_kind_name((enum bailey_error_kind)handout->last.kind));
+    return handout->tries.last.kind != 0 && is_for_good(letter->lane, handout) &&
+           bailey_bytes_is(class, bailey_error_kind_name((enum bailey_error_kind)handout->tries.last.kind));
 }
 
 static void check_attempts(const struct letter *letter)
@@ -214,7 +221,7 @@ static void check_attempts(const struct letter *letter)
     const struct ledger_handout *handout = letter->handout;
     bool is_refused_by_lane = bailey_bytes_is(said(letter, DEAD_LETTER_PREFIX "class"), "permanent") &&
                               ledger_is_stuck(letter->ledger, handout->slot, message_of(letter->ledger, handout));
-    uint32_t most = handout->refusals + is_refused_by_lane;
+    uint32_t most = handout->tries.refusals + is_refused_by_lane;
     struct bailey_bytes text = said(letter, DEAD_LETTER_PREFIX "attempts");
     char expected[16], given[16];
 
@@ -323,7 +330,7 @@ void ledger_check_dead_letter(struct ledger *ledger, struct ledger_handout *hand
             "message %u: its dead letter is another one", handout->message);
     REQUIRE(ledger, is_true(&letter, class),
             "message %u: a dead letter (%.*s) after %u refusals, %u counted, without a reason", handout->message,
-            (int)class.len, (const char *)class.data, handout->refusals, handout->counted);
+            (int)class.len, (const char *)class.data, handout->tries.refusals, handout->tries.counted);
     check_attempts(&letter);
     check_id(&letter);
     check_source(&letter);

@@ -1,5 +1,5 @@
 /* ledger_impl.h: what the files of the ledger share: ledger.c (the course of a message, and ids), ledger_dead.c (what is refused,
- * and dead letters), ledger_order.c (who waits for whom). Private to them. */
+ * and dead letters), ledger_order.c (who waits for whom), ledger_kept.c (what waits for its time). Private to them. */
 #ifndef BAILEY_SIM_LEDGER_IMPL_H
 #define BAILEY_SIM_LEDGER_IMPL_H
 
@@ -28,6 +28,55 @@ static inline const struct ledger_slot *slot_of(const struct ledger *ledger, con
 
 /* What is known of its id, where its route deduplicates; NULL: nothing. */
 struct ledger_claim *ledger_find_claim(const struct ledger *ledger, uint32_t scope, uint32_t id);
+
+/* It is settled though nobody has it. */
+void ledger_drop(struct ledger *ledger, const struct ledger_handout *handout);
+/* It is none of the lane's business any more. */
+void ledger_end(struct ledger *ledger, struct ledger_handout *handout);
+/* The lane has it, now as its youngest. */
+void ledger_take_in(struct ledger *ledger, uint32_t handout);
+/* Of its id's claim: a mark need not be without a reason. */
+bool ledger_may_mark(const struct ledger_claim *claim);
+
+/* ---- ledger_kept.c ---- */
+
+/* The table that its lane keeps it in; NULL: it keeps nothing. */
+static inline struct ledger_table *ledger_table_of(const struct ledger *ledger, const struct ledger_slot *lane)
+{
+    return lane->table == NO_TABLE ? NULL : &ledger->tables[lane->table];
+}
+
+/* A table has it, and may give it to a lane. */
+static inline bool ledger_is_kept(const struct ledger_handout *handout)
+{
+    return handout->kept != NULL;
+}
+
+/* It, or a later copy of it, is in its lane's table for good. */
+bool ledger_is_safely_kept(const struct ledger *ledger, const struct ledger_handout *handout);
+/* One with that id is in the table of the claim's lanes for good. */
+bool ledger_has_safe(const struct ledger *ledger, const struct ledger_claim *claim);
+/* One with that id is in the table, and its time has not come. */
+bool ledger_waits(const struct ledger *ledger, const struct ledger_claim *claim);
+/* It is past its expiry, by the clock of whoever takes it from its table; or was. */
+bool ledger_table_shows_expired(const struct ledger *ledger, const struct ledger_handout *handout);
+/* Its time, by its lane's clocks as they are. */
+void ledger_set_due(const struct ledger *ledger, struct ledger_handout *handout);
+/* May the lane be about to put it into its table? */
+bool ledger_may_be_keeping(const struct ledger *ledger, const struct ledger_handout *handout);
+/* It is sent, or given up: if a table has it, it came from there. */
+void ledger_comes_from_table(struct ledger *ledger, uint32_t slot, struct ledger_handout *handout);
+void ledger_check_time(struct ledger *ledger, const struct ledger_handout *handout);
+/* That the mark is of the table's making. */
+bool ledger_table_may_mark(const struct ledger *ledger, const struct ledger_handout *handout);
+/* How many messages the lane may have taken from its table, besides those that it was seen to have. */
+int64_t ledger_may_have_taken(const struct ledger *ledger, const struct ledger_slot *lane);
+/* What came from its table, and may be left to it again (a lane that drains does that). */
+int64_t ledger_count_idle(const struct ledger *ledger, const struct ledger_slot *lane, int64_t *bytes);
+/* A lane of the table ends. What it had taken, and the table still has, is taken again. */
+void ledger_leaves_table(struct ledger *ledger, uint32_t slot);
+/* The clock is about to be set. */
+void ledger_note_walls(struct ledger *ledger, uint32_t slot);
 
 /* ---- ledger_dead.c ---- */
 

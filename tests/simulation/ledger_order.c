@@ -22,13 +22,13 @@ static uint32_t line_of(struct ledger *ledger, uint32_t sink, int32_t partition,
     return ledger->line_count++;
 }
 
-/* What is refused before the route looks for its order has none. */
+/* What is refused before the route looks for its order has none, and what has a time goes then. */
 static bool has_a_line(const struct ledger_message *message)
 {
     const struct shaping *shaping = message->shaping;
     const struct content *content = &message->content;
 
-    return shaping->order != BAILEY_ORDER_NONE && !content_loops(content, shaping) &&
+    return shaping->order != BAILEY_ORDER_NONE && content->due_ms == 0 && !content_loops(content, shaping) &&
            !(content->nature == NATURE_SHAPELESS && shaping->sets_key) &&
            (shaping->order != BAILEY_ORDER_KEY || content_key(content, shaping).data != NULL);
 }
@@ -88,11 +88,14 @@ bool ledger_has_older(const struct ledger *ledger, const struct ledger_handout *
 
     if (lane->options.order == BAILEY_ORDER_NONE)
         return false;
+    if (ledger_may_have_taken(ledger, lane) > 0)
+        return true;
     for (uint32_t at = lane->oldest; at != 0 && at < number; at = ledger->handouts[at].younger) {
         const struct ledger_handout *older = &ledger->handouts[at];
         uint32_t its = message_of(ledger, older)->line;
 
-        if (its == line || (its == NO_LINE && lane->options.order != BAILEY_ORDER_KEY))
+        if (its == line || message_of(ledger, older)->content.due_ms != 0 ||
+            (its == NO_LINE && lane->options.order != BAILEY_ORDER_KEY))
             return true;
     }
     return false;
@@ -103,8 +106,8 @@ static bool is_free(const struct ledger *ledger, const struct ledger_slot *lane,
 {
     const struct ledger_message *message = message_of(ledger, handout);
 
-    return handout->state == HANDOUT_READY && !handout->is_orphan && !handout->is_dead &&
-           !ledger_was_expired(ledger, lane, &message->content) &&
+    return handout->state == HANDOUT_READY && !ledger_may_be_keeping(ledger, handout) && !handout->is_orphan &&
+           !handout->is_dead && !ledger_was_expired(ledger, lane, &message->content) &&
            (lane->options.order == BAILEY_ORDER_NONE || message->line != NO_LINE) && !ledger_has_older(ledger, handout);
 }
 

@@ -16,6 +16,8 @@ static bool may_be(const struct route *route, enum nature nature)
 
     if (nature >= NATURE_SHAPELESS)
         return scene->has_shapeless;
+    if (nature == NATURE_TIMELESS)
+        return route->shaping.delays != DELAYS_NOTHING && route->refusals.has_dead_letters;
     if (nature == NATURE_UNROUTABLE) /* who keeps order over a refusal takes all, or none */
         return !route->sink_manners[TO_SINK].pipelines;
     if (nature == NATURE_LOOPING || (nature == NATURE_EXPIRING && route->refusals.expire != LANE_EXPIRE_DROP))
@@ -26,8 +28,8 @@ static bool may_be(const struct route *route, enum nature nature)
 static enum nature some_nature(struct route *route)
 {
     static const unsigned permille[NATURES] = {
-        [NATURE_FLAKY] = 50,  [NATURE_UNROUTABLE] = 10, [NATURE_UNSAYABLE] = 5, [NATURE_EXPIRING] = 15,
-        [NATURE_LOOPING] = 5, [NATURE_SHAPELESS] = 10,  [NATURE_NAMELESS] = 10};
+        [NATURE_FLAKY] = 50,  [NATURE_UNROUTABLE] = 10, [NATURE_UNSAYABLE] = 5,  [NATURE_EXPIRING] = 15,
+        [NATURE_LOOPING] = 5, [NATURE_TIMELESS] = 10,   [NATURE_SHAPELESS] = 10, [NATURE_NAMELESS] = 10};
     struct dice *dice = &route->scene->sim->dice;
     unsigned drawn = (unsigned)dice_below(dice, 1000), poison = route->refusals.poison;
 
@@ -185,6 +187,22 @@ static void draw_order(struct dice *dice, struct route *route)
     route->source_manner.shuffles = false;
 }
 
+/* With an order, what is refused waits in its lane. */
+static void draw_delay(struct dice *dice, struct route *route)
+{
+    struct shaping *shaping = &route->shaping;
+
+    if (!route->scene->keeps || dice_percent(dice, 20))
+        return;
+    shaping->delays = (enum delays)dice_below(dice, DELAYS_UNTIL + 1);
+    shaping->parks =
+        shaping->order == BAILEY_ORDER_NONE && (shaping->delays == DELAYS_NOTHING || dice_percent(dice, 40));
+    if (shaping->delays == DELAYS_NOTHING)
+        return;
+    route->when = parse(route->scene, shaping_when[shaping->delays]);
+    route->sink_manners[TO_SINK].pipelines = false;
+}
+
 static void draw_source(struct dice *dice, struct source_manner *manner)
 {
     manner->slice = 1 + (size_t)dice_below(dice, 64);
@@ -228,6 +246,7 @@ static void draw_route(struct scene *scene, struct route *route)
     route->credit_bytes = dice_percent(dice, 30) ? 4000 : 1 << 20;
     route->len_max = dice_percent(dice, 10) ? 3000 : 200;
     draw_order(dice, route);
+    draw_delay(dice, route);
     for (int outlet = 0; outlet < OUTLETS; outlet++)
         route->sinks[outlet] = sink_broker_new(scene->sim, number, (enum outlet)outlet);
     route->log = log_broker_new(scene->sim, route->name, 1 + (unsigned)dice_below(dice, LOG_PARTITIONS_MAX),
@@ -257,16 +276,28 @@ static void add_berths(struct scene *scene, struct route *route)
 {
     for (size_t p = 0; p < scene->process_count; p++) {
         struct scope *scope = route->shaping.dedups ? add_scope(scene, p, route) : NULL;
+        uint32_t table = NO_TABLE;
+        struct state_table *kept = NULL;
+
+        if (shaping_keeps(&route->shaping)) {
+            table = ledger_add_table(scene->ledger, &scene->processes[p].wall_ms);
+            kept = tables_add(store_tables(scene->stores[p]), table);
+        }
 
         for (unsigned lane = 0; lane < route->lanes; lane++) {
             struct berth *berth = &scene->berths[scene->berth_count++];
 
-            *berth = (struct berth){
-                .scene = scene, .process = &scene->processes[p], .route = route, .scope = scope, .lane = lane};
+            *berth = (struct berth){.scene = scene,
+                                    .process = &scene->processes[p],
+                                    .route = route,
+                                    .scope = scope,
+                                    .kept = kept,
+                                    .lane = lane};
             for (int outlet = 0; outlet < OUTLETS; outlet++)
                 berth->ways[outlet] = (struct way){berth, (enum outlet)outlet};
             berth->slot = ledger_add_slot(scene->ledger, route->credit_messages, route->credit_bytes,
                                           route->kind != SOURCE_LOG, scope != NULL ? scope->number : NO_SCOPE);
+            ledger_keeps(scene->ledger, berth->slot, table);
         }
     }
 }
@@ -294,6 +325,7 @@ static void draw_processes(struct scene *scene)
         struct store_manner manner;
 
         draw_store(dice, &manner);
+        manner.is_durable |= scene->keeps;
         scene->machine[i] = (unsigned)dice_below(dice, scene->process_count);
         scene->wall_ms[i] = WALL_MS;
         scene->stores[i] = store_new(scene->sim, &scene->processes[i], &manner);
@@ -308,6 +340,7 @@ struct scene *scene_new(struct sim *sim)
     scene->sim = sim;
     scene->ledger = sim->ledger = ledger_new(sim);
     scene->arena = arena_new();
+    scene->keeps = dice_percent(dice, 40);
     draw_processes(scene);
     scene->route_count = 1 + (size_t)dice_below(dice, ROUTES_MAX);
     for (size_t i = 0; i < scene->route_count; i++) {

@@ -9,6 +9,7 @@
 #include "link.h"
 #include "process.h"
 #include "state.h"
+#include "tables.h"
 
 enum source_kind { SOURCE_LOG, SOURCE_QUEUE, SOURCE_EACH, SOURCE_KINDS };
 
@@ -70,6 +71,7 @@ struct route {
     struct template *key[2], *id[2];              /* without and with defaults */
     struct template *templates[2][ADDRESSES_MAX]; /* the same */
     struct template *dead_templates[1];
+    struct template *when; /* NULL: it does not delay */
 };
 
 /* One of the two ways out of a lane. */
@@ -84,7 +86,8 @@ struct berth {
     struct process *process;
     struct bailey_host *host; /* its worker, in this life of the process */
     struct route *route;
-    struct scope *scope; /* NULL: it does not deduplicate */
+    struct scope *scope;      /* NULL: it does not deduplicate */
+    struct state_table *kept; /* NULL: it keeps nothing */
     unsigned lane;
     uint32_t slot;        /* in the ledger */
     struct lane *running; /* NULL: none */
@@ -131,6 +134,7 @@ struct scene {
     unsigned fault_every_ms;
     bool
         has_shapeless; /* what some messages need is configured in the calm only: templates with defaults, dead letters */
+    bool keeps;        /* some routes keep messages in a store, so all stores are on a disk */
     bool is_over;      /* nothing begins anew */
     struct arena *arena;
     uint64_t crashes, fault_count;
@@ -154,6 +158,8 @@ void fleet_end(struct scene *scene, struct process *process, bool drain);
 void fleet_crash_machine(struct scene *scene, unsigned machine);
 /* Its clock is set. */
 void fleet_set_clock(struct scene *scene, unsigned machine, int64_t change_ms);
+/* All clocks are right again. */
+void fleet_mend_clocks(struct scene *scene);
 /* No process is left. */
 bool fleet_is_gone(const struct scene *scene);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/filter.h"
+#include "tables.h"
 
 enum { BUCKETS = 64, SLOW_MS = 3000 };
 
@@ -12,7 +13,6 @@ struct entry {
     struct kept kept;
     struct entry *chain;
     struct store_scope *scope;
-    uint8_t outcome; /* of the record */
 };
 
 struct store_scope {
@@ -30,7 +30,6 @@ struct store_scope {
 struct undo {
     struct entry *entry;
     struct kept kept;
-    uint8_t outcome;
     uint64_t write;
     int64_t newest_ms;
 };
@@ -70,6 +69,7 @@ struct store {
     int64_t failing_until_ms[2], hanging_until_ms; /* by enum store_part */
     bool fails_once, is_slow;
     bool was_open; /* since the machine began */
+    struct tables *tables;
 };
 
 /* ---- Entries ---- */
@@ -103,13 +103,13 @@ static bool has_record(const struct entry *entry)
 
 /* ---- Time ---- */
 
-static bool is_failing(const struct store *store, enum store_part part)
+bool store_is_failing(const struct store *store, enum store_part part)
 {
     return store->sim->now_ms < store->failing_until_ms[part];
 }
 
 /* When something that takes `most_ms` is done. */
-static int64_t when(struct store *store, int64_t most_ms)
+static int64_t when(const struct store *store, int64_t most_ms)
 {
     struct sim *sim = store->sim;
 
@@ -117,7 +117,7 @@ static int64_t when(struct store *store, int64_t most_ms)
 }
 
 /* It hangs: later. */
-static bool is_hanging(struct store *store, struct event *event)
+bool store_is_hanging(const struct store *store, struct event *event)
 {
     if (store->sim->now_ms >= store->hanging_until_ms)
         return false;
@@ -125,12 +125,22 @@ static bool is_hanging(struct store *store, struct event *event)
     return true;
 }
 
-static struct bailey_error failure(void)
+struct bailey_error store_failure(void)
 {
     struct bailey_error err;
 
     bailey_fail(&err, BAILEY_ERR_TRANSIENT, "no space left on device");
     return err;
+}
+
+int64_t store_when(const struct store *store)
+{
+    return when(store, store->manner.write_ms);
+}
+
+bool store_syncs(const struct store *store)
+{
+    return store->manner.sync == SYNC_BATCH;
 }
 
 /* ---- Writing ---- */
@@ -140,7 +150,6 @@ static void keep_undo(struct store *store, const struct entry *entry)
     WORLD_ROOM(store->undos, store->undo_count, store->undo_cap);
     store->undos[store->undo_count++] = (struct undo){.entry = (struct entry *)(uintptr_t)entry,
                                                       .kept = entry->kept,
-                                                      .outcome = entry->outcome,
                                                       .write = store->writes,
                                                       .newest_ms = store->newest_ms};
 }
@@ -165,7 +174,7 @@ static void write_change(struct store_scope *scope, const struct state_change *c
     case STATE_RECORD:
         kept->record_ms = change->time_ms;
         kept->is_record_safe = is_safe;
-        entry->outcome = change->outcome;
+        kept->outcome = change->outcome;
         kept->intent_ms = -1;
         break;
     case STATE_FORGET:
@@ -241,7 +250,7 @@ static void answer_commits(struct store *store, size_t count, bool failed)
 
         commit->failed = failed;
         if (failed)
-            commit->err = failure();
+            commit->err = store_failure();
         commit->task = (struct bailey_task){.run = commit_done, .ctx = commit};
         process_mail(commit->host, &commit->task, store);
     }
@@ -255,7 +264,7 @@ static void write_due(struct event *event)
     struct dice *dice = &store->sim->dice;
     size_t count, good;
 
-    if (is_hanging(store, event))
+    if (store_is_hanging(store, event))
         return;
     if (store->syncing > 0) {
         count = store->syncing;
@@ -266,7 +275,7 @@ static void write_due(struct event *event)
         return;
     }
     count = good = 1 + (size_t)dice_below(dice, store->commit_count);
-    if (is_failing(store, STORE_WRITES) || store->fails_once) {
+    if (store_is_failing(store, STORE_WRITES) || store->fails_once) {
         good = store->fails_once ? (size_t)dice_below(dice, count) : 0;
         store->fails_once = false;
         sim_note(store->sim, "store %llu: fails after %llu", store->process->number, good);
@@ -283,14 +292,20 @@ static void write_due(struct event *event)
     plan_write(store);
 }
 
+static void sync_both(struct store *store)
+{
+    sync_all(store);
+    tables_sync(store->tables);
+}
+
 static void interval_due(struct event *event)
 {
     struct store *store = event->ctx;
 
-    if (is_hanging(store, event))
+    if (store_is_hanging(store, event))
         return;
-    if (!is_failing(store, STORE_WRITES))
-        sync_all(store);
+    if (!store_is_failing(store, STORE_WRITES))
+        sync_both(store);
     sim_plan(store->sim, event, store->sim->now_ms + store->manner.interval_ms);
 }
 
@@ -350,7 +365,7 @@ static void find(struct store_scope *scope, struct id id, struct state_found *fo
 {
     const struct entry *entry = entry_of(scope, id);
 
-    *found = (struct state_found){entry->kept.record_ms, has_record(entry) ? entry->outcome : (uint8_t)ID_UNKNOWN};
+    *found = (struct state_found){entry->kept.record_ms, has_record(entry) ? entry->kept.outcome : (uint8_t)ID_UNKNOWN};
 }
 
 static void lookup_due(struct event *event)
@@ -359,11 +374,11 @@ static void lookup_due(struct event *event)
     struct store *store = reading->scope->store;
     struct state_lookup *lookup = reading->lookup;
 
-    if (is_hanging(store, event))
+    if (store_is_hanging(store, event))
         return;
-    lookup->failed = is_failing(store, STORE_READS);
+    lookup->failed = store_is_failing(store, STORE_READS);
     if (lookup->failed)
-        lookup->err = failure();
+        lookup->err = store_failure();
     for (size_t i = 0; i < lookup->count && !lookup->failed; i++)
         find(reading->scope, lookup->ids[i], &lookup->found[i]);
     reading->done = (struct bailey_task){.run = lookup_done, .ctx = reading};
@@ -375,7 +390,7 @@ static bool peek(struct state *state, struct id id, struct state_found *found)
     struct store_scope *scope = (struct store_scope *)state;
 
     process_step(scope->store->process);
-    if (is_failing(scope->store, STORE_READS))
+    if (store_is_failing(scope->store, STORE_READS))
         return false;
     find(scope, id, found);
     return true;
@@ -454,9 +469,9 @@ static void load_due(struct event *event)
     struct reading *reading = event->ctx;
     struct store *store = reading->scope->store;
 
-    if (is_hanging(store, event))
+    if (store_is_hanging(store, event))
         return;
-    if (!is_failing(store, STORE_READS)) {
+    if (!store_is_failing(store, STORE_READS)) {
         process_mail(reading->load->host, &reading->done, reading);
         return;
     }
@@ -489,7 +504,7 @@ void store_stop_loading(struct store *store)
 
 bool store_is_idle(const struct store *store)
 {
-    return store->asked == 0;
+    return store->asked == 0 && tables_are_idle(store->tables);
 }
 
 /* Opening syncs what an earlier process wrote. The state's clock goes on with the monotonic one as long as the machine runs. Then
@@ -503,6 +518,8 @@ void store_open(struct store *store, int64_t wall_ms)
     store->was_open = true;
     sync_all(store);
     store->clock_ms = begins_ms - store->sim->now_ms;
+    store->newest_ms = begins_ms > store->newest_ms ? begins_ms : store->newest_ms; /* that is written down */
+    tables_open(store->tables, store->clock_ms);
     if (store->manner.is_durable && store->manner.sync == SYNC_INTERVAL)
         sim_plan(store->sim, &store->interval, store->sim->now_ms + store->manner.interval_ms);
     sim_note(store->sim, "store %llu: is opened at %llu", store->process->number, (uint64_t)begins_ms);
@@ -526,7 +543,6 @@ static void undo(struct store *store, const struct undo *last)
 
     last->entry->kept = last->kept;
     last->entry->kept.number = number;
-    last->entry->outcome = last->outcome;
     store->newest_ms = last->newest_ms;
 }
 
@@ -553,7 +569,7 @@ void store_closed(struct store *store)
     struct dice *dice = &store->sim->dice;
     size_t waiting = store->commit_count - store->syncing;
 
-    if (waiting > 0 && !is_failing(store, STORE_WRITES) && dice_percent(dice, 50)) {
+    if (waiting > 0 && !store_is_failing(store, STORE_WRITES) && dice_percent(dice, 50)) {
         memmove(store->commits, store->commits + store->syncing, waiting * sizeof *store->commits);
         write_some(store, (size_t)dice_below(dice, waiting + 1));
     }
@@ -562,6 +578,7 @@ void store_closed(struct store *store)
         reading_free(store->readings);
     sim_cancel(store->sim, &store->writer);
     sim_cancel(store->sim, &store->interval);
+    tables_closed(store->tables);
     if (store->manner.is_durable)
         return;
     store->undo_count = 0;
@@ -580,6 +597,7 @@ void store_crashed(struct store *store)
     while (store->undo_count > 0 && store->undos[store->undo_count - 1].write >= kept)
         undo(store, &store->undos[--store->undo_count]);
     sync_all(store); /* the rest was on the disk */
+    tables_crashed(store->tables);
     store->was_open = false;
     for (unsigned i = 0; i < store->scope_count; i++)
         drop_expired(store->scopes[i]);
@@ -594,7 +612,10 @@ void store_fail(struct store *store, enum store_part part, int64_t until_ms)
 
 void store_fail_once(struct store *store)
 {
-    store->fails_once = true;
+    if (dice_percent(&store->sim->dice, 50))
+        store->fails_once = true;
+    else
+        tables_fail_once(store->tables);
 }
 
 void store_hang(struct store *store, int64_t until_ms)
@@ -615,6 +636,11 @@ void store_recover(struct store *store)
 
 /* ---- Making ---- */
 
+struct tables *store_tables(const struct store *store)
+{
+    return store->tables;
+}
+
 bool store_is_durable(const struct store *store)
 {
     return store->manner.is_durable;
@@ -625,6 +651,7 @@ struct store *store_new(struct sim *sim, struct process *process, const struct s
     struct store *store = world_alloc(1, sizeof *store);
 
     *store = (struct store){.sim = sim, .process = process, .manner = *manner};
+    store->tables = tables_new(sim, process, store);
     store->writer = (struct event){.run = write_due, .ctx = store};
     store->interval = (struct event){.run = interval_due, .ctx = store};
     for (size_t i = 0; i < sizeof store->secret.bytes; i++)

@@ -20,8 +20,12 @@ struct store_manner {
 };
 
 struct store;
+struct tables;
 
 struct store *store_new(struct sim *sim, struct process *process, const struct store_manner *manner);
+
+/* Messages that are kept lie beside it. */
+struct tables *store_tables(const struct store *store);
 
 bool store_is_durable(const struct store *store);
 /* Ids of a route; `name` makes the key. Its number in the store. */
@@ -46,10 +50,21 @@ void store_closed(struct store *store);
 /* The machine is gone. */
 void store_crashed(struct store *store);
 
+/* ---- Its disk, for what else lies there (tables.h) ---- */
+
+enum store_part { STORE_WRITES, STORE_READS };
+bool store_is_failing(const struct store *store, enum store_part part);
+/* It hangs: `event` is planned anew. */
+bool store_is_hanging(const struct store *store, struct event *event);
+/* Is all that is written synced, too? */
+bool store_syncs(const struct store *store);
+/* When something that begins now is done. */
+int64_t store_when(const struct store *store);
+struct bailey_error store_failure(void);
+
 /* ---- Faults ---- */
 
 /* The disk is full, or broken: what is asked for fails until then. */
-enum store_part { STORE_WRITES, STORE_READS };
 void store_fail(struct store *store, enum store_part part, int64_t until_ms);
 /* It fails in the midst of what it has at hand. */
 void store_fail_once(struct store *store);

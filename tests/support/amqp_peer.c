@@ -289,16 +289,42 @@ void peer_open_publisher(struct peer *peer, uint16_t channel)
     peer_method(peer, channel, AMQP_CONFIRM_SELECT_OK_METHOD, &selected);
 }
 
-void peer_open_consumer(struct peer *peer, uint16_t channel)
+static void open_channel(struct peer *peer, uint16_t channel)
 {
     amqp_channel_open_ok_t opened = {0};
-    amqp_basic_qos_ok_t qos = {0};
-    amqp_basic_consume_ok_t consuming = {.consumer_tag = amqp_cstring_bytes("c")};
 
     peer_expect(peer, channel, AMQP_CHANNEL_OPEN_METHOD);
     peer_method(peer, channel, AMQP_CHANNEL_OPEN_OK_METHOD, &opened);
-    peer_expect(peer, channel, AMQP_BASIC_QOS_METHOD);
-    peer_method(peer, channel, AMQP_BASIC_QOS_OK_METHOD, &qos);
-    peer_expect(peer, channel, AMQP_BASIC_CONSUME_METHOD);
+}
+
+void peer_find_queue(struct peer *peer, uint16_t channel, uint32_t consumers)
+{
+    amqp_queue_declare_ok_t found = {.queue = amqp_cstring_bytes("q"), .consumer_count = consumers};
+    amqp_queue_declare_t *look;
+
+    open_channel(peer, channel);
+    look = peer_expect(peer, channel, AMQP_QUEUE_DECLARE_METHOD);
+    assert_true(look->passive);
+    peer_method(peer, channel, AMQP_QUEUE_DECLARE_OK_METHOD, &found);
+}
+
+void *peer_start_consumer(struct peer *peer, uint16_t channel, uint16_t *window)
+{
+    amqp_basic_qos_ok_t qos_ok = {0};
+    amqp_basic_consume_ok_t consuming = {.consumer_tag = amqp_cstring_bytes("c")};
+    amqp_basic_qos_t *qos = peer_expect(peer, channel, AMQP_BASIC_QOS_METHOD);
+    void *consume;
+
+    if (window != NULL)
+        *window = qos->prefetch_count;
+    peer_method(peer, channel, AMQP_BASIC_QOS_OK_METHOD, &qos_ok);
+    consume = peer_expect(peer, channel, AMQP_BASIC_CONSUME_METHOD);
     peer_method(peer, channel, AMQP_BASIC_CONSUME_OK_METHOD, &consuming);
+    return consume;
+}
+
+void peer_open_consumer(struct peer *peer, uint16_t channel)
+{
+    open_channel(peer, channel);
+    peer_start_consumer(peer, channel, NULL);
 }

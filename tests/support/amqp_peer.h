@@ -76,5 +76,9 @@ void peer_expect_publish(struct peer *peer, uint16_t channel, struct bailey_byte
 /* channel.open ... confirm.select of a sink that declares nothing, or channel.open of a source, qos, consume. */
 void peer_open_publisher(struct peer *peer, uint16_t channel);
 void peer_open_consumer(struct peer *peer, uint16_t channel);
+/* channel.open of a source, and its look at the queue, which has so many consumers. */
+void peer_find_queue(struct peer *peer, uint16_t channel, uint32_t consumers);
+/* qos (its prefetch, unless NULL) and consume, which is returned. */
+void *peer_start_consumer(struct peer *peer, uint16_t channel, uint16_t *window);
 
 #endif

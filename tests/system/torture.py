@@ -1,4 +1,4 @@
-"""All four directions in one process, killed at each crash point once on each route and at random times: make torture, briefly."""
+"""The four directions of Kafka and AMQP in one process, killed at each crash point once on each route and at random times: make torture, briefly."""
 import os
 import sys
 import time
@@ -7,7 +7,7 @@ from rig.gateway import run_command
 
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "torture"))
 
-from torturer import ROUTES, Run, crash_points, knows_dedup, program  # noqa: E402
+from torturer import GROUPS, Run, crash_points, knows_dedup, program  # noqa: E402
 
 RANDOM_KILLS = 5
 
@@ -22,7 +22,7 @@ def story_unknown_point(rig):
 
 
 def torture(rig, kills, **kinds):
-    run = Run(rig, int(time.time()), list(ROUTES.values()), kills, dedup=knows_dedup(rig), **kinds).carry()
+    run = Run(rig, int(time.time()), GROUPS["four"], kills, dedup=knows_dedup(rig), **kinds).carry()
     mistakes = run.mistakes()
     assert not mistakes, f"{'; '.join(mistakes)}\n{run.again()}"
     run.clear()

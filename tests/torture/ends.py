@@ -1,5 +1,5 @@
 """The two ends of a route, for the ledger: producers that are told what their broker has taken, readers, and what each broker
-says of what is done. None of them is Bailey's: pika, and the judge on plain librdkafka."""
+says of what is done. None of them is Bailey's: pika, stomp.py, and the judge on plain librdkafka."""
 import json
 import os
 import random
@@ -10,11 +10,14 @@ import threading
 import pika
 from ledger import Arrival, Ledger, Poison, id_of, key_of
 from rig import Feed, Flow, Message, Record, until
-from rig.flow import MARK, AmqpEnd, KafkaEnd
+from rig.flow import MARK, AmqpEnd, KafkaEnd, StompEnd
+from rig.jvm import LIMITED
+from rig.stomp_judge import StompMessage
 
 ID, KEY = "idempotency-key", "bailey-key"
 LETTER, LETTER_KEY = "bailey-dlq-id", "bailey-dlq-key"
 TO = "to"                # a header: the queue where a message goes instead
+FORBIDDEN = "forbidden." # begins the name of a queue of ActiveMQ's where a sink may not write
 LIMIT = 256 * 1024       # max.message.bytes of a topic that refuses poison: more than all that are on their way else
 BATCHES = (1, 1, 1, 2, 2, 2, 3, 20)  # so many at once: hardly a moment without one in doubt
 OLD = 1000  # messages later, one may be sent again
@@ -35,6 +38,10 @@ def message_of(ledger, number):
     return Message(ledger.body(number), pika.BasicProperties(delivery_mode=2, headers=headers))
 
 
+def frame_of(ledger, number):
+    return StompMessage(ledger.body(number), {**headers_of(ledger, number), KEY: key_of(number).decode()})
+
+
 def arrival_of(body, key, headers):
     """`headers`: {name: text or bytes}. A dead letter has a key of its own, and the message's in a header."""
     def text(name):
@@ -44,6 +51,11 @@ def arrival_of(body, key, headers):
     if letter is not None:
         key = headers.get(LETTER_KEY)
     return Arrival(body, key.encode() if isinstance(key, str) else key, text(ID), MARK in headers, letter)
+
+
+def arrivals_of(messages):
+    """Of what has no place for a key."""
+    return [arrival_of(m.body, m.headers.get(KEY), m.headers) for m in messages]
 
 
 class LedgerFeed(Feed):
@@ -147,8 +159,28 @@ class Publisher(LedgerFeed):
         self.connection.ioloop.add_callback_threadsafe(self.connection.ioloop.stop)
 
 
+class Sender(LedgerFeed):
+    """Each batch is a transaction, and acknowledged when its COMMIT has a RECEIPT."""
+
+    def __init__(self, judge, destination, *args):
+        self.sender, self.destination, self.place = judge.sender(), destination, 0
+        super().__init__(*args)
+
+    def send(self, numbers):
+        for number in numbers:
+            self.sender.send(self.destination, frame_of(self.ledger, number))
+        self.sender.confirm()
+        for _ in numbers:
+            self.ledger.acknowledge(self.place)
+            self.place += 1
+
+    def finish(self):
+        self.sender.close()
+
+
 class Log(KafkaEnd):
     HAS_POSITIONS = True
+    brokers = {}
 
     def create(self, sources, sinks, quorum):
         if sources:
@@ -202,6 +234,7 @@ class Log(KafkaEnd):
 
 class Queue(AmqpEnd):
     HAS_POSITIONS = False
+    brokers = {}
 
     def create_graves(self, *names):
         self.rabbit.declare(*names)
@@ -245,16 +278,84 @@ class Queue(AmqpEnd):
         return self.rabbit.count(name)
 
     def arrivals(self, name, timeout):
-        return [arrival_of(m.body, m.headers.get(KEY), m.headers) for m in self.rabbit.drain(name, timeout=timeout)]
+        return arrivals_of(self.rabbit.drain(name, timeout=timeout))
 
     def letters(self, name, timeout):
         """They stay where they are."""
-        return [arrival_of(m.body, m.headers.get(KEY), m.headers) for m in self.rabbit.look(name)]
+        return arrivals_of(self.rabbit.look(name))
+
+
+class Destination(StompEnd):
+    """Queues of ActiveMQ's. There is a user who may write to those that begin with "limited." and to no other."""
+    HAS_POSITIONS = False
+
+    @property
+    def brokers(self):
+        login, passcode = LIMITED
+        return {self.limited: {**self.rig.brokers()[self.letter], "login": login, "passcode": passcode}}
+
+    @property
+    def limited(self):
+        return f"{self.letter}-limited"
+
+    def queue(self, name):
+        return name if name.startswith(FORBIDDEN) else f"limited.{name}"
+
+    def source(self, name):
+        return super().source(self.queue(name))
+
+    sink = source
+
+    def create_graves(self, *names):
+        pass
+
+    def refuse(self, percent, name, route):
+        """A header leads to a queue that the user may not write to."""
+        route["to"].update(broker=self.limited, destination="${header.%s:-/queue/%s}" % (TO, self.queue(name)))
+        return Poison(percent, headers=((TO, f"/queue/{self.cure_of(name)}"),))
+
+    def cure_of(self, name):
+        return f"{FORBIDDEN}{name}"
+
+    def mend(self, name):
+        """Another user may."""
+        return self.cure_of(name), {"broker": self.letter}
+
+    def left(self, graves):
+        return self.judge.count(self.queue(graves))
+
+    def settle(self, graves):
+        until(lambda: self.rig.activemq.unsettled(self.queue(graves)) == 0, 30, f"{graves} does not get back what a killed replay had")
+
+    def delete(self, *names):
+        """What is empty stays: there is no frame that deletes."""
+
+    def feed(self, name, *args):
+        return Sender(self.judge, f"/queue/{self.queue(name)}", *args)
+
+    def put(self, name, ledger, numbers):
+        self.judge.send(f"/queue/{self.queue(name)}", [frame_of(ledger, n) for n in numbers])
+
+    def taken(self, name, count):
+        return super().taken(self.queue(name), count)
+
+    def done(self, name, ledger):
+        acknowledged = len(ledger.acknowledged)
+        return max(0, acknowledged - self.judge.count(self.queue(name)))
+
+    def high(self, name):
+        return self.judge.count(self.queue(name))
+
+    def arrivals(self, name, timeout):
+        return arrivals_of(self.judge.drain(f"/queue/{self.queue(name)}", timeout=timeout))
+
+    def letters(self, name, timeout):
+        return arrivals_of(self.judge.browse(f"/queue/{self.queue(name)}", timeout))
 
 
 class LedgerFlow(Flow):
     """A Flow whose messages stand in ledgers: {route: Ledger}. `poison` percent of them are refused for good."""
-    kinds = {"k": Log, "r": Queue}
+    kinds = {"k": Log, "r": Queue, "a": Destination}
 
     def __init__(self, rig, prefix, names, commit_ms, poison=0, **route):
         super().__init__(rig, prefix, names, **route)
@@ -276,6 +377,11 @@ class LedgerFlow(Flow):
         sink.create_graves(dead)
         route["dead_letter"] = sink.sink(dead)
         self.ledgers[name].poison = sink.refuse(percent, self.output(name), route)
+
+    @property
+    def brokers(self):
+        """What the configuration has besides the rig's."""
+        return {name: broker for end in self.ends.values() for name, broker in end.brokers.items()}
 
     def graves(self, name):
         return f"{self.prefix}-{name}-dead"

@@ -19,7 +19,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "support"), HERE]
 
 from ledger import Account  # noqa: E402
 from rig import Rig  # noqa: E402
-from torturer import ROUTES, Run, knows_dedup  # noqa: E402
+from torturer import ROUTES, Run, choices, knows_dedup, needs  # noqa: E402
 
 COLUMNS = (("messages", "messages"), ("lost", "lost"), ("early", "early"), ("invented", "invented"), ("corrupted", "corrupted"),
            ("duplicates_marked", "dup marked"), ("duplicates_unmarked", "unmarked"), ("duplicates_recorded", "of recorded"),
@@ -92,7 +92,7 @@ def carry(rig, run, total):
 
 def one_run(rig, options, seed, dedup, total):
     """Has it passed?"""
-    rig.begin(f"run-{seed}")
+    rig.begin(f"run-{seed}", needs(options.routes))
     run = Run(rig, seed, options.routes, options.kills, options.rate, dedup, options.order, options.poison)
     began, kept = time.monotonic(), os.path.join(options.evidence, str(seed))
     problems = carry(rig, run, total)
@@ -112,7 +112,7 @@ def one_run(rig, options, seed, dedup, total):
 def parse():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default="build/release")
-    parser.add_argument("--route", choices=[*ROUTES, "all"], default="all", help="all: the four in one process")
+    parser.add_argument("--route", choices=[*choices()], default="all", help="all: in one process; four: those without STOMP")
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("--kills", type=int, default=20, help="at random times, a run")
@@ -122,7 +122,7 @@ def parse():
     parser.add_argument("--poison", type=float, default=0, help="percent of the messages, which the sinks refuse for good")
     parser.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     options = parser.parse_args()
-    options.routes = list(ROUTES.values()) if options.route == "all" else [ROUTES[options.route]]
+    options.routes = choices()[options.route]
     options.evidence = os.path.join(os.path.abspath(options.build), "torture")
     options.out = sys.stderr if options.json else sys.stdout
     return options

@@ -19,17 +19,29 @@ from rig import until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 POINTS = os.path.join(HERE, "..", "..", "gateway", "base", "crash.def")
-ROUTES = {"kafka-amqp": "kr", "kafka-kafka": "kk", "amqp-kafka": "rk", "amqp-amqp": "rr"}
+ROUTES = {"kafka-amqp": "kr", "kafka-kafka": "kk", "amqp-kafka": "rk", "amqp-amqp": "rr", "kafka-stomp": "ka", "stomp-kafka": "ak"}
+GROUPS = {"all": list(ROUTES.values()), "four": [letters for letters in ROUTES.values() if "a" not in letters]}  # in one process
 SHORTEST, MEAN, LONGEST = 0.2, 1.0, 5.0  # seconds of a life that ends at a random time
 PASSAGES = 30             # a point kills at one of its first so many
 LANES = (1, 2)            # of each route; the runs draw one of them
 COMMITS_MS = (100, 1000)  # commit_interval of Kafka sources: its least and its default; the same
 CREDIT = 500              # messages of a lane
-PATIENCE = 30             # seconds within which a point is passed, all is settled, …
+PATIENCE = 30             # seconds within which a point is passed, …
+CATCHING_UP = 180         # and within which all is settled, when no more comes: a busy machine leaves much
 REPEAT_EVERY = 50         # with deduplication: one message in so many is an earlier one again
 REPEATED = 300            # and when all is done, so many are sent once more
 AUDIT_SECONDS = 1.0
 DEDUP = {"id": "${header.idempotency-key}", "window": "24h"}
+
+
+def choices():
+    """{what may be tortured: its routes}"""
+    return {**{name: [letters] for name, letters in ROUTES.items()}, **GROUPS}
+
+
+def needs(routes):
+    """Brokers of theirs besides Kafka and RabbitMQ."""
+    return ("activemq",) if "a" in "".join(routes) else ()
 
 
 def crash_points(dedup):
@@ -120,7 +132,7 @@ class Auditor(threading.Thread):
 
 
 class Run:
-    """`routes` are letters: kr, kk, rk, rr; of their messages `poison` percent are refused for good. After carry() there are
+    """`routes` are letters, as in ROUTES; of their messages `poison` percent are refused for good. After carry() there are
     `kills`, `accounts` and mistakes(). What a run that fails leaves is in the rig's folder, with evidence() of it."""
 
     def __init__(self, rig, seed, routes, kills=20, rate=400, dedup=False, order="none", poison=0):
@@ -134,7 +146,7 @@ class Run:
         self.random_kills = kills
         self.kills = plan(self.random, routes, crash_points(dedup), kills)
         self.accounts = {route: Account() for route in routes}
-        config = {"routes": self.flow.routes, **({"state": state_in(rig.folder)} if dedup else {})}
+        config = {"brokers": self.flow.brokers, "routes": self.flow.routes, **({"state": state_in(rig.folder)} if dedup else {})}
         self.gateway = rig.gateway(config, start=False, program=program(rig))
 
     @property
@@ -210,7 +222,7 @@ class Run:
             self.live(kill)
         self.start()
         self.flow.finish_flow()
-        self.flow.wait_settled(self.gateway, PATIENCE)
+        self.flow.wait_settled(self.gateway, CATCHING_UP)
         auditor.stop()
         self.wait_complete()
         if self.dedup:
@@ -242,7 +254,7 @@ class Run:
         for name, ledger in self.flow.ledgers.items():
             self.flow.repeat(name, self.random.sample(range(ledger.fresh), min(REPEATED, ledger.fresh)))
         self.start()
-        self.flow.wait_settled(self.gateway, PATIENCE)
+        self.flow.wait_settled(self.gateway, CATCHING_UP)
 
     # ---- Judgement
 
@@ -272,7 +284,7 @@ class Run:
 
     def again(self):
         """The command that does the same run."""
-        route = next((name for name, letters in ROUTES.items() if self.routes == [letters]), "all")
+        route = next(name for name, letters in choices().items() if self.routes == letters)
         return (f"make torture ROUTE={route} RUNS=1 SEED={self.seed} KILLS={self.random_kills} RATE={self.rate} "
                 f"DEDUP={'on' if self.dedup else 'off'} ORDER={self.order} POISON={self.poison:g}")
 

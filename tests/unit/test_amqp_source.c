@@ -436,7 +436,62 @@ static void nonsense_ends_the_connection_and_nothing_else(void **state)
     finish();
 }
 
+/* Its predecessor's end is seen late by the broker: what lies behind its messages must not come before they come back. */
+static void an_exclusive_consumer_waits_until_the_other_has_gone(void **state)
+{
+    static const struct amq_source_settings exclusive = {.queue = "q",
+                                                         .consumer_tag = "t",
+                                                         .consumer_timeout_ms = 1800000,
+                                                         .declare = BAILEY_DECLARE_ASSERT,
+                                                         .exclusive = true};
+    amqp_basic_consume_t *consume;
+
+    (void)state;
+    bridge_open_source(&bridge, &exclusive);
+    peer_open(&bridge, &peer, &usual);
+    peer_find_queue(&peer, 1, 2);
+    end_rig_down(&bridge.end, "queue q has another consumer");
+    peer_expect(&peer, 1, AMQP_CHANNEL_CLOSE_METHOD);
+    peer_find_queue(&peer, 2, 0);
+    consume = peer_start_consumer(&peer, 2, NULL);
+    assert_true(consume->exclusive);
+    end_rig_state(&bridge.end, LANE_RUNNING);
+    finish();
+}
+
+/* A quorum queue gives back out of order what came back to it in parts. */
+static void in_order_from_a_quorum_queue_the_window_stays_as_it_was(void **state)
+{
+    static const struct amq_source_settings in_order = {.queue = "q",
+                                                        .consumer_tag = "t",
+                                                        .consumer_timeout_ms = 1800000,
+                                                        .declare = BAILEY_DECLARE_CREATE,
+                                                        .queue_type = AMQ_QUEUE_QUORUM,
+                                                        .durable = true,
+                                                        .single_active = true};
+    uint16_t window;
+    uint64_t tag = 1;
+
+    (void)state;
+    bridge_open_source(&bridge, &in_order);
+    peer_open(&bridge, &peer, &usual);
+    peer_find_queue(&peer, 1, 1); /* a single active one may wait behind another */
+    peer_start_consumer(&peer, 1, &window);
+    assert_int_equal(window, 31);
+    for (int round = 0; round < 3; round++) {
+        for (uint64_t last = tag + window; tag < last; tag++)
+            peer_deliver(&peer, 1, tag, "small");
+        end_rig_taken(&bridge.end, tag - 1);
+        end_rig_turn(&bridge.end);
+        nothing_sent(); /* no basic.cancel */
+        end_rig_confirm(&bridge.end, window);
+        expect_ack(tag - 1, true);
+    }
+    finish();
+}
+
 static const struct bailey_map_entry single_active = {"x-single-active-consumer", "true"};
+static const struct bailey_map_entry classic = {"x-queue-type", "classic"};
 
 static void an_order_needs_a_single_consumer(void **state)
 {
@@ -448,6 +503,10 @@ static void an_order_needs_a_single_consumer(void **state)
         {{.exclusive = true}, 1, NULL, NULL},
         {{.declare = BAILEY_DECLARE_CREATE, .single_active = true}, 1, NULL, NULL},
         {{.declare = BAILEY_DECLARE_CREATE, .arguments = {&single_active, 1}}, 1, NULL, NULL},
+        {{.declare = BAILEY_DECLARE_CREATE, .queue_type = AMQ_QUEUE_CLASSIC, .exclusive = true}, 1, NULL, NULL},
+        {{.declare = BAILEY_DECLARE_CREATE, .arguments = {&classic, 1}, .exclusive = true}, 1, NULL, NULL},
+        {{.declare = BAILEY_DECLARE_CREATE, .exclusive = true}, 1, "other consumers", "single_active: true"},
+        {{.declare = BAILEY_DECLARE_CREATE}, 1, "other consumers", "single_active: true"},
         {{.exclusive = true}, 2, "2 lanes", "lanes: 1"},
         {{.declare = BAILEY_DECLARE_ASSERT, .single_active = true}, 1, "other consumers", "exclusive: true"},
         {{.queue = "q"}, 1, "other consumers", "exclusive: true"},
@@ -484,6 +543,8 @@ int main(void)
         cmocka_unit_test(a_drain_cancels_and_leaves_the_rest_to_the_queue),
         cmocka_unit_test(what_was_refused_goes_back_at_a_drain),
         cmocka_unit_test(nonsense_ends_the_connection_and_nothing_else),
+        cmocka_unit_test(an_exclusive_consumer_waits_until_the_other_has_gone),
+        cmocka_unit_test(in_order_from_a_quorum_queue_the_window_stays_as_it_was),
         cmocka_unit_test(an_order_needs_a_single_consumer),
     };
 

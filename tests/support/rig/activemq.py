@@ -6,7 +6,7 @@ from .jvm import KEYSTORE_PASSWORD, LIMITED, LOG4J, USER, JavaBroker, make_keyst
 from .stomp_judge import StompJudge
 
 VERSION = "5.18.3"
-SIZE = re.compile(rb"<string>size</string>\s*<long>(\d+)</long>")
+NUMBER = rb"<string>%s</string>\s*<long>(\d+)</long>"
 
 # Without journalDiskSyncStrategy="always" a message waits in the broker's memory for a while after its RECEIPT. Queues do not
 # stop their producers: what does not fit into memory stays on the disk alone, and no queue takes it all.
@@ -78,12 +78,20 @@ class ActiveMQ(JavaBroker):
                 f"-Dactivemq.data={base}/data", f"-Dactivemq.classpath={base}/etc", "-jar", f"{home}/bin/activemq.jar", "start",
                 f"xbean:file:{base}/etc/activemq.xml"]
 
-    def size(self, queue):
-        """Messages in the queue, by the statistics plug-in. None if there is no such queue."""
+    def ask(self, queue, what):
+        """A number of the statistics plug-in's. None if there is no such queue."""
         answer = self.stomp.ask(f"/queue/ActiveMQ.Statistics.Destination.{queue}", "/temp-queue/answers",
                                 {"ActiveMQ.Statistics.Destination.List.End.With.Null": "true"})
-        size = SIZE.search(answer.body)
-        return int(size.group(1)) if size else None
+        number = re.search(NUMBER % what, answer.body)
+        return int(number.group(1)) if number else None
+
+    def size(self, queue):
+        """Messages in the queue, those that a consumer has too. None if there is no such queue."""
+        return self.ask(queue, b"size")
 
     def count(self, queue):
         return self.size(queue) or 0
+
+    def unsettled(self, queue):
+        """Messages that a consumer has and has not acknowledged."""
+        return self.ask(queue, b"inflightCount") or 0

@@ -142,6 +142,18 @@ class StompJudge:
         assert len(messages) >= count, f"{len(messages)} of {count} messages came to {destination} within {timeout:g} s"
         return messages
 
+    def browse(self, destination, timeout=60):
+        """All messages of a queue of ActiveMQ's, or its first 400: they stay there."""
+        connection, listener = self.connect()
+        name, value = PREFETCH[self.dialect]
+        connection.subscribe(destination, id="1", ack="auto", headers={"browser": "true", name: value})
+
+        def ended():
+            return listener.messages and listener.messages[-1].headers.get("browser") == "end"
+        listener.wait(ended, timeout, f"looking into {destination}")
+        close(connection, listener)
+        return [StompMessage(frame.body or b"", frame.headers) for frame in listener.messages[:-1]]
+
     def arrivals(self, destination, count, timeout=60):
         """[(time.time(), body)] of the first `count` messages, which are taken."""
         connection, listener = self.connect()
