@@ -4,7 +4,7 @@
  *
  * basic.get, many on their way, and not a consumer: each says whether there was a message, so the end is certain, also when other
  * consumers take some; nothing that we do not want is on its way. As many as lay there at the look are got, then it is over: what
- * comes later is not part of it. What was not settled as accepted stays unacknowledged, and returns with the channel's close: to its
+ * comes later is not part of it. Of a quorum queue without a leader RabbitMQ says at the look that it is empty: so one is got even then. What was not settled as accepted stays unacknowledged, and returns with the channel's close: to its
  * place in a classic queue, to the head of a quorum queue, in any order (tried with RabbitMQ 3.10: singly by basic.reject, too).
  *
  * A quorum queue counts each return as a delivery, and a stream has no basic.get: RabbitMQ answers that with the end of the
@@ -35,9 +35,10 @@ struct shelf {
     enum step step;
     enum queue_type type;
 
-    uint64_t left;  /* how many are still to be asked for */
-    size_t asked;   /* basic.get sent and not answered */
-    unsigned waits; /* basic.get still to be sent before the channel is closed */
+    uint64_t left;   /* how many are still to be asked for */
+    size_t asked;    /* basic.get sent and not answered */
+    unsigned waits;  /* basic.get still to be sent before the channel is closed */
+    bool said_empty; /* it looked so */
     bool finished;
     bool acks; /* some were sent, or will be */
 };
@@ -107,6 +108,10 @@ static void on_get_ok(struct shelf *shelf, struct bailey_bytes args)
 
     if (!is_answer(shelf))
         return;
+    if (shelf->said_empty) { /* look again: now it has a leader */
+        amq_connection_break(shelf->in.ch.conn, "the queue was said to be empty, and is not");
+        return;
+    }
     amq_receiver_begin(&shelf->in, &r, !shelf->in.draining && !shelf->in.closing);
     if (shelf->in.closing)
         close_channel(shelf);
@@ -222,8 +227,11 @@ static void on_declared(struct shelf *shelf, struct bailey_bytes args)
         return;
     }
     shelf->step = GET;
+    shelf->said_empty = shelf->left == 0;
     bailey_lag(shelf->in.port, (int64_t)shelf->left);
     bailey_up(shelf->in.port);
+    if (shelf->said_empty)
+        shelf->left = 1;
     amq_channel_dirty(&shelf->in.ch); /* get_more() */
 }
 

@@ -64,6 +64,8 @@ struct route_status;
 
 /* Block the signals that end the program; before any thread is made. Returns a signalfd, -1 on failure. */
 int cli_signals_open(void);
+/* Close it, and let them through again. */
+void cli_signals_close(int fd);
 /* The first of them came (read from the fd): from now on the next one ends the process at once with 128 + n. */
 int cli_signals_first(int fd);
 

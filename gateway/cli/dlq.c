@@ -247,7 +247,7 @@ static void show_progress(struct dlq *dlq, bool last)
 {
     const struct route_status *status = &dlq->status;
     int64_t done = status->delivered + status->dead_lettered + status->duplicates;
-    int64_t ms = cli_now_ms() - dlq->began_ms, total = atomic_load(&dlq->seen) + status->source_lag;
+    int64_t ms = cli_now_ms() - dlq->began_ms, meant = atomic_load(&dlq->meant);
     struct text out = {0};
 
     if (!dlq->progress || looks_only(dlq) || (!last && cli_now_ms() - dlq->shown_ms < TICK_MS))
@@ -257,12 +257,13 @@ static void show_progress(struct dlq *dlq, bool last)
         text_printf(&out, "\r%" PRId64 " removed", atomic_load(&dlq->meant));
     } else {
         enum { BAR = 30 };
-        int64_t filled = total > 0 ? atomic_load(&dlq->seen) * BAR / total : 0;
+        int64_t filled =
+            meant > 0 ? done * BAR / meant : 0; /* of those that were found so far: the reader is far ahead */
 
         text_add(&out, "\r[");
         for (int64_t i = 0; i < BAR; i++)
             text_add(&out, i < filled ? "#" : ".");
-        text_printf(&out, "] %" PRId64 " of %" PRId64 " replayed, %" PRId64 "/s", done, atomic_load(&dlq->meant),
+        text_printf(&out, "] %" PRId64 " of %" PRId64 " replayed, %" PRId64 "/s", done, meant,
                     ms > 0 ? done * 1000 / ms : 0);
     }
     if (!last && status->state != LANE_RUNNING && status->state != LANE_DRAINING)
@@ -319,7 +320,7 @@ static bool run_plan(struct dlq *dlq, const struct plan *plan)
     if (!finished && reason[0] != '\0')
         text_printf(&out, "bailey dlq: %s\n", reason);
     cli_complain(&out);
-    close(signals);
+    cli_signals_close(signals); /* a question may follow, and Ctrl-C is an answer to it */
     return finished && drained;
 }
 

@@ -81,29 +81,6 @@ bool letter_filter_read(struct letter_filter *filter, const char *text, struct b
     return true;
 }
 
-static bool passes(const struct letter_test *test, const struct bailey_message *letter)
-{
-    struct bailey_bytes text = test->is_header ? text_of(letter, test->name) : field(letter, test->name);
-
-    if (test->contains)
-        return text.len > 0 && memmem(text.data, text.len, test->value, strlen(test->value)) != NULL;
-    return bailey_bytes_is(text, test->value);
-}
-
-bool letter_matches(const struct letter_filter *filter, const struct bailey_message *letter)
-{
-    struct bailey_bytes route = field(letter, "route");
-
-    if (route.data != NULL && !bailey_bytes_is(route, filter->route))
-        return false;
-    if (filter->id != NULL && !bailey_bytes_is(field(letter, "id"), filter->id))
-        return false;
-    for (size_t i = 0; i < filter->count; i++)
-        if (!passes(&filter->tests[i], letter))
-            return false;
-    return true;
-}
-
 /* ---- Text ---- */
 
 /* For a terminal: what is no UTF-8, or a control character, is a dot; at most `max` bytes. */
@@ -322,6 +299,44 @@ void letter_add_all(struct text *out, const struct bailey_message *letter)
     text_add(out, "headers\n");
     add_headers(out, letter);
     add_body(out, letter->body);
+}
+
+/* ---- Is it meant? ---- */
+
+static bool agrees(const struct letter_test *test, struct bailey_bytes text)
+{
+    if (test->contains)
+        return text.len > 0 && memmem(text.data, text.len, test->value, strlen(test->value)) != NULL;
+    return bailey_bytes_is(text, test->value);
+}
+
+/* A text as it is, other values as they are shown. */
+static bool header_agrees(const struct letter_test *test, const struct bailey_message *letter)
+{
+    const struct bailey_header *header = bailey_message_header(letter, bailey_bytes_of(test->name));
+    struct text shown = {0};
+
+    if (header == NULL || header->value.kind == BAILEY_KIND_STRING || header->value.kind == BAILEY_KIND_BYTES)
+        return agrees(test, text_of(letter, test->name));
+    add_value(&shown, &header->value);
+    bool result = agrees(test, (struct bailey_bytes){(const uint8_t *)shown.data, shown.len});
+    text_free(&shown);
+    return result;
+}
+
+bool letter_matches(const struct letter_filter *filter, const struct bailey_message *letter)
+{
+    struct bailey_bytes route = field(letter, "route");
+
+    if (route.data != NULL && !bailey_bytes_is(route, filter->route))
+        return false;
+    if (filter->id != NULL && !bailey_bytes_is(field(letter, "id"), filter->id))
+        return false;
+    for (size_t i = 0; i < filter->count; i++)
+        if (!(filter->tests[i].is_header ? header_agrees(&filter->tests[i], letter)
+                                         : agrees(&filter->tests[i], field(letter, filter->tests[i].name))))
+            return false;
+    return true;
 }
 
 /* ---- JSON ---- */

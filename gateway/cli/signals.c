@@ -30,6 +30,15 @@ int cli_signals_open(void)
     return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
+void cli_signals_close(int fd)
+{
+    sigset_t set;
+
+    set_of_ends(&set);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    close(fd);
+}
+
 static void end_at_once(int number)
 {
     _exit(128 + number);

@@ -274,13 +274,15 @@ static bool may_begin(const struct lane *lane)
     return !lane->is_draining || lane->is_finishing;
 }
 
-/* Not what must wait for another one of its key that was refused meanwhile, nor what is past its expiry. */
+/* Not what must wait for another one of its key that was refused meanwhile, nor what is past its expiry. What is sent at a slow pace is
+ * left at a drain: who interrupts it does not want to see it go on. */
 static bool admit(struct delivery *dlv)
 {
     const struct bailey_message *msg = dlv->pub.message;
     struct lane *lane = dlv->lane;
 
-    if (!may_begin(lane) && order_is_behind(dlv)) { /* the refused one was left to the source, perhaps */
+    if (!may_begin(lane) &&
+        (lane->to.is_paced || order_is_behind(dlv))) { /* the refused one was left to the source, perhaps */
         lane_settle_as(lane, dlv, BAILEY_RELEASED);
         return false;
     }
