@@ -62,7 +62,7 @@ $(BUILD)/bench/bare: $(BARE) bench/bare_stomp.h
 	$(call say,CC  )$(CC) -std=c17 -D_GNU_SOURCE -O2 -g -Wall -Wextra -Wno-ignored-qualifiers $(shell $(PKG_CONFIG) --cflags rdkafka) \
 	  -o $@ $(BARE) $(shell $(PKG_CONFIG) $(RDKAFKA_STATIC) --libs rdkafka librabbitmq)
 
-$(BUILD)/bench/dedup $(BUILD)/bench/schedule: $(BUILD)/bench/%: bench/%.c bench/bench.h $(BUILD)/libgateway.a | $(PLUGS)
+$(BUILD)/bench/dedup $(BUILD)/bench/schedule $(BUILD)/bench/wheel: $(BUILD)/bench/%: bench/%.c bench/bench.h $(BUILD)/libgateway.a | $(PLUGS)
 	@mkdir -p $(@D)
 	$(call say,CC  )$(CC) $(ALL_CFLAGS) -Igateway -MF /dev/null -rdynamic -o $@ $< -Wl,--whole-archive $(BUILD)/libgateway.a \
 	  -Wl,--no-whole-archive $(LIBS)

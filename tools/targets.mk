@@ -120,7 +120,7 @@ fuzz:  ## run each fuzz target for FUZZ_SECONDS (60); crashes become regression 
 fuzzers: $(FUZZERS)
 
 # ---- Seeing it work
-.PHONY: demo bench bench-store bench-dedup bench-schedule
+.PHONY: demo bench bench-store bench-dedup bench-schedule bench-wheel
 demo:  ## 20,000 messages around real brokers, with kills on the way (calls setup)
 	@tools/setup demo
 	@$(MAKE) --no-print-directory all $(JUDGE)
@@ -140,6 +140,8 @@ bench-schedule:  ## what it costs to keep messages until their time, without bro
 	@rm -rf $(BUILD)/bench-schedule
 	@BAILEY_STORE_PATH=$(BUILD)/stores $(BUILD)/bench/schedule $(or $(N),10000000) $(or $(STATE),$(BUILD)/bench-schedule)
 	@rm -rf $(BUILD)/bench-schedule
+bench-wheel: $(BUILD)/bench/wheel  ## what a timer costs
+	@$<
 bench-store: $(BUILD)/bench/store $(filter $(BUILD)/stores/%,$(PLUGS))  ## each state store with ids of deduplication (STORE_IDS=n,n STORE_DIR=dir)
 	@$(BUILD)/bench/store $(STORE_DIR) $(STORE_IDS) $(abspath $(filter %.so,$^))
 

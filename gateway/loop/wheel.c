@@ -2,8 +2,9 @@
  *
  * A time is a number of WHEEL_LEVELS digits in base 64. A timer stands in the level of the highest digit in which its due
  * time differs from now, in the slot of that digit. When now reaches the slot's first millisecond, its timers are spread
- * over the levels below; those of level 0 fire. So a timer moves at most once a level. A word of bits a level finds the
- * next occupied slot without walking; a bit may be stale, as stopping a timer does not look which slot it leaves.
+ * over the levels below; those of level 0 fire. So a timer moves at most once a level, and one that is alone in its slot not at
+ * all. A word of bits a level finds the next occupied slot without walking; a bit may be stale, as stopping a timer does not
+ * look which slot it leaves.
  */
 #include "loop/wheel.h"
 
@@ -99,6 +100,14 @@ static int64_t slot_time(const struct wheel *wheel, unsigned level, unsigned slo
     return (int64_t)(upper | (uint64_t)slot << shift);
 }
 
+/* When something is to be done about that slot at the earliest: one that is alone in it waits for its own time. */
+static int64_t next_time(const struct wheel *wheel, unsigned level, unsigned slot)
+{
+    const struct bailey_timer *first = wheel->slots[level][slot];
+
+    return first->next == NULL ? first->due_ms : slot_time(wheel, level, slot);
+}
+
 /* Fire what is due. What a callback starts without delay is left for the next call, so that it cannot loop for ever. */
 static void fire_due(struct wheel *wheel)
 {
@@ -130,11 +139,11 @@ void wheel_advance(struct wheel *wheel, int64_t now_ms)
 
     fire_due(wheel);
     while (next_slot(wheel, &level, &slot)) {
-        int64_t at_ms = slot_time(wheel, level, slot);
+        int64_t begins_ms = slot_time(wheel, level, slot), next_ms = next_time(wheel, level, slot);
 
-        if (at_ms > now_ms)
+        if (begins_ms > now_ms)
             break;
-        wheel->now_ms = at_ms;
+        wheel->now_ms = next_ms <= now_ms ? next_ms : begins_ms; /* now may not pass what stands in a slot */
         spread(wheel, level, slot);
         fire_due(wheel);
     }
@@ -148,5 +157,5 @@ int64_t wheel_next_ms(struct wheel *wheel)
 
     if (wheel->due != NULL)
         return wheel->now_ms;
-    return next_slot(wheel, &level, &slot) ? slot_time(wheel, level, slot) : -1;
+    return next_slot(wheel, &level, &slot) ? next_time(wheel, level, slot) : -1;
 }
