@@ -577,15 +577,16 @@ void ledger_revoked(struct ledger *ledger, uint32_t slot, uint32_t group, size_t
 void ledger_room(const struct ledger *ledger, uint32_t slot, size_t room)
 {
     const struct ledger_slot *lane = &ledger->slots[slot];
+    int64_t idle_bytes, idle = ledger_count_idle(ledger, lane, &idle_bytes); /* may be at their end */
 
     if (room == 0)
         return;
     REQUIRE(ledger, lane->is_up[TO_SINK], "lane %u has room while its sink is not up", slot);
     REQUIRE(ledger, !ledger_has_blocking(ledger, lane), "lane %u has room, and is blocked", slot);
-    REQUIRE(ledger, (int64_t)room <= ledger_most_held(lane) - lane->unsettled && (int64_t)room <= lane->left,
+    REQUIRE(ledger, (int64_t)room <= ledger_most_held(lane) - lane->unsettled + idle && (int64_t)room <= lane->left,
             "lane %u has room for %zu messages, and holds %lld of %lld", slot, room, (long long)lane->unsettled,
             (long long)ledger_most_held(lane));
-    REQUIRE(ledger, lane->options.spill != NULL || lane->bytes < lane->credit_bytes,
+    REQUIRE(ledger, lane->options.spill != NULL || lane->bytes - idle_bytes < lane->credit_bytes,
             "lane %u has room, and holds %lld bytes of %lld", slot, (long long)lane->bytes,
             (long long)lane->credit_bytes);
 }
