@@ -88,7 +88,8 @@ class Account:
     poison: int = 0             # of the messages
     dead: int = 0               # dead letters
     dead_repeated: int = 0      # of them, with the bailey-dlq-id of another one of the same message, or marked
-    dead_unexplained: int = 0   # of them, neither
+    dead_unmarked: int = 0      # of them, without a mark, beyond the first such of a message
+    dead_unexplained: int = 0   # of them, with neither
     misjudged: int = 0          # healthy messages among the dead letters, and poison at the sink
     replayed: int = 0           # messages that a replay brought to the sink
     replay_wrong: int = 0       # dead letters that it did not bring, brought spoiled, or twice without a mark
@@ -109,7 +110,7 @@ class Account:
     def mistakes(self, dedup, ordered=False):
         """{what: how many} of that which must never be."""
         never = ("lost", "early", "invented", "corrupted", "dead_unexplained", "misjudged", "replay_wrong")
-        never += (("duplicates_unmarked", "duplicates_recorded") if dedup else ()) + (("overtaken",) if ordered else ())
+        never += (("duplicates_unmarked", "duplicates_recorded", "dead_unmarked") if dedup else ()) + (("overtaken",) if ordered else ())
         return {name: getattr(self, name) for name in never if getattr(self, name)}
 
 
@@ -212,20 +213,21 @@ class Ledger:
                 newest[number % KEYS] = number
 
     def _judge_letters(self, letters, numbers, account):
-        """A message becomes a dead letter once; again only under the same id, or marked. No two share an id."""
-        plain, owners = {}, {}  # number: ids without a mark; id: number
+        """A message becomes a dead letter once; again only marked, or without deduplication under the same id. No two share an id."""
+        plain, owners = {}, {}  # number: ids of those without a mark; id: number
         for place, (number, letter) in enumerate(zip(numbers, letters)):
             if number is None:
                 continue
-            ids = plain.setdefault(number, set())
+            ids = plain.setdefault(number, [])
             if not letter.marked:
-                ids.add(letter.letter)
+                ids.append(letter.letter)
             if not letter.letter or owners.setdefault(letter.letter, number) != number:
                 account.corrupted += 1
                 account.note(f"dead letter {place}: {id_of(self.producer, number)} has the id {letter.letter!r}, or another's")
         for number, ids in plain.items():
             if len(ids) > 1:
-                account.dead_unexplained += len(ids) - 1
+                account.dead_unmarked += len(ids) - 1
+                account.dead_unexplained += len(set(ids)) - 1
                 account.note(f"{id_of(self.producer, number)}: dead letters {sorted(map(str, ids))}, none of them marked")
         account.dead = len(letters)
         account.dead_repeated = sum(number is not None for number in numbers) - len(plain) - account.dead_unexplained

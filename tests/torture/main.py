@@ -3,8 +3,8 @@
 
 A run has the crash points of gateway/base/crash.def, each once on each route, and --kills at random times. Run n has seed
 SEED + n - 1. Exit code 1 if a run lost, invented or spoiled a message, told a source too early, with deduplication let a
-duplicate pass without a mark or one of a recorded id, with an order let a message overtake, with poison has other dead letters
-than that or does not replay them as they were; what is left of such a run is kept.
+duplicate or a further dead letter pass without a mark or one of a recorded id, with an order let a message overtake, with poison
+has other dead letters than that or does not replay them as they were; what is left of such a run is kept.
 """
 import argparse
 import json
@@ -24,8 +24,9 @@ from torturer import ROUTES, Run, choices, knows_dedup, needs  # noqa: E402
 COLUMNS = (("messages", "messages"), ("lost", "lost"), ("early", "early"), ("invented", "invented"), ("corrupted", "corrupted"),
            ("duplicates_marked", "dup marked"), ("duplicates_unmarked", "unmarked"), ("duplicates_recorded", "of recorded"),
            ("overtaken", "out of order"), ("poison", "poison"), ("dead", "dead letters"), ("dead_repeated", "repeated"),
-           ("dead_unexplained", "unexplained"), ("misjudged", "misjudged"), ("replayed", "replayed"), ("replay_wrong", "wrongly"))
-POISONED = COLUMNS[-7:]  # tells nothing of runs without poison
+           ("dead_unmarked", "unmarked"), ("dead_unexplained", "unexplained"), ("misjudged", "misjudged"),
+           ("replayed", "replayed"), ("replay_wrong", "wrongly"))
+POISONED = COLUMNS[-8:]  # tells nothing of runs without poison
 
 
 class Sum:
