@@ -3,8 +3,9 @@
 
     run.py --build build/release [STORY...]     a story is a file of this folder, or FILE.FUNCTION
 
-Each file's functions story_*() take a Rig. Two tracks run side by side, each with brokers of its own: files with
-BREAKS = True kill and stop brokers, the others do not (those with LONG = True run in the same track, for balance). Kafka and RabbitMQ run always; NEEDS = ("activemq", "artemis",
+Each file's functions story_*() take a Rig. Three tracks run side by side, each with brokers of its own: files with
+BREAKS = True kill and stop brokers, the others do not (those with LONG = True run in the same track, for balance). Files with
+IDLE = True mostly wait, and have the third for themselves. Kafka and RabbitMQ run always; NEEDS = ("activemq", "artemis",
 "rabbitmq") names those whose STOMP a file uses, and they are `brokers:` a, t and s of its configurations then. A file with ON_DEMAND = True runs only when it is named.
 """
 import argparse
@@ -23,7 +24,7 @@ sys.path[:0] = [os.path.join(HERE, "..", "support"), HERE]
 
 from rig import Rig  # noqa: E402
 
-STORY_SECONDS = 180
+STORY_SECONDS = 240
 
 
 class TooLong(Exception):
@@ -45,15 +46,21 @@ def stories_of(name):
             if attribute.startswith("story_")]
 
 
+def track_of(module):
+    if getattr(module, "IDLE", False):
+        return "idle"
+    return "storm" if getattr(module, "BREAKS", False) or getattr(module, "LONG", False) else "calm"
+
+
 def chosen(wanted):
     """{track: [(name, function)]}"""
-    tracks = {"calm": [], "storm": []}
+    tracks = {"calm": [], "storm": [], "idle": []}
     for name in files():
         module = importlib.import_module(name)
         for story, function in stories_of(name):
             named = name in wanted or story in wanted
             if named or (not wanted and not getattr(module, "ON_DEMAND", False)):
-                tracks["storm" if getattr(module, "BREAKS", False) or getattr(module, "LONG", False) else "calm"].append((story, function))
+                tracks[track_of(module)].append((story, function))
     return {track: stories for track, stories in tracks.items() if stories}
 
 

@@ -67,9 +67,11 @@ class Message:
 
 
 class RabbitMQ:
-    """start() returns when the node takes connections. kill(), stop(), cont() and start() again keep ports and data."""
+    """start() returns when the node takes connections. kill(), stop(), cont() and start() again keep ports and data.
 
-    def __init__(self, rig, folder):
+    A node that is made `beside` another one can join() it."""
+
+    def __init__(self, rig, folder, beside=None):
         self.folder = folder
         self.port, self.ssl_port, self.dist_port, self.epmd_port = (rig.free_port() for _ in range(4))
         self.stomp_port, self.stomps_port, self.ws_port, self.wss_port = (rig.free_port() for _ in range(4))
@@ -78,9 +80,10 @@ class RabbitMQ:
         self.vhost, self.url = "/", f"amqp://guest:guest@127.0.0.1:{self.port}/%2f"
         self.node = f"rig{self.port}@localhost"
         self.tls = rig.certificates()
-        self.epmd = Process("epmd", os.path.join(folder, "epmd.log"))
+        self.epmd = beside.epmd if beside else Process("epmd", os.path.join(folder, "epmd.log"))
         self.process = Process("RabbitMQ", os.path.join(folder, "rabbitmq.log"))
-        self.cookie = secrets.token_hex(10)
+        self.cookie = beside.cookie if beside else secrets.token_hex(10)
+        self.epmd_port = beside.epmd_port if beside else self.epmd_port
         self._configure()
 
     def _configure(self):
@@ -140,11 +143,15 @@ class RabbitMQ:
         self.process.kill()  # its data goes with it
         self.epmd.kill()
 
-    def eval(self, expression):
+    def join(self, other):
+        """Become another node of its cluster; what this one had is gone."""
+        self.eval(f"ok = rabbit:stop(), ok = rabbit_mnesia:join_cluster('{other.node}', disc), ok = rabbit:start()", timeout=60)
+
+    def eval(self, expression, timeout=20):
         """Evaluate Erlang on the node; the text of its result. (rabbitmqctl does the same, in 2 s.)"""
         def call():
             done = subprocess.run(["erl_call", "-n", self.node, "-c", self.cookie, "-e"], input=f"{expression}.\n".encode(),
-                                  env=self._env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=20)
+                                  env=self._env(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=timeout)
             return None if b"failed to connect" in done.stderr else done  # a busy node lets nobody in, and has done nothing
         done = until(call, 20, f"erl_call cannot connect to {self.node}", every=0.1)
         answer = done.stdout.decode().strip()

@@ -42,7 +42,7 @@ class Rig:
         self.keep = False
         self.running = {}  # name: broker
         self.needs = ()    # of the story that runs
-        self.gateways, self.proxies, self.feeds = [], [], []
+        self.gateways, self.proxies, self.feeds, self.nodes = [], [], [], []
         self.free_port = free_port
         atexit.register(self.close)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that atexit is heeded
@@ -79,6 +79,18 @@ class Rig:
     rabbit = property(lambda self: self._broker("rabbitmq"))
     activemq = property(lambda self: self._broker("activemq"))
     artemis = property(lambda self: self._broker("artemis"))
+
+    def cluster(self, size):
+        """So many nodes of RabbitMQ as one broker, until the story ends."""
+        self.nodes = []
+        for i in range(size):
+            self.nodes.append(RabbitMQ(self, os.path.join(self.folder, f"node{i}"), beside=self.nodes[0] if i else None))
+            self.nodes[i].launch()
+        for node in self.nodes:
+            node.ready()
+        for node in self.nodes[1:]:
+            node.join(self.nodes[0])
+        return self.nodes
 
     def heal(self):
         """After a story: all brokers run again, whatever it did to them."""
@@ -117,6 +129,9 @@ class Rig:
         for proxy in self.proxies:
             proxy.end()
         self.proxies.clear()
+        for node in self.nodes:
+            node.end()
+        self.nodes.clear()
         if errors:
             raise errors[0]
 
@@ -167,7 +182,7 @@ class Rig:
         atexit.unregister(self.close)
         for gateway in self.gateways:
             gateway.process.kill()
-        for broker in self.running.values():
+        for broker in (*self.running.values(), *self.nodes):
             broker.end()
         if not self.keep:
             shutil.rmtree(self.root, ignore_errors=True)
