@@ -2,33 +2,115 @@
  *
  *     schedule [N [PATH]]
  *
- * One lane puts N messages of 256 bytes, due from an hour on over 24 h, into RocksDB, in batches of 256. CPU is that of all threads.
- * Then it ends, begins anew, and puts one that is due at once: how long until that is taken? At last 5,000 a second are put, due in
- * 2 s, for 10 s: how late are they taken?
+ * One lane puts N messages of 256 bytes, due from an hour on over 24 h, into RocksDB, in batches of 256. CPU is that of all threads; peak
+ * is the most memory since the start; writes and disk are multiples of the bytes of the rows. Then the process is killed. Another begins
+ * anew, and puts one that is due at once: how long until that is taken? At last 5,000 a second are put, due in 2 s, for 10 s: how long
+ * until they are on the disk, and how late are they taken?
  */
+#include <ftw.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "bench.h"
 #include "core/schedule.h"
+#include "core/schedule_row.h"
 #include "host/registry.h"
 #include "loop/loop.h"
 #include "message/pool.h"
 #include "state/store.h"
 
-enum { BATCH = 256, BODY = 256, PLACES = 8192, LATE_MAX = 10000, RATE = 5000, SECONDS = 10 };
+enum { BATCH = 256, BODY = 256, PLACES = 8192, MS_MAX = 10000, RATE = 5000, SECONDS = 10 };
+
+/* How many took so many milliseconds. */
+struct spread {
+    uint64_t of[MS_MAX + 1], count;
+};
+
+struct place {
+    struct schedule_slot slot; /* first */
+    int64_t put_ms;
+};
 
 static struct bailey_host *loop;
 static struct bailey_pool *pool;
+static struct bailey_message *message;
 static struct state_store *store;
 static struct state_table *table;
 static struct schedule *schedule;
-static struct schedule_slot places[PLACES], *free_places[PLACES];
+static struct place places[PLACES], *free_places[PLACES];
 static size_t free_count;
-static uint64_t put_count, taken, late[LATE_MAX + 1];
+static uint64_t put_count;
+static struct spread late, kept;
 static bool closed;
+
+/* ---- Measures ---- */
+
+/* A number that stands behind `name` in a file of /proc; 0: there is none. */
+static double proc_number(const char *path, const char *name)
+{
+    char line[256];
+    double number = 0;
+    FILE *file = fopen(path, "r");
+
+    while (file != NULL && number == 0 && fgets(line, sizeof line, file) != NULL)
+        if (strncmp(line, name, strlen(name)) == 0)
+            number = strtod(line + strlen(name), NULL);
+    if (file != NULL)
+        fclose(file);
+    return number;
+}
+
+static double memory_mb(const char *name)
+{
+    return proc_number("/proc/self/status", name) * 1024 / 1e6;
+}
+
+static double written_bytes(void)
+{
+    return proc_number("/proc/self/io", "wchar:");
+}
+
+static double folder_bytes;
+
+static int add_file(const char *path, const struct stat *st, int type, struct FTW *ftw)
+{
+    (void)path;
+    (void)ftw;
+    if (type == FTW_F)
+        folder_bytes += (double)st->st_size;
+    return 0;
+}
+
+static double disk_bytes(const char *path)
+{
+    folder_bytes = 0;
+    nftw(path, add_file, 16, FTW_PHYS);
+    return folder_bytes;
+}
+
+static void count_ms(struct spread *spread, int64_t ms)
+{
+    spread->of[ms < 0 ? 0 : ms < MS_MAX ? ms : MS_MAX]++;
+    spread->count++;
+}
+
+static int64_t percentile(const struct spread *spread, double part)
+{
+    uint64_t seen = 0;
+    int64_t ms = 0;
+
+    while ((seen += spread->of[ms]) < (uint64_t)((double)spread->count * part) && ms < MS_MAX)
+        ms++;
+    return ms;
+}
+
+/* ---- A lane ---- */
 
 static int64_t now_ms(void)
 {
@@ -37,8 +119,11 @@ static int64_t now_ms(void)
 
 static void on_kept(void *ctx, struct schedule_slot *slot)
 {
+    struct place *place = (struct place *)slot;
+
     (void)ctx;
-    free_places[free_count++] = slot;
+    count_ms(&kept, now_ms() - place->put_ms);
+    free_places[free_count++] = place;
 }
 
 static void on_kept_end(void *ctx)
@@ -48,17 +133,14 @@ static void on_kept_end(void *ctx)
 
 static void on_due(void *ctx)
 {
-    struct bailey_message *message;
+    struct bailey_message *due;
     struct schedule_note note;
     struct schedule_entry *entry;
 
     (void)ctx;
-    while ((entry = schedule_take(schedule, &message, &note)) != NULL) {
-        int64_t late_ms = now_ms() - note.due_ms;
-
-        late[late_ms < 0 ? 0 : late_ms < LATE_MAX ? late_ms : LATE_MAX]++;
-        taken++;
-        bailey_message_unref(message);
+    while ((entry = schedule_take(schedule, &due, &note)) != NULL) {
+        count_ms(&late, now_ms() - note.due_ms);
+        bailey_message_unref(due);
         schedule_done(schedule, entry);
     }
     schedule_flush(schedule);
@@ -79,8 +161,17 @@ static void on_closed(void *ctx)
 
 static void begin(const struct config *config)
 {
+    static uint8_t body[BODY];
     struct bailey_error err;
 
+    loop = loop_new(&(struct loop_options){0}, &err);
+    if (loop == NULL)
+        fail(&err);
+    pool = message_pool_new();
+    message = message_new(pool);
+    message->body = bailey_message_copy(message, body, sizeof body);
+    for (size_t i = 0; i < PLACES; i++)
+        free_places[free_count++] = &places[i];
     store = state_store_open(config, registry_find_store, &err);
     if (store == NULL || !state_store_start(store, &err))
         fail(&err);
@@ -108,103 +199,116 @@ static void end(void)
     state_store_stop(store);
     loop_turn(loop, 0);
     state_store_close(store);
+    bailey_message_unref(message);
+    message_pool_free(pool);
+    loop_free(loop);
 }
 
-static void put(struct bailey_message *message, int64_t delay_ms)
+static void put(int64_t delay_ms)
 {
-    struct schedule_slot *slot = free_places[--free_count];
+    struct place *place = free_places[--free_count];
     uint64_t number = ++put_count;
 
-    slot->message = message;
-    slot->note = (struct schedule_note){.due_ms = now_ms() + delay_ms,
-                                        .unique = {{number * UINT64_C(0x9e3779b97f4a7c15), number}}};
-    schedule_put(schedule, slot);
+    place->put_ms = now_ms();
+    place->slot.message = message;
+    place->slot.note = (struct schedule_note){.due_ms = place->put_ms + delay_ms,
+                                              .unique = {{number * UINT64_C(0x9e3779b97f4a7c15), number}}};
+    schedule_put(schedule, &place->slot);
 }
 
-static void fill(struct bailey_message *message, uint64_t count)
+/* ---- What is measured ---- */
+
+static void fill(uint64_t count)
 {
-    uint64_t drawn = 1;
+    static uint64_t drawn = 1;
 
     while (put_count < count || free_count < PLACES) {
         for (int i = 0; i < BATCH && free_count > 0 && put_count < count; i++) {
             drawn = drawn * UINT64_C(6364136223846793005) + 1442695040888963407u;
-            put(message, 3600000 + (int64_t)((drawn >> 33) % 86400000));
+            put(3600000 + (int64_t)((drawn >> 33) % 86400000));
         }
         schedule_flush(schedule);
         loop_turn(loop, free_count == 0 || put_count == count ? 10 : 0);
     }
 }
 
-static int64_t percentile(double part)
+static void fill_in_steps(uint64_t count, const char *path)
 {
-    uint64_t seen = 0;
-    int64_t ms = 0;
-
-    while (ms < LATE_MAX && (seen += late[ms]) < (uint64_t)((double)taken * part))
-        ms++;
-    return ms;
-}
-
-static void flow(struct bailey_message *message)
-{
-    double began = wall_s(), cpu = cpu_s();
-    uint64_t first = put_count, last = first + RATE * SECONDS;
-
-    taken = 0;
-    memset(late, 0, sizeof late);
-    while (taken < RATE * SECONDS) {
-        while (put_count < last && (double)(put_count - first) < (wall_s() - began) * RATE && free_count > 0)
-            put(message, 2000);
-        schedule_flush(schedule);
-        loop_turn(loop, 1);
-    }
-    printf("%d/s: lateness p50 %" PRId64 " ms, p99 %" PRId64 " ms; %.1f us CPU a message, RSS %.1f MB\n", RATE,
-           percentile(0.5), percentile(0.99), (cpu_s() - cpu) / (RATE * SECONDS) * 1e6, rss_mb());
-}
-
-int main(int argc, char **argv)
-{
-    uint64_t count = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000;
-    struct config_route route = {.name = "bench", .lanes = 1, .keeps_messages = true};
-    struct config config = {.routes = &route,
-                            .route_count = 1,
-                            .state = {.store = CONFIG_STATE_ROCKSDB, .path = argc > 2 ? argv[2] : "bench-state"}};
-    struct bailey_error err;
-
-    loop = loop_new(&(struct loop_options){0}, &err);
-    if (loop == NULL)
-        fail(&err);
-    pool = message_pool_new();
-    for (size_t i = 0; i < PLACES; i++)
-        free_places[free_count++] = &places[i];
-    struct bailey_message *message = message_new(pool);
-    static uint8_t body[BODY];
-    message->body = bailey_message_copy(message, body, sizeof body);
-    begin(&config);
-    printf("%12s %10s %12s %8s\n", "messages", "CPU us", "messages/s", "RSS MB");
+    printf("%12s %10s %12s %8s %8s %9s %7s\n", "messages", "CPU us", "messages/s", "RSS MB", "peak MB", "writes x",
+           "disk x");
     for (uint64_t step = count < 100000 ? count : 100000; step <= count; step *= 10) {
         double cpu = cpu_s(), wall = wall_s();
         uint64_t before = put_count;
 
-        fill(message, step);
-        printf("%12" PRIu64 " %10.2f %12.0f %8.1f\n", put_count, (cpu_s() - cpu) / (double)(step - before) * 1e6,
-               (double)(step - before) / (wall_s() - wall), rss_mb());
+        fill(step);
+        double count_new = (double)(step - before), rows = (double)step * (double)(ROW_KEY + row_size(message));
+        printf("%12" PRIu64 " %10.2f %12.0f %8.1f %8.1f %9.2f %7.2f\n", step, (cpu_s() - cpu) / count_new * 1e6,
+               count_new / (wall_s() - wall), memory_mb("VmRSS:"), memory_mb("VmHWM:"), written_bytes() / rows,
+               disk_bytes(path) / rows);
         fflush(stdout);
     }
-    end();
-    double began = wall_s();
-    begin(&config);
-    put(message, 0);
+}
+
+/* In a process of its own, which is killed. */
+static void fill_and_die(const struct config *config, uint64_t count)
+{
+    int status = 0;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        begin(config);
+        fill_in_steps(count, config->state.path);
+        kill(getpid(), SIGKILL);
+    }
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+        exit(1);
+}
+
+static void restart(const struct config *config)
+{
+    double began = wall_s(), cpu = cpu_s();
+
+    begin(config);
+    put(0);
     schedule_flush(schedule);
-    while (taken == 0)
+    while (late.count == 0)
         loop_turn(loop, 10);
-    printf("begun anew, and the first taken after %.3f s; %" PRId64 " kept, RSS %.1f MB\n", wall_s() - began,
-           schedule_count(schedule), rss_mb());
+    printf("killed and begun anew, the first taken after %.3f s (%.3f s CPU); %" PRId64 " kept, RSS %.1f MB\n",
+           wall_s() - began, cpu_s() - cpu, schedule_count(schedule), memory_mb("VmRSS:"));
     fflush(stdout);
-    flow(message);
+}
+
+static void flow(void)
+{
+    double began = wall_s(), cpu = cpu_s(), written = written_bytes();
+    uint64_t first = put_count, last = first + RATE * SECONDS;
+
+    late = kept = (struct spread){0};
+    while (late.count < RATE * SECONDS) {
+        while (put_count < last && (double)(put_count - first) < (wall_s() - began) * RATE && free_count > 0)
+            put(2000);
+        schedule_flush(schedule);
+        loop_turn(loop, 1);
+    }
+    printf("%d/s: kept after p50 %" PRId64 " ms, p99 %" PRId64 " ms; late by p50 %" PRId64 " ms, p99 %" PRId64
+           " ms, p99.9 %" PRId64 " ms\n",
+           RATE, percentile(&kept, 0.5), percentile(&kept, 0.99), percentile(&late, 0.5), percentile(&late, 0.99),
+           percentile(&late, 0.999));
+    printf("%11s %.1f us CPU a message, %.1f MB written a second, RSS %.1f MB, peak %.1f MB\n", "",
+           (cpu_s() - cpu) / (RATE * SECONDS) * 1e6, (written_bytes() - written) / (wall_s() - began) / 1e6,
+           memory_mb("VmRSS:"), memory_mb("VmHWM:"));
+}
+
+int main(int argc, char **argv)
+{
+    struct config_route route = {.name = "bench", .lanes = 1, .keeps_messages = true};
+    struct config config = {.routes = &route,
+                            .route_count = 1,
+                            .state = {.store = CONFIG_STATE_ROCKSDB, .path = argc > 2 ? argv[2] : "bench-state"}};
+
+    fill_and_die(&config, argc > 1 ? strtoull(argv[1], NULL, 10) : 10000000);
+    restart(&config);
+    flow();
     end();
-    bailey_message_unref(message);
-    message_pool_free(pool);
-    loop_free(loop);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "db.h"
 
 #include <assert.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,18 +15,29 @@
 #include "folder.h"
 #include "silence.h"
 
-/* Index and filters are held outside of the cache: a small cache would read them for each id. The log is cut at its first torn record,
- * as the promise is "write, sync, then believe". Ids do not compress. It is we who resume after an error, and not
- * RocksDB in its background. */
-static const char options_text[] =
-    "max_open_files=-1;max_background_jobs=2;write_buffer_size=16777216;max_write_buffer_number=3;"
-    "memtable_whole_key_filtering=true;memtable_prefix_bloom_size_ratio=0.1;"
-    "target_file_size_base=16777216;max_bytes_for_level_base=67108864;compression=kNoCompression;"
-    "wal_recovery_mode=kPointInTimeRecovery;max_bgerror_resume_count=0;"
+/* The log is cut at its first torn record, as the promise is "write, sync, then believe". Rows do not compress. It is we who resume after
+ * an error, and not RocksDB in its background. */
+#define COMMON_OPTIONS                                                                                     \
+    "max_open_files=-1;max_background_jobs=2;max_write_buffer_number=3;max_bytes_for_level_base=67108864;" \
+    "compression=kNoCompression;wal_recovery_mode=kPointInTimeRecovery;max_bgerror_resume_count=0;"        \
     "stats_dump_period_sec=0;stats_persist_period_sec=0;max_manifest_file_size=4194304;"
-    "block_based_table_factory={filter_policy=bloomfilter:10:false;block_cache=8388608;cache_index_and_filter_blocks="
-    "false;"
-    "format_version=5}";
+
+/* Rows that are read in their order, in memory that does not grow with their number: buffers are small, there is no filter, and of the
+ * index only the top is held, its parts lie in the cache. More files at level 0 make up for the small buffers, as each compaction from
+ * there rewrites level 1. */
+static const char options_of_scans[] =
+    COMMON_OPTIONS "write_buffer_size=4194304;arena_block_size=4194304;level0_file_num_compaction_trigger=8;"
+                   "target_file_size_base=33554432;"
+                   "block_based_table_factory={index_type=kTwoLevelIndexSearch;metadata_block_size=4096;block_size="
+                   "16384;block_cache=8388608;"
+                   "cache_index_and_filter_blocks=true;pin_top_level_index_and_filter=true;format_version=5}";
+
+/* Keys that are looked up one by one: index and filters are held outside of the cache, as a small one would read them for each key. */
+static const char options_of_lookups[] =
+    COMMON_OPTIONS "write_buffer_size=16777216;memtable_whole_key_filtering=true;memtable_prefix_bloom_size_ratio=0.1;"
+                   "target_file_size_base=16777216;"
+                   "block_based_table_factory={filter_policy=bloomfilter:10:false;block_cache=8388608;"
+                   "cache_index_and_filter_blocks=false;format_version=5}";
 
 void put_big_endian(uint8_t *out, uint64_t value, int size)
 {
@@ -106,24 +118,38 @@ static const char *filter_name(void *ctx)
     return "bailey.expired";
 }
 
-static bool set_options(struct db *db, struct bailey_error *err)
+/* For the next opening. */
+static bool set_options(struct db *db, const char *text, struct bailey_error *err)
 {
     rocksdb_options_t *base = rocksdb_options_create();
     char *message = NULL;
 
+    rocksdb_get_options_from_string(base, text, db->options, &message);
+    rocksdb_options_destroy(base);
+    rocksdb_options_set_compaction_filter(db->options, db->filter);
+    options_silence(db->options);
+    return message == NULL || db_fail(db, message, err);
+}
+
+static bool make_options(struct db *db, struct bailey_error *err)
+{
     db->options = rocksdb_options_create();
     db->read = rocksdb_readoptions_create();
     db->scan = rocksdb_readoptions_create();
     db->written = rocksdb_writeoptions_create();
-    rocksdb_get_options_from_string(base, options_text, db->options, &message);
-    rocksdb_options_destroy(base);
     rocksdb_readoptions_set_fill_cache(db->scan, 0);
     for (size_t i = 0; i <= BAILEY_STORE_TABLES_MAX; i++)
         atomic_init(&db->expired_ms[i], NOTHING_EXPIRED);
     db->filter = rocksdb_compactionfilter_create(db, keep_state, has_expired, filter_name);
-    rocksdb_options_set_compaction_filter(db->options, db->filter);
-    options_silence(db->options);
-    return message == NULL || db_fail(db, message, err);
+    return set_options(db, options_of_scans, err);
+}
+
+/* A buffer of tables that are scanned is one piece of memory, which malloc is to map and give back: else pieces stay in the heaps of
+ * RocksDB's threads, 10 MB in all. What is smaller is not mapped, and a free MB is kept, so that large messages are as cheap as before. */
+static void give_back_buffers(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, 1 << 20);
 }
 
 /* ---- Opening and closing ---- */
@@ -157,13 +183,14 @@ struct db *db_open(const char *path, struct bailey_error *err)
         bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
         return NULL;
     }
+    give_back_buffers();
     db->mark = -1;
     pthread_rwlockattr_t writers_first;
     pthread_rwlockattr_init(&writers_first);
     pthread_rwlockattr_setkind_np(&writers_first, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
     pthread_rwlock_init(&db->lock, &writers_first);
     pthread_rwlockattr_destroy(&writers_first);
-    if ((db->mark = folder_take(path, &fresh, err)) >= 0 && set_options(db, err)) {
+    if ((db->mark = folder_take(path, &fresh, err)) >= 0 && make_options(db, err)) {
         rocksdb_options_set_create_if_missing(db->options, fresh);
         if (open_rocks(db, err)) {
             rocksdb_options_set_create_if_missing(db->options, 0);
@@ -192,18 +219,24 @@ void db_close(struct db *db)
     free(db);
 }
 
-/* Reading goes on while the disk is tried. */
 static bool open_anew(struct db *db, struct bailey_error *err)
 {
-    if (!folder_try(db->path, 2 * WRITE_BUFFER, err))
-        return false;
     pthread_rwlock_wrlock(&db->lock);
-    if (db->failed) {
+    if (db->is_stale) {
         close_rocks(db);
-        db->failed = !open_rocks(db, err);
+        db->is_stale = !open_rocks(db, err);
     }
     pthread_rwlock_unlock(&db->lock);
-    return !db->failed;
+    return !db->is_stale;
+}
+
+bool db_expect_lookups(struct db *db, struct bailey_error *err)
+{
+    if (db->expects_lookups)
+        return true;
+    db->expects_lookups = true;
+    db->is_stale = true;
+    return set_options(db, options_of_lookups, err) && open_anew(db, err);
 }
 
 bool db_enter(struct db *db, struct bailey_error *err)
@@ -223,13 +256,15 @@ void db_leave(struct db *db)
 
 bool db_enter_change(struct db *db, struct bailey_error *err)
 {
-    return (!db->failed || open_anew(db, err)) && db_enter(db, err);
+    if (db->is_stale && (!folder_try(db->path, 2 * WRITE_BUFFER, err) || !open_anew(db, err)))
+        return false; /* reading goes on while the disk is tried */
+    return db_enter(db, err);
 }
 
 bool db_leave_change(struct db *db, char *message, struct bailey_error *err)
 {
     if (message != NULL)
-        db->failed = true;
+        db->is_stale = true;
     db_leave(db);
     return message == NULL || db_fail(db, message, err);
 }

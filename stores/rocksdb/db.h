@@ -21,7 +21,8 @@ struct db {
     pthread_rwlock_t lock;
     rocksdb_t *rocks; /* NULL: it could not be opened again */
     rocksdb_column_family_handle_t *family;
-    atomic_bool failed; /* open it anew before the next change */
+    atomic_bool is_stale; /* open it anew before the next change */
+    bool expects_lookups;
 
     char *path;
     int mark; /* the locked file */
@@ -34,8 +35,12 @@ struct db {
     atomic_int_least64_t expired_ms[BAILEY_STORE_TABLES_MAX + 1];
 };
 
+/* Made for tables that are scanned. */
 struct db *db_open(const char *path, struct bailey_error *err);
 void db_close(struct db *db);
+
+/* It has a table, or will, whose keys are looked up: opened anew for that if it was not yet, for more memory. */
+bool db_expect_lookups(struct db *db, struct bailey_error *err);
 
 /* Begin to read: locked, and open, or false with `err`. */
 bool db_enter(struct db *db, struct bailey_error *err);

@@ -139,6 +139,11 @@ static struct table *table_read(struct db *db, const uint8_t *key, size_t key_le
     return table_new(db, (uint32_t)number, &options, key_len - NUMBER_SIZE);
 }
 
+static bool prepare(struct db *db, enum bailey_table_kind kind, struct bailey_error *err)
+{
+    return kind == BAILEY_TABLE_ORDERED || db_expect_lookups(db, err);
+}
+
 bool tables_load(struct db *db, struct table **tables, struct bailey_error *err)
 {
     rocksdb_iterator_t *iterator = rocksdb_create_iterator(db->rocks, db->scan);
@@ -166,7 +171,11 @@ bool tables_load(struct db *db, struct table **tables, struct bailey_error *err)
     }
     rocksdb_iter_get_error(iterator, &message);
     rocksdb_iter_destroy(iterator);
-    return message == NULL ? loaded : db_fail(db, message, err);
+    if (message != NULL)
+        return db_fail(db, message, err);
+    for (const struct table *table = *tables; table != NULL; table = table->next)
+        loaded = loaded && prepare(db, table->options.kind, err);
+    return loaded;
 }
 
 struct table *table_create(struct db *db, uint32_t number, const struct bailey_table_options *options,
@@ -181,7 +190,7 @@ struct table *table_create(struct db *db, uint32_t number, const struct bailey_t
         bailey_fail(err, BAILEY_ERR_TRANSIENT, "out of memory");
         return NULL;
     }
-    if (!db_enter_change(db, err)) {
+    if (!prepare(db, options->kind, err) || !db_enter_change(db, err)) {
         free(table);
         return NULL;
     }

@@ -275,6 +275,62 @@ static void the_disk_does_not_grow_with_time(void **state)
     rocksdb->close(store);
 }
 
+/* ---- Rows in their order, alone and beside ids ---- */
+
+enum { ROWS = 1500, ROW = 16 << 10, SMALL_BUFFERS = 3 * (4 << 20) };
+
+/* Scattered, so that they do not lie in files one after the other. Returns the most memory that the store took. */
+static int64_t write_rows(void *store, void *table)
+{
+    static const uint8_t value[ROW];
+    struct bailey_store_stats stats;
+    struct bailey_error err = {0};
+    int64_t most = 0;
+
+    for (uint32_t i = 0; i < ROWS; i++) {
+        uint32_t key = i * 0x9e3779b9u;
+        struct bailey_store_change change = {table, {(uint8_t *)&key, sizeof key}, {value, sizeof value}};
+        must(rocksdb->write(store, &change, 1, &err), &err);
+        rocksdb->stats(store, &stats);
+        most = stats.memory_bytes > most ? stats.memory_bytes : most;
+    }
+    return most;
+}
+
+static bool count_row(void *ctx, struct bailey_bytes key, struct bailey_bytes value)
+{
+    (void)key;
+    *(unsigned *)ctx += value.len == ROW;
+    return true;
+}
+
+static void ordered_rows_take_little_memory_and_stay_when_ids_join_them(void **state)
+{
+    static const struct bailey_table_options rows = {.name = "rows", .kind = BAILEY_TABLE_ORDERED};
+    struct bailey_error err = {0};
+    void *table, *store = open_store();
+
+    (void)state;
+    must(rocksdb->table_open(store, &table, &rows, &err), &err);
+    assert_in_range(write_rows(store, table), 1, SMALL_BUFFERS + (1 << 20));
+    write_ids(store, open_table(store), 0, 100, 1000);
+    for (int life = 0; life < 2; life++) {
+        uint8_t key[16], value[8];
+        bool found = false;
+        unsigned count = 0;
+        uint64_t words[2] = {0x9e3779b97f4a7c15u, 0xbf58476d1ce4e5b9u};
+        must(rocksdb->scan(table, BAILEY_NULL_BYTES, count_row, &count, &err), &err);
+        assert_int_equal(count, ROWS);
+        memcpy(key, words, sizeof key);
+        must(rocksdb->get_many(open_table(store), key, value, &found, 1, &err), &err);
+        assert_true(found);
+        rocksdb->close(store);
+        store = open_store();
+        must(rocksdb->table_open(store, &table, &rows, &err), &err);
+    }
+    rocksdb->close(store);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -287,6 +343,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_table_keeps_its_sizes, setup, teardown),
         cmocka_unit_test_setup_teardown(a_snapshot_does_not_replace, setup, teardown),
         cmocka_unit_test_setup_teardown(the_disk_does_not_grow_with_time, setup, teardown),
+        cmocka_unit_test_setup_teardown(ordered_rows_take_little_memory_and_stay_when_ids_join_them, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
