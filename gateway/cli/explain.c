@@ -60,13 +60,14 @@ static void add_refused(struct text *out, const struct explanation *ex)
     const struct config_route *route = ex->route;
     const struct config_retry *retry = &route->retry;
 
-    text_printf(
-        out,
-        ",\"order\":\"%s\",\"retry\":{\"attempts\":%" PRId64 ",\"min_ms\":%" PRId64 ",\"max_ms\":%" PRId64
-        ",\"park\":\"%s\"},\"unroutable\":\"%s\",\"expire\":\"%s\",\"max_hops\":%" PRId64 ",\"keeps_messages\":%s",
-        orders[route->order], retry->attempts, retry->min_ms, retry->max_ms, retry->parks_in_store ? "store" : "hold",
-        unroutables[route->unroutable], route->expire == CONFIG_EXPIRE_DROP ? "drop" : "dead-letter", route->max_hops,
-        route->keeps_messages ? "true" : "false");
+    text_printf(out,
+                ",\"order\":\"%s\",\"retry\":{\"attempts\":%" PRId64 ",\"min_ms\":%" PRId64 ",\"max_ms\":%" PRId64
+                ",\"park\":\"%s\",\"hold\":%" PRId64 "},\"unroutable\":\"%s\",\"expire\":\"%s\",\"max_hops\":%" PRId64
+                ",\"keeps_messages\":%s,\"spills\":%s",
+                orders[route->order], retry->attempts, retry->min_ms, retry->max_ms,
+                retry->parks_in_store ? "store" : "hold", retry->hold, unroutables[route->unroutable],
+                route->expire == CONFIG_EXPIRE_DROP ? "drop" : "dead-letter", route->max_hops,
+                route->keeps_messages ? "true" : "false", route->spills ? "true" : "false");
     if (route->dead_letter == NULL)
         text_add(out, ",\"dead_letter\":null");
     else

@@ -224,7 +224,7 @@ static void has_written(struct state_write *write)
                    kv_u64("lane", lane->options.lane), kv_error(&write->err));
         spill->waits_to_write = true;
         bailey_timer_start(lane->host, &spill->retry, RETRY_MS);
-    } else {
+    } else if (spill->erasing_count > 0) {
         spill->erased_count -= spill->erasing_count;
         memmove(spill->erased, spill->erased + spill->erasing_count, spill->erased_count * sizeof *spill->erased);
     }

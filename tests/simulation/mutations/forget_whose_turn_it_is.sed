@@ -1,2 +1,2 @@
-# gateway/core/lane_spill.c: do not ask again for what could not be read from the disk
-/^static void put_back(/,/^}/ s/if (dlv->state == DELIVERY_LOADING)/if (false)/
+# gateway/core/lane_spill.c: do not ask for what is on the disk when its turn comes
+/^bool lane_spill_back(/,/^}/ s/        want(spill, dlv);/        ;/
