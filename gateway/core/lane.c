@@ -131,7 +131,7 @@ static int64_t room_ahead(const struct lane *lane)
 
 static const char *stall(const struct lane *lane)
 {
-    int64_t pending = lane->waiting + order_held(lane->order) - lane->spilled;
+    int64_t pending = lane->waiting + order_stuck(lane->order);
 
     if (pending > 0 && pending >= lane->options.credit_messages / 2)
         return "refused messages, and those that wait behind them, fill half of the credit";

@@ -69,7 +69,7 @@ struct lane {
     uint64_t next_sequence;
     uint32_t epoch;                                /* openings of the source so far */
     int64_t unsettled, unsettled_bytes, mean_size; /* what takes credit */
-    int64_t spilled;                               /* unsettled, too; on disk */
+    int64_t spilled, spilling;                     /* unsettled, too: on disk; on the way there, and still in memory */
     int64_t waiting;                               /* for their next attempt */
     int64_t dying;                                 /* on their way to the dead letters */
     int64_t blocking;                              /* hopeless, and with nowhere to go */

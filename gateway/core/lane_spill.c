@@ -35,7 +35,6 @@ struct row_key {
 
 struct lane_spill {
     struct delivery gathered, writing, wanted, reading; /* heads of rings */
-    int64_t on_the_way;                                 /* gathered and being written */
     uint32_t stamp;                                     /* so that no erasure meets a later row of the same message */
 
     struct state_write write;
@@ -161,7 +160,7 @@ static void after_request(struct lane *lane)
 
 static bool is_much(const struct lane *lane)
 {
-    int64_t pending = lane->waiting + order_held(lane->order) - lane->spilled;
+    int64_t pending = lane->waiting + order_stuck(lane->order);
 
     return pending >= lane->options.credit_messages / 4 || lane->unsettled_bytes >= lane->options.credit_bytes / 4;
 }
@@ -171,7 +170,7 @@ static bool may_put(const struct lane *lane)
     const struct lane_spill *spill = lane->spill;
 
     return spill != NULL && !spill->waits_to_write && !lane->is_draining &&
-           lane->spilled + spill->on_the_way < lane->options.ahead_max && is_much(lane);
+           lane->spilled + lane->spilling < lane->options.ahead_max && is_much(lane);
 }
 
 /* What waits for its time (of the schedule), or was sent before, stays in memory. */
@@ -182,7 +181,8 @@ static void put(struct lane *lane, struct delivery *dlv)
         return;
     dlv->spill_stamp = lane->spill->stamp++;
     ring_add(&lane->spill->gathered, dlv, SPILL_GATHERED);
-    lane->spill->on_the_way++;
+    order_moved(lane->order, dlv, false);
+    lane->spilling++;
 }
 
 void lane_spill_put(struct lane *lane, struct delivery *dlv)
@@ -203,7 +203,7 @@ void lane_spill_behind(struct lane *lane, const struct delivery *dlv)
 static void store(struct lane *lane, struct delivery *dlv)
 {
     ring_remove(dlv, SPILL_STORED);
-    lane->spill->on_the_way--;
+    lane->spilling--;
     lane->unsettled--;
     lane->unsettled_bytes -= (int64_t)dlv->size;
     lane->spilled++;
@@ -213,32 +213,54 @@ static void store(struct lane *lane, struct delivery *dlv)
     dlv->is_detached = true;
 }
 
+/* It was not written, and stays in memory. */
+static void stay(struct lane *lane, struct delivery *dlv)
+{
+    ring_remove(dlv, SPILL_NONE);
+    order_moved(lane->order, dlv, true);
+    lane->spilling--;
+}
+
+static void write_failed(struct lane *lane, const struct bailey_error *err)
+{
+    struct lane_spill *spill = lane->spill;
+
+    bailey_log(BAILEY_LOG_WARN, "spill.failed", kv_str("route", lane->options.route),
+               kv_u64("lane", lane->options.lane), kv_error(err));
+    while (!ring_is_empty(&spill->writing)) {
+        erase(spill, row_of(spill->writing.spill_next)); /* it may be there all the same */
+        stay(lane, spill->writing.spill_next);
+    }
+    while (!ring_is_empty(&spill->gathered))
+        stay(lane, spill->gathered.spill_next);
+    if (spill->is_closing)
+        return;
+    spill->waits_to_write = true;
+    bailey_timer_start(lane->host, &spill->retry, RETRY_MS);
+}
+
+static void written(struct lane *lane)
+{
+    struct lane_spill *spill = lane->spill;
+
+    if (spill->erasing_count > 0) {
+        spill->erased_count -= spill->erasing_count;
+        memmove(spill->erased, spill->erased + spill->erasing_count, spill->erased_count * sizeof *spill->erased);
+    }
+    while (!ring_is_empty(&spill->writing))
+        store(lane, spill->writing.spill_next);
+}
+
 static void has_written(struct state_write *write)
 {
     struct lane *lane = write->ctx;
     struct lane_spill *spill = lane->spill;
 
     spill->writes = false;
-    if (write->failed) {
-        bailey_log(BAILEY_LOG_WARN, "spill.failed", kv_str("route", lane->options.route),
-                   kv_u64("lane", lane->options.lane), kv_error(&write->err));
-        spill->waits_to_write = true;
-        bailey_timer_start(lane->host, &spill->retry, RETRY_MS);
-    } else if (spill->erasing_count > 0) {
-        spill->erased_count -= spill->erasing_count;
-        memmove(spill->erased, spill->erased + spill->erasing_count, spill->erased_count * sizeof *spill->erased);
-    }
-    while (!ring_is_empty(&spill->writing)) {
-        struct delivery *dlv = spill->writing.spill_next;
-
-        if (!write->failed) {
-            store(lane, dlv);
-            continue;
-        }
-        erase(spill, row_of(dlv)); /* it may be there all the same */
-        ring_remove(dlv, SPILL_NONE);
-        spill->on_the_way--;
-    }
+    if (write->failed)
+        write_failed(lane, &write->err);
+    else
+        written(lane);
     free(spill->erasing);
     spill->erasing = NULL;
     if (spill->byte_cap > BUFFER_KEPT) {
@@ -339,6 +361,8 @@ static void load(struct lane *lane, struct delivery *dlv, struct bailey_message 
 {
     erase(lane->spill, row_of(dlv));
     ring_remove(dlv, SPILL_NONE);
+    if (dlv->state == DELIVERY_HELD)
+        order_moved(lane->order, dlv, true);
     msg->group = dlv->settlement.group;
     msg->position = dlv->settlement.position;
     dlv->pub.message = msg;
@@ -478,7 +502,7 @@ bool lane_spill_back(struct lane *lane, struct delivery *dlv)
         __attribute__((fallthrough));
     case SPILL_GATHERED:
         ring_remove(dlv, SPILL_NONE);
-        spill->on_the_way--;
+        lane->spilling--;
         return true;
     case SPILL_STORED:
         want(spill, dlv);
@@ -495,6 +519,8 @@ void lane_spill_forget(struct lane *lane, struct delivery *dlv)
 
     if (dlv->spill == SPILL_NONE)
         return;
+    if (dlv->state == DELIVERY_HELD)
+        order_moved(lane->order, dlv, true);
     if (dlv->spill == SPILL_GATHERED || dlv->spill == SPILL_WRITING) {
         lane_spill_back(lane, dlv);
         return;

@@ -15,6 +15,7 @@ struct order_key {
     struct delivery *first, *last; /* held, in the order of receiving */
     struct delivery *refused;      /* those that were refused and keep their turn, by held_next, oldest first */
     uint32_t turns, refusals;      /* deliveries that have their turn; of those: in `refused` */
+    int64_t here;                  /* of those that are held: in memory */
     bool is_broken;                /* one was refused, and not all that had their turn then are through */
     uint64_t broken_from;          /* sequence of that one: who was on the way behind it will be refused, too */
     bool is_coming;                /* in the list of keys that may have one for order_next() */
@@ -35,7 +36,7 @@ struct order {
     struct slab *slabs;
     struct order_key *free;
     struct order_key *coming, **coming_last;
-    int64_t held;
+    int64_t held, stuck; /* stuck: the sum of `here` of the keys that have a refused one */
 };
 
 static void *must(void *memory)
@@ -142,6 +143,13 @@ static void key_free(struct order *order, struct order_key *key)
 
 /* ---- Held ones ---- */
 
+static void count_here(struct order *order, struct order_key *key, int change)
+{
+    key->here += change;
+    if (key->refused != NULL)
+        order->stuck += change;
+}
+
 /* At its place in the order of receiving, which is the end as a rule. */
 static void hold(struct order *order, struct order_key *key, struct delivery *dlv)
 {
@@ -156,6 +164,7 @@ static void hold(struct order *order, struct order_key *key, struct delivery *dl
     dlv->turn = key;
     dlv->state = DELIVERY_HELD;
     order->held++;
+    count_here(order, key, 1);
 }
 
 static void let_off(struct order *order, struct delivery *dlv)
@@ -166,6 +175,8 @@ static void let_off(struct order *order, struct delivery *dlv)
     *(dlv->held_next == NULL ? &key->last : &dlv->held_next->held_prev) = dlv->held_prev;
     dlv->held_next = dlv->held_prev = NULL;
     order->held--;
+    if (dlv->spill == SPILL_NONE)
+        count_here(order, key, -1);
 }
 
 static bool is_before(const struct delivery *one, const struct delivery *other)
@@ -182,7 +193,7 @@ static bool may_go(const struct order *order, const struct order_key *key)
     return !key->is_broken || (key->turns == key->refusals && is_before(key->first, key->refused));
 }
 
-static void add_refused(struct order_key *key, struct delivery *dlv)
+static void add_refused(struct order *order, struct order_key *key, struct delivery *dlv)
 {
     struct delivery **at = &key->refused;
 
@@ -190,6 +201,8 @@ static void add_refused(struct order_key *key, struct delivery *dlv)
         at = &(*at)->held_next;
     if (*at == dlv)
         return;
+    if (key->refused == NULL)
+        order->stuck += key->here;
     dlv->held_next = *at;
     *at = dlv;
     key->refusals++;
@@ -198,7 +211,7 @@ static void add_refused(struct order_key *key, struct delivery *dlv)
     key->is_broken = true;
 }
 
-static void remove_refused(struct order_key *key, struct delivery *dlv)
+static void remove_refused(struct order *order, struct order_key *key, struct delivery *dlv)
 {
     struct delivery **at = &key->refused;
 
@@ -209,12 +222,14 @@ static void remove_refused(struct order_key *key, struct delivery *dlv)
     *at = dlv->held_next;
     dlv->held_next = NULL;
     key->refusals--;
+    if (key->refused == NULL)
+        order->stuck -= key->here;
 }
 
-static void give_turn_back(struct order_key *key, struct delivery *dlv)
+static void give_turn_back(struct order *order, struct order_key *key, struct delivery *dlv)
 {
     assert(key->turns > 0);
-    remove_refused(key, dlv);
+    remove_refused(order, key, dlv);
     key->turns--;
     if (key->turns == 0)
         key->is_broken = false;
@@ -240,7 +255,7 @@ static void see_to(struct order *order, struct order_key *key)
 /* What had its turn is held, at its place. */
 static void hold_again(struct order *order, struct order_key *key, struct delivery *dlv)
 {
-    give_turn_back(key, dlv);
+    give_turn_back(order, key, dlv);
     hold(order, key, dlv);
     see_to(order, key);
 }
@@ -299,7 +314,7 @@ bool order_refused(struct order *order, struct delivery *dlv)
         hold_again(order, key, dlv);
         return false;
     }
-    add_refused(key, dlv);
+    add_refused(order, key, dlv);
     return true;
 }
 
@@ -322,7 +337,7 @@ void order_leave(struct order *order, struct delivery *dlv)
     if (dlv->state == DELIVERY_HELD) {
         let_off(order, dlv);
     } else {
-        give_turn_back(key, dlv);
+        give_turn_back(order, key, dlv);
     }
     dlv->turn = NULL;
     see_to(order, key);
@@ -363,6 +378,16 @@ struct delivery *order_next(struct order *order)
         see_to(order, key);
     }
     return NULL;
+}
+
+void order_moved(struct order *order, const struct delivery *dlv, bool is_here)
+{
+    count_here(order, dlv->turn, is_here ? 1 : -1);
+}
+
+int64_t order_stuck(const struct order *order)
+{
+    return order == NULL ? 0 : order->stuck;
 }
 
 int64_t order_held(const struct order *order)

@@ -51,5 +51,9 @@ struct delivery *order_next(struct order *order);
 
 /* How many are held. */
 int64_t order_held(const struct order *order);
+/* Of those: in memory, and behind one that was refused. */
+int64_t order_stuck(const struct order *order);
+/* One that is held goes to disk (lane_spill.c), or is in memory again. */
+void order_moved(struct order *order, const struct delivery *dlv, bool is_here);
 
 #endif

@@ -149,7 +149,8 @@ static void those_that_were_there_already_go_too(void **state)
 
     push_all(rig, 0, CREDIT, 'a');
     assert_int_equal(bailey_room(rig->source), 0);
-    assert_int_equal(rig->status.spilled, 0); /* a key that is only slow needs no disk */
+    assert_int_equal(rig->status.spilled, 0);            /* a key that is only slow needs no disk, */
+    assert_int_equal(lane_rig_state(rig), LANE_RUNNING); /* and is no stall */
     lane_rig_refuse(rig, 0, BAILEY_ERR_TRANSIENT);
     lane_rig_settle_down(rig);
     assert_true(rig->status.spilled >= CREDIT / 2);
@@ -300,6 +301,7 @@ static void the_lane_ends_after_the_store_has_answered(void **state)
     lane_rig_settle_down(rig);
     assert_int_equal(rig->ended, 0);
     fake.holds = false;
+    fake.fails_writes = true; /* nor is it tried again then */
     fake_table_release(&fake, fake.held_count);
     lane_rig_settle_down(rig);
     assert_int_equal(rig->ended, 1);
@@ -344,7 +346,7 @@ static void a_read_that_fails_is_tried_again(void **state)
 
 static void spoil(size_t nth, bool is_gone)
 {
-    struct state_row *row = fake_table_row(&fake, BAILEY_NULL_BYTES, nth);
+    struct state_row *row = fake_table_row(&fake, bailey_bytes_of(""), nth);
 
     assert_non_null(row);
     if (is_gone)
