@@ -345,6 +345,14 @@ static void say_warnings(struct explanation *ex)
         text_add(say(ex, "warning", "to"), ex->route->to.warnings);
 }
 
+/* How often the credit of a lane may be in flight: a broker that pushes gives it as much, whatever was taken from the store meanwhile. */
+static int64_t fillings(const struct config_route *route)
+{
+    bool is_pushed = (route->from.broker->connector->traits & BAILEY_COMMITS_POSITIONS) == 0;
+
+    return route->keeps_messages && is_pushed ? 2 : 1;
+}
+
 void explain_route(struct explanation *ex, const struct config *config, const struct config_route *route)
 {
     const struct bailey_option *source = route->from.broker->connector->source->options;
@@ -354,8 +362,8 @@ void explain_route(struct explanation *ex, const struct config *config, const st
     *ex = (struct explanation){.config = config,
                                .route = route,
                                .scope = route->dedup == NULL ? NULL : &config->scopes[route->dedup->scope],
-                               .credit_messages = route->credit_messages * route->lanes,
-                               .credit_bytes = route->credit_bytes * route->lanes,
+                               .credit_messages = route->credit_messages * route->lanes * fillings(route),
+                               .credit_bytes = route->credit_bytes * route->lanes * fillings(route),
                                .commit_ms = number_of(source, route->from.settings, "commit_interval", -1),
                                .unconfirmed = -1};
     if (unconfirmed > 0)
