@@ -23,7 +23,8 @@
 
 enum {
     GETS_MAX = 256, /* on their way */
-    WAITS = 2,      /* basic.get, one after the other, until a quorum queue has written all acks */
+    ANSWER_MS = 5000,
+    WAITS = 2, /* basic.get, one after the other, until a quorum queue has written all acks */
 };
 
 enum queue_type { TYPE_UNKNOWN, TYPE_CLASSIC, TYPE_QUORUM };
@@ -35,10 +36,12 @@ struct shelf {
     enum step step;
     enum queue_type type;
 
-    uint64_t left;   /* how many are still to be asked for */
-    size_t asked;    /* basic.get sent and not answered */
-    unsigned waits;  /* basic.get still to be sent before the channel is closed */
-    bool said_empty; /* it looked so */
+    uint64_t left;  /* how many are still to be asked for */
+    size_t asked;   /* basic.get sent and not answered */
+    unsigned waits; /* basic.get still to be sent before the channel is closed */
+    struct bailey_timer patience;
+    bool patience_runs, answered; /* answered: since it began to run */
+    bool said_empty;              /* it looked so */
     bool finished;
     bool acks; /* some were sent, or will be */
 };
@@ -54,12 +57,35 @@ static size_t window(const struct shelf *shelf)
     return fits < 1 ? 1 : fits < GETS_MAX ? (size_t)fits : GETS_MAX;
 }
 
+static void be_patient(struct shelf *shelf)
+{
+    shelf->patience_runs = true;
+    shelf->answered = false;
+    bailey_timer_start(shelf->in.host, &shelf->patience, ANSWER_MS);
+}
+
+/* RabbitMQ leaves a basic.get from a quorum queue that has no leader yet without an answer for a minute, also if it has one soon. */
+static void on_patience(struct bailey_timer *timer)
+{
+    struct shelf *shelf = timer->ctx;
+
+    shelf->patience_runs = false;
+    if (shelf->asked == 0)
+        return;
+    if (shelf->answered)
+        be_patient(shelf);
+    else
+        amq_connection_break(shelf->in.ch.conn, "no answer to a basic.get: the queue may have no leader");
+}
+
 static void get(struct shelf *shelf)
 {
     amqp_basic_get_t get = {.queue = amqp_cstring_bytes(shelf->queue)};
 
     amq_channel_send(&shelf->in.ch, AMQP_BASIC_GET_METHOD, &get);
     shelf->asked++;
+    if (!shelf->patience_runs)
+        be_patient(shelf);
 }
 
 static void get_more(struct shelf *shelf)
@@ -99,6 +125,7 @@ static bool is_answer(struct shelf *shelf)
         return false;
     }
     shelf->asked--;
+    shelf->answered = true;
     return true;
 }
 
@@ -300,6 +327,7 @@ static void shelf_close(void *self)
 
 static void free_shelf(struct amq_receiver *in)
 {
+    bailey_timer_stop(in->host, &((struct shelf *)in)->patience);
     amq_receiver_fini(in);
     free(in); /* the first of it */
 }
@@ -344,6 +372,7 @@ static bool shelf_open(void **self, void *broker, const void *settings, struct b
     memcpy(shelf->queue, queue.data, queue.len);
     shelf->in.ch.ops = &shelf_ops;
     shelf->in.free_end = free_shelf;
+    shelf->patience = (struct bailey_timer){.fire = on_patience, .ctx = shelf};
     amq_receiver_init(&shelf->in, broker, port, shelf->queue);
     *self = shelf;
     amq_channel_attach(broker, AMQ_BROWSE, &shelf->in.ch);

@@ -6,6 +6,8 @@ import pika
 
 from rig import Message, Record, until
 
+IDLE = True
+
 
 def delivered(gateway, route, count, metric="bailey_messages_delivered_total"):
     until(lambda: (gateway.metric(metric, route=route) or 0) >= count, 30,

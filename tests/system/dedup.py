@@ -7,6 +7,7 @@ import pika
 
 from rig import Message, Record, until
 
+IDLE = True
 PARTITIONS = 4
 
 

@@ -5,7 +5,7 @@
 
 Each file's functions story_*() take a Rig. Three tracks run side by side, each with brokers of its own: files with
 BREAKS = True kill and stop brokers, the others do not (those with LONG = True run in the same track, for balance). Files with
-IDLE = True mostly wait, and have the third for themselves. Kafka and RabbitMQ run always; NEEDS = ("activemq", "artemis",
+IDLE = True have the third: those that mostly wait, and some for balance. Kafka and RabbitMQ run always; NEEDS = ("activemq", "artemis",
 "rabbitmq") names those whose STOMP a file uses, and they are `brokers:` a, t and s of its configurations then. A file with ON_DEMAND = True runs only when it is named.
 """
 import argparse

@@ -4,6 +4,7 @@ import os
 
 from rig import Record, until
 
+IDLE = True
 CREDIT, STUCK, OTHERS, KEYS = 200, 4_000, 4_000, 20
 
 

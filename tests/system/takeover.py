@@ -3,6 +3,7 @@ Kafka partition that was its, and no others."""
 from rig import Producer, until
 from rig.flow import MARK, number_of, records
 
+IDLE = True
 CREDIT, RATE = 500, 2000
 
 

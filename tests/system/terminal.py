@@ -26,6 +26,7 @@ class Terminal:
 
     @staticmethod
     def _own():
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever was started in the background ignores it
         os.setsid()
         os.close(os.open(os.ttyname(0), os.O_RDWR))  # the first that a session opens controls it
 

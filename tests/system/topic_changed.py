@@ -2,6 +2,8 @@
 from rig import until
 from rig.flow import number_of, records
 
+IDLE = True
+
 
 def route(topic):
     return {"instance": "moved", "routes": [{"name": "moved", "from": {"broker": "k", "topic": topic, "group": "moved"},

@@ -9,6 +9,7 @@ sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "
 
 from torturer import GROUPS, Run, crash_points, knows_dedup, program  # noqa: E402
 
+IDLE = True
 RANDOM_KILLS = 5
 
 
