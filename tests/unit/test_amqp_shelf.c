@@ -351,6 +351,20 @@ static void an_answer_to_nothing_ends_the_connection(void **state)
     }
 }
 
+/* So does RabbitMQ with a quorum queue that has no leader: for a minute. */
+static void no_answer_ends_the_connection(void **state)
+{
+    int64_t began_ms;
+
+    (void)state;
+    start(1);
+    expect_gets(1);
+    began_ms = bailey_now_ms(bridge.end.loop);
+    peer_gone(&peer);
+    assert_in_range(bailey_now_ms(bridge.end.loop) - began_ms, 4000, 10000);
+    finish();
+}
+
 static void only_settings_that_name_one_queue(void **state)
 {
     static const struct {
@@ -392,6 +406,7 @@ int main(void)
         cmocka_unit_test(a_stream_is_refused),
         cmocka_unit_test(a_missing_queue_is_told),
         cmocka_unit_test(an_answer_to_nothing_ends_the_connection),
+        cmocka_unit_test(no_answer_ends_the_connection),
         cmocka_unit_test(only_settings_that_name_one_queue),
     };
 
