@@ -122,11 +122,12 @@ static int64_t room_ahead(const struct lane *lane)
 {
     const struct delivery *oldest = lane->all.next;
 
+    if (lane->options.ahead_max == 0)
+        return INT64_MAX;
     while (oldest != &lane->all && oldest->entry != NULL)
         oldest = oldest->next;
-    if (lane->options.ahead_max == 0 || oldest == &lane->all)
-        return INT64_MAX;
-    return lane->options.ahead_max - (int64_t)(lane->next_sequence - oldest->sequence);
+    return oldest == &lane->all ? INT64_MAX
+                                : lane->options.ahead_max - (int64_t)(lane->next_sequence - oldest->sequence);
 }
 
 static const char *stall(const struct lane *lane)
