@@ -240,15 +240,14 @@ static void a_partition_that_is_taken_away_takes_its_copies_along(void **state)
     assert_int_equal(rig->status.spilled, 0);
     assert_int_equal(rig->status.unsettled, 0);
     assert_int_equal(rig->status.held, 0);
-    for (uint64_t number = 50; number < 50 + 400; number++) { /* their rows are erased with later writes */
-        push(rig, number, 'a');
+    for (uint64_t first = 100; first < 1100; first += 100) { /* their rows are erased with later writes */
+        push_all(rig, first, first + 1, 'a');
+        lane_rig_refuse(rig, first, BAILEY_ERR_TRANSIENT);
+        push_all(rig, first + 1, first + 41, 'a');
+        assert_true(rig->status.spilled > 30);
+        bailey_revoke(rig->source, 1);
         lane_rig_settle_down(rig);
-        if (number == 50)
-            lane_rig_refuse(rig, number, BAILEY_ERR_TRANSIENT);
-        if (number % 50 == 49)
-            bailey_revoke(rig->source, 1);
     }
-    lane_rig_settle_down(rig);
     assert_true(fake.now.count < 100);
 }
 
