@@ -12,16 +12,11 @@
 
 #include "kafka_conf.h"
 
-enum { FLIGHTS_A_BLOCK = 1000, TOPICS_CACHED = 1000, CACHE_SLOTS = 2048, WATCH_MS = 250, THROTTLED_MS = 1000 };
+enum { FLIGHTS_A_BLOCK = 1000, WATCH_MS = 250, THROTTLED_MS = 1000 };
 
 struct kafka_flight_block {
     struct kafka_flight_block *next;
     struct kafka_flight flights[FLIGHTS_A_BLOCK];
-};
-
-struct kafka_topic_cache {
-    rd_kafka_topic_t *slots[CACHE_SLOTS]; /* open addressing, by name */
-    size_t count;
 };
 
 /* ---- Flights ---- */
@@ -36,7 +31,8 @@ static void add_block(struct kafka_producer *producer)
         kafka_flight_free(producer, &block->flights[i]);
 }
 
-struct kafka_flight *kafka_flight_new(struct kafka_sink *sink, struct bailey_delivery *delivery)
+struct kafka_flight *kafka_flight_new(struct kafka_sink *sink, struct bailey_delivery *delivery,
+                                      struct kafka_target *target, size_t size)
 {
     struct kafka_producer *producer = sink->producer;
     struct kafka_flight *flight;
@@ -47,11 +43,17 @@ struct kafka_flight *kafka_flight_new(struct kafka_sink *sink, struct bailey_del
     producer->free_flights = flight->next_free;
     flight->sink = sink;
     flight->delivery = delivery;
+    flight->target = target;
+    flight->size = size;
+    flight->number = room_sent(&target->room, size);
     return flight;
 }
 
 void kafka_flight_free(struct kafka_producer *producer, struct kafka_flight *flight)
 {
+    if (flight->target != NULL)
+        room_back(&flight->target->room, flight->size);
+    flight->target = NULL;
     flight->sink = NULL;
     flight->delivery = NULL;
     flight->message = NULL;
@@ -90,46 +92,12 @@ static void free_flights(struct kafka_producer *producer)
     }
 }
 
-/* ---- Topics by name ---- */
+/* ---- Topics ---- */
 
-static void cache_clear(struct kafka_topic_cache *cache)
+struct kafka_target *kafka_producer_target(struct kafka_producer *producer, const void *name, size_t len)
 {
-    for (size_t i = 0; i < CACHE_SLOTS; i++) {
-        if (cache->slots[i] != NULL)
-            rd_kafka_topic_destroy(cache->slots[i]); /* what is under way has its own references */
-        cache->slots[i] = NULL;
-    }
-    cache->count = 0;
-}
-
-rd_kafka_topic_t *kafka_producer_topic(struct kafka_producer *producer, const void *name, size_t len)
-{
-    struct kafka_topic_cache *cache = producer->cache;
-    uint32_t hash = 2166136261u; /* FNV-1a; no secret needed: 1,000 entries at most */
-    char text[256];
-
-    if (!kafka_topic_name_valid(name, len))
-        return NULL;
-    memcpy(text, name, len);
-    text[len] = '\0';
-    for (size_t i = 0; i < len; i++)
-        hash = (hash ^ (unsigned char)text[i]) * 16777619u;
-    if (cache == NULL)
-        cache = producer->cache = kafka_alloc(1, sizeof *cache);
-
-    size_t slot = hash % CACHE_SLOTS;
-    while (cache->slots[slot] != NULL) {
-        if (strcmp(rd_kafka_topic_name(cache->slots[slot]), text) == 0)
-            return cache->slots[slot];
-        slot = (slot + 1) % CACHE_SLOTS;
-    }
-    if (cache->count == TOPICS_CACHED) {
-        cache_clear(cache);
-        slot = hash % CACHE_SLOTS;
-    }
-    cache->slots[slot] = rd_kafka_topic_new(producer->client->rk, text, NULL);
-    cache->count++;
-    return cache->slots[slot];
+    return kafka_target_of(&producer->targets, producer->client->rk, name, len,
+                           producer->key.compression != KAFKA_PLAIN);
 }
 
 /* ---- Reports ---- */
@@ -326,8 +294,6 @@ void kafka_producer_free(struct kafka_producer *producer)
     assert(producer->sink_count == 0);
     kafka_producer_retire(producer);
     bailey_timer_stop(producer->client->host, &producer->watch);
-    if (producer->cache != NULL)
-        cache_clear(producer->cache);
-    free(producer->cache);
+    kafka_targets_clear(&producer->targets);
     kafka_client_free(producer->client, ended, producer);
 }

@@ -7,6 +7,7 @@
 #define KAFKA_PRODUCER_H
 
 #include "kafka_client.h"
+#include "kafka_target.h"
 #include "kafka_topics.h"
 
 /* One message inside librdkafka: its opaque. The body is used in place until the report, so the message must live until
@@ -15,6 +16,9 @@ struct kafka_flight {
     struct kafka_sink *sink;          /* NULL: orphan */
     struct bailey_delivery *delivery; /* while it has a sink */
     struct bailey_message *message;   /* orphan: its reference */
+    struct kafka_target *target;      /* where to */
+    size_t size;                      /* of the record, as the target's room counts it */
+    uint64_t number;                  /* the room's */
     struct kafka_flight *next_free;
 };
 
@@ -33,7 +37,7 @@ struct kafka_producer {
     size_t sink_count;
     struct kafka_flight *free_flights;
     struct kafka_flight_block *blocks;
-    struct kafka_topic_cache *cache;
+    struct kafka_targets targets;
     struct bailey_timer watch; /* finds out what stalls */
     int64_t throttled_until;
     bool purged;
@@ -51,7 +55,7 @@ struct kafka_sink {
     struct kafka_sink *next, **prev; /* of the producer */
     struct kafka_topics topics;
     char *constant_name; /* the topic, if it is no template */
-    rd_kafka_topic_t *constant_topic;
+    struct kafka_target *constant_target;
     struct bailey_task step; /* goes on with closing */
     struct bailey_timer later;
 
@@ -60,12 +64,9 @@ struct kafka_sink {
     unsigned away_shown; /* of the producer's away_serial */
     bool full;           /* send() took less than it was given */
     int64_t full_since;
-    int full_at;              /* messages that were in the producer then */
-    bool batch_was_too_large; /* since then what was refused is sent in small company */
-    size_t too_large;         /* so many bytes were refused alone */
-    size_t company;           /* so many may be outstanding together */
-    bool waits_for_reports;   /* send() took less than it was given, until nothing is outstanding */
-    int64_t deadline;         /* while closing */
+    int full_at;            /* messages that were in the producer then */
+    bool waits_for_reports; /* send() took less than it was given: the room of a topic is full */
+    int64_t deadline;       /* while closing */
     size_t outstanding;
 
     struct bailey_delivery *confirmed[KAFKA_CONFIRM_MAX]; /* gathered from reports */
@@ -85,13 +86,15 @@ void kafka_producer_purge(struct kafka_producer *producer);
 /* After its last sink left: end it. */
 void kafka_producer_free(struct kafka_producer *producer);
 
-struct kafka_flight *kafka_flight_new(struct kafka_sink *sink, struct bailey_delivery *delivery);
+/* A record of `size` bytes goes to `target`. */
+struct kafka_flight *kafka_flight_new(struct kafka_sink *sink, struct bailey_delivery *delivery,
+                                      struct kafka_target *target, size_t size);
 void kafka_flight_free(struct kafka_producer *producer, struct kafka_flight *flight);
 /* Every flight of the sink becomes an orphan; each delivery is handed back, in doubt. */
 void kafka_flights_orphan(struct kafka_sink *sink);
 
-/* A handle of the topic, borrowed; NULL if the name is none. Handles of names from templates are cached. */
-rd_kafka_topic_t *kafka_producer_topic(struct kafka_producer *producer, const void *name, size_t len);
+/* The topic of that name (kafka_target_of()); NULL if the name is none. */
+struct kafka_target *kafka_producer_target(struct kafka_producer *producer, const void *name, size_t len);
 
 /* ---- kafka_sink.c ---- */
 

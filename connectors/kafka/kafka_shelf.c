@@ -220,12 +220,11 @@ static void on_report(rd_kafka_t *rk, const rd_kafka_message_t *record, void *op
 {
     struct out *out = record->_private;
     struct shelf *shelf = out->shelf;
-    const char *text = rd_kafka_message_produce_errstr(record);
 
     (void)rk, (void)opaque;
     shelf->removals--;
     if (record->err != RD_KAFKA_RESP_ERR_NO_ERROR)
-        not_removed(shelf, out, record->err, text != NULL ? text : rd_kafka_err2str(record->err));
+        not_removed(shelf, out, record->err, rd_kafka_err2str(record->err));
     out_free(out);
 }
 

@@ -4,10 +4,8 @@
  * acks=all, idempotent, without time limit: a broker that is away refuses nothing, it makes us wait. We say `held` when no
  * broker can be reached, and when the producer's queue is full or the broker throttles for more than a second.
  *
- * Of a batch that is too large the broker refuses all messages, and does not say which is to blame. So they are refused as for a
- * reason that may pass, and sent again when nothing else is outstanding: SIZE_COMPANY of them at a time, and then each alone. Other
- * sinks of the producer may share its batch even then, so that one refusal more proves nothing yet: SIZE_ATTEMPTS do. Messages as
- * large as one that was refused alone go alone from the first: no others are refused with them.
+ * Of a batch that is too large the broker refuses all messages, and does not say which is to blame: they are handed back, and go
+ * again at once, fewer together (room.h). Where it names the one that it does not like (KIP-467), the others go again likewise.
  *
  * Closing with messages under way: wait for their reports (WAIT_MS). Then, if this is the producer's only sink, take them
  * out of the producer, which tells for each whether it may have reached the broker. Other sinks must not suffer from ours: if
@@ -23,7 +21,6 @@
 #include "kafka_producer.h"
 
 enum { FULL_MS = 1000, WAIT_MS = 1000, PURGE_MS = 2000 };
-enum { SIZE_ALONE = 900000, SIZE_ATTEMPTS = 3, SIZE_COMPANY = 32 };
 
 /* ---- State ---- */
 
@@ -87,41 +84,64 @@ static void topic_missing(void *ctx, const struct bailey_error *err)
 
 /* ---- Sending ---- */
 
-static void add_header(void *ctx, struct bailey_bytes name, struct bailey_bytes value)
+/* The length of a varint (Kafka protocol guide, Record): seven bits a byte, zigzag. */
+static size_t varint_size(size_t number)
 {
-    rd_kafka_header_add(ctx, (const char *)name.data, (ssize_t)name.len, value.data, (ssize_t)value.len);
+    size_t size = 1;
+
+    for (number *= 2; number >= 128; number /= 128)
+        size++;
+    return size;
 }
 
-static rd_kafka_headers_t *headers_of(struct kafka_sink *sink, const struct bailey_delivery *delivery,
-                                      struct bailey_message **scratch)
+static size_t bytes_size(struct bailey_bytes bytes)
+{
+    return varint_size(bytes.len) + bytes.len;
+}
+
+struct record_headers {
+    rd_kafka_headers_t *list; /* NULL: none */
+    size_t size;
+};
+
+static void add_header(void *ctx, struct bailey_bytes name, struct bailey_bytes value)
+{
+    struct record_headers *headers = ctx;
+
+    rd_kafka_header_add(headers->list, (const char *)name.data, (ssize_t)name.len, value.data, (ssize_t)value.len);
+    headers->size += bytes_size(name) + bytes_size(value);
+}
+
+static struct record_headers headers_of(struct kafka_sink *sink, const struct bailey_delivery *delivery,
+                                        struct bailey_message **scratch)
 {
     const struct bailey_message *msg = delivery->message;
     struct bailey_marks marks = {delivery->id, delivery->possible_duplicate};
-    rd_kafka_headers_t *headers;
+    struct record_headers headers = {0};
 
     if (marks.id.data == NULL && !marks.possible_duplicate && kafka_map_is_bare(msg))
-        return NULL;
+        return headers;
     if (*scratch == NULL && kafka_map_is_typed(msg))
         *scratch = bailey_message_new(sink->port);
-    headers = rd_kafka_headers_new(msg->header_count + 4);
-    kafka_map_export(msg, &marks, *scratch, add_header, headers);
+    headers.list = rd_kafka_headers_new(msg->header_count + 4);
+    kafka_map_export(msg, &marks, *scratch, add_header, &headers);
     return headers;
 }
 
-static rd_kafka_topic_t *topic_of(struct kafka_sink *sink, const struct bailey_delivery *delivery,
-                                  struct bailey_error *err)
+static struct kafka_target *target_of(struct kafka_sink *sink, const struct bailey_delivery *delivery,
+                                      struct bailey_error *err)
 {
     struct bailey_bytes name;
-    rd_kafka_topic_t *topic;
+    struct kafka_target *target;
 
-    if (sink->constant_topic != NULL)
-        return sink->constant_topic;
+    if (sink->constant_target != NULL)
+        return sink->constant_target;
     name = bailey_delivery_text(delivery, sink->settings->topic);
-    topic = kafka_producer_topic(sink->producer, name.data, name.len);
-    if (topic == NULL)
+    target = kafka_producer_target(sink->producer, name.data, name.len);
+    if (target == NULL)
         bailey_fail(err, BAILEY_ERR_PERMANENT, "\"%.*s\" is no topic name", (int)(name.len < 100 ? name.len : 100),
                     name.data == NULL ? "" : (const char *)name.data);
-    return topic;
+    return target;
 }
 
 /* A refusal: what the code means for this message. */
@@ -136,13 +156,13 @@ static void explain(struct bailey_error *err, const struct kafka_sink *sink, rd_
     bailey_fail_native(err, kafka_error_kind(code), "kafka", code, "topic %.100s: %.110s", topic, text);
 }
 
-static rd_kafka_error_t *produce(struct kafka_sink *sink, rd_kafka_topic_t *topic, struct bailey_delivery *delivery,
-                                 rd_kafka_headers_t *headers, struct kafka_flight *flight)
+static rd_kafka_error_t *produce(struct kafka_sink *sink, struct bailey_delivery *delivery, rd_kafka_headers_t *headers,
+                                 struct kafka_flight *flight)
 {
     const struct bailey_message *msg = delivery->message;
     bool as_source = sink->settings->partition == KAFKA_BY_SOURCE && msg->origin.partition >= 0;
     rd_kafka_vu_t parts[7] = {
-        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = topic},
+        {.vtype = RD_KAFKA_VTYPE_RKT, .u.rkt = flight->target->handle},
         {.vtype = RD_KAFKA_VTYPE_PARTITION, .u.i32 = as_source ? msg->origin.partition : RD_KAFKA_PARTITION_UA},
         {.vtype = RD_KAFKA_VTYPE_VALUE, .u.mem = {(void *)msg->body.data, msg->body.len}},
         {.vtype = RD_KAFKA_VTYPE_KEY, .u.mem = {(void *)msg->key.data, msg->key.len}},
@@ -155,61 +175,80 @@ static rd_kafka_error_t *produce(struct kafka_sink *sink, rd_kafka_topic_t *topi
 }
 
 /* False: the producer is full. */
-static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, struct bailey_message **scratch)
+static bool put(struct kafka_sink *sink, struct bailey_delivery *delivery, struct kafka_target *target,
+                const struct record_headers *headers, size_t size)
 {
+    struct kafka_flight *flight = kafka_flight_new(sink, delivery, target, size);
+    rd_kafka_error_t *error = produce(sink, delivery, headers->list, flight);
     struct bailey_error err;
-    rd_kafka_topic_t *topic = topic_of(sink, delivery, &err);
-    rd_kafka_headers_t *headers;
-    struct kafka_flight *flight;
-    rd_kafka_error_t *error;
 
-    if (topic == NULL) {
-        bailey_refuse(sink->port, delivery, &err);
-        return true;
-    }
-    headers = headers_of(sink, delivery, scratch);
-    flight = kafka_flight_new(sink, delivery);
-    error = produce(sink, topic, delivery, headers, flight);
     if (error == NULL) {
         sink->outstanding++;
         return true;
     }
 
     rd_kafka_resp_err_t code = rd_kafka_error_code(error);
+    bool is_full = code == RD_KAFKA_RESP_ERR__QUEUE_FULL || code == RD_KAFKA_RESP_ERR__FATAL; /* error_cb follows */
     kafka_flight_free(sink->producer, flight);
-    if (headers != NULL)
-        rd_kafka_headers_destroy(headers); /* ours still, since it failed */
-    if (code == RD_KAFKA_RESP_ERR__QUEUE_FULL || code == RD_KAFKA_RESP_ERR__FATAL) {
-        rd_kafka_error_destroy(error); /* after a fatal error error_cb takes the sink down */
+    if (headers->list != NULL)
+        rd_kafka_headers_destroy(headers->list); /* ours still, since it failed */
+    if (!is_full) {
+        explain(&err, sink, code, rd_kafka_error_string(error), rd_kafka_topic_name(target->handle));
+        bailey_refuse(sink->port, delivery, &err);
+    }
+    rd_kafka_error_destroy(error);
+    if (is_full && !sink->full) {
+        sink->full = true;
+        sink->full_since = bailey_now_ms(sink->host);
+        sink->full_at = rd_kafka_outq_len(sink->producer->client->rk);
+    }
+    return !is_full;
+}
+
+/* False: it must wait for others that are outstanding. */
+static bool may_go(struct kafka_sink *sink, struct bailey_delivery *delivery, struct kafka_target *target, size_t size,
+                   bool *refused)
+{
+    struct bailey_error err;
+    char text[110];
+
+    *refused = false;
+    switch (room_ask(&target->room, size, bailey_now_ms(sink->host))) {
+    case ROOM_GO:
+        return true;
+    case ROOM_WAIT:
+        sink->waits_for_reports = true;
+        return false;
+    default:
+        *refused = true;
+        snprintf(text, sizeof text, "%zu bytes are too large: a record of %zu was refused alone", size,
+                 target->room.too_large);
+        explain(&err, sink, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, text, rd_kafka_topic_name(target->handle));
+        bailey_refuse(sink->port, delivery, &err);
         return false;
     }
-    explain(&err, sink, code, rd_kafka_error_string(error), rd_kafka_topic_name(topic));
-    rd_kafka_error_destroy(error);
-    bailey_refuse(sink->port, delivery, &err);
-    return true;
 }
 
-/* With how many it may be outstanding, itself included. */
-static size_t company_of(const struct kafka_sink *sink, const struct bailey_delivery *delivery)
+/* False: not now. */
+static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, struct bailey_message **scratch)
 {
-    if (delivery->message->size >= sink->too_large)
-        return 1;
-    if (!sink->batch_was_too_large || delivery->attempts == 0)
-        return SIZE_MAX;
-    return delivery->attempts == 1 ? SIZE_COMPANY : 1;
-}
+    struct bailey_error err;
+    struct kafka_target *target = target_of(sink, delivery, &err);
+    struct record_headers headers;
+    size_t size;
+    bool refused;
 
-/* False: this one has to wait, for its company or for another's. */
-static bool may_join(struct kafka_sink *sink, const struct bailey_delivery *delivery)
-{
-    size_t company = company_of(sink, delivery);
-
-    if (sink->outstanding == 0)
-        sink->company = company;
-    if (company == sink->company && sink->outstanding < company)
+    if (target == NULL) {
+        bailey_refuse(sink->port, delivery, &err);
         return true;
-    sink->waits_for_reports = true;
-    return false;
+    }
+    headers = headers_of(sink, delivery, scratch);
+    size = bytes_size(delivery->message->key) + bytes_size(delivery->message->body) + headers.size;
+    if (may_go(sink, delivery, target, size, &refused))
+        return put(sink, delivery, target, &headers, size);
+    if (headers.list != NULL)
+        rd_kafka_headers_destroy(headers.list);
+    return refused;
 }
 
 static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_t count)
@@ -218,14 +257,9 @@ static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_
     struct bailey_message *scratch = NULL;
     size_t taken = 0;
 
-    while (taken < count && may_join(sink, batch[taken]) && send_one(sink, batch[taken], &scratch))
+    while (taken < count && send_one(sink, batch[taken], &scratch))
         taken++;
     bailey_message_unref(scratch);
-    if (taken < count && !sink->full && !sink->waits_for_reports) {
-        sink->full = true;
-        sink->full_since = bailey_now_ms(sink->host);
-        sink->full_at = rd_kafka_outq_len(sink->producer->client->rk);
-    }
     return taken;
 }
 
@@ -240,20 +274,41 @@ static void confirm(struct kafka_sink *sink)
         bailey_confirm(sink->port, sink->confirmed, count);
 }
 
-/* It may be another one of its batch that the broker did not like. */
-static bool may_be_innocent(const struct kafka_sink *sink, const struct bailey_delivery *delivery,
-                            rd_kafka_resp_err_t code)
+/* Its batch was too large. Was it this one? */
+static bool is_to_blame(struct kafka_sink *sink, const struct kafka_flight *flight)
 {
-    uint32_t proof = sink->producer->sink_count > 1 ? SIZE_ATTEMPTS : 1; /* an orphan may be beside it once */
+    struct room *room = &flight->target->room;
 
-    return code == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && delivery->message->size < SIZE_ALONE &&
-           (sink->company > 1 || delivery->attempts < proof);
+    switch (room_refused(room, flight->number, flight->size, bailey_now_ms(sink->host))) {
+    case ROOM_TO_BLAME:
+        return true;
+    case ROOM_NARROWED:
+        bailey_log(BAILEY_LOG_INFO, "kafka.batch_too_large", kv_str("route", sink->port->route),
+                   kv_str("topic", rd_kafka_topic_name(flight->target->handle)), kv_u64("bytes_together", room->limit));
+        return false;
+    default:
+        return false;
+    }
 }
 
-static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, const rd_kafka_message_t *record)
+/* Refused, but for another one's sake. */
+static bool is_innocent(struct kafka_sink *sink, const struct kafka_flight *flight, rd_kafka_resp_err_t code)
 {
+    switch (code) {
+    case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+    case RD_KAFKA_RESP_ERR_RECORD_LIST_TOO_LARGE:
+        return !is_to_blame(sink, flight);
+    case RD_KAFKA_RESP_ERR__INVALID_DIFFERENT_RECORD:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void refused(struct kafka_sink *sink, const struct kafka_flight *flight, const rd_kafka_message_t *record)
+{
+    struct bailey_delivery *delivery = flight->delivery;
     bool in_doubt = rd_kafka_message_status(record) != RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
-    const char *text = rd_kafka_message_produce_errstr(record); /* the broker's own words, if it gave any */
     struct bailey_error err;
 
     switch (record->err) {
@@ -267,16 +322,13 @@ static void refused(struct kafka_sink *sink, struct bailey_delivery *delivery, c
     default:
         break;
     }
-    explain(&err, sink, record->err, text != NULL ? text : rd_kafka_err2str(record->err),
-            rd_kafka_topic_name(record->rkt));
-    if (may_be_innocent(sink, delivery, record->err)) {
-        sink->batch_was_too_large = true;
-        err.kind = BAILEY_ERR_TRANSIENT;
-        err.is_shared = true;
+    if (is_innocent(sink, flight, record->err)) {
+        bailey_hand_back(sink->port, &delivery, 1, in_doubt);
+        return;
     }
-    if (record->err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && sink->company == 1 &&
-        delivery->message->size < sink->too_large)
-        sink->too_large = delivery->message->size;
+    /* Not rd_kafka_message_produce_errstr(): the broker's own words are freed before we are told (librdkafka 2.15.1,
+     * rd_kafka_handle_Produce). */
+    explain(&err, sink, record->err, rd_kafka_err2str(record->err), rd_kafka_topic_name(record->rkt));
     if (in_doubt && err.kind == BAILEY_ERR_TRANSIENT)
         bailey_hand_back(sink->port, &delivery, 1, true);
     else
@@ -287,11 +339,10 @@ void kafka_sink_report(struct kafka_sink *sink, struct kafka_flight *flight, con
 {
     sink->outstanding--;
     if (record->err != RD_KAFKA_RESP_ERR_NO_ERROR) {
-        refused(sink, flight->delivery, record);
+        refused(sink, flight, record);
         return;
     }
-    if (flight->delivery->message->size >= sink->too_large) /* the limit was raised, or this one compresses better */
-        sink->too_large = flight->delivery->message->size + 1;
+    room_taken(&flight->target->room, flight->size);
     sink->confirmed[sink->confirmed_count++] = flight->delivery;
     if (sink->confirmed_count == KAFKA_CONFIRM_MAX)
         confirm(sink);
@@ -307,7 +358,7 @@ void kafka_sink_reported(struct kafka_sink *sink)
         bailey_again(sink->host, &sink->step);
         return;
     }
-    if (sink->waits_for_reports && (sink->outstanding == 0 || sink->outstanding * 2 <= sink->company)) {
+    if (sink->waits_for_reports) {
         sink->waits_for_reports = false;
         bailey_writable(sink->port);
     }
@@ -328,8 +379,8 @@ static void finish(struct kafka_sink *sink)
 
     bailey_again_stop(sink->host, &sink->step);
     bailey_timer_stop(sink->host, &sink->later);
-    if (sink->constant_topic != NULL)
-        rd_kafka_topic_destroy(sink->constant_topic);
+    if (sink->constant_target != NULL)
+        sink->constant_target->users--;
     kafka_producer_leave(sink);
     free(sink->constant_name);
     free(sink);
@@ -394,7 +445,6 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
     sink->settings = wanted;
     sink->port = port;
     sink->host = port->host;
-    sink->too_large = SIZE_MAX;
     sink->step = (struct bailey_task){.run = on_step, .ctx = sink};
     sink->later = (struct bailey_timer){.fire = on_later, .ctx = sink};
     if (kafka_producer_join(broker, sink, &key, err) == NULL) {
@@ -403,7 +453,9 @@ static bool sink_open(void **self, void *broker, const void *settings, struct ba
     }
     if (constant) {
         sink->constant_name = strndup((const char *)wanted->topic->constant.data, wanted->topic->constant.len);
-        sink->constant_topic = rd_kafka_topic_new(sink->producer->client->rk, sink->constant_name, NULL);
+        sink->constant_target = kafka_producer_target(sink->producer, sink->constant_name, strlen(sink->constant_name));
+        assert(sink->constant_target != NULL); /* `check` has seen to that */
+        sink->constant_target->users++;
     }
     sink->topics = (struct kafka_topics){
         .client = sink->producer->client,

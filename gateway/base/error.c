@@ -15,7 +15,6 @@ static void fill(struct bailey_error *err, enum bailey_error_kind kind, const ch
     err->domain = domain;
     memcpy(err->text, text, sizeof text);
     err->hint[0] = '\0';
-    err->is_shared = false;
 }
 
 bool bailey_fail(struct bailey_error *err, enum bailey_error_kind kind, const char *fmt, ...)

@@ -228,7 +228,7 @@ void lane_refuse_loop(struct lane *lane, struct delivery *dlv)
 /* Is it about this message? Where every message goes to the same place, what the operator must change there is not. */
 static bool counts(const struct lane *lane, const struct bailey_error *err)
 {
-    return !err->is_shared && (err->kind != BAILEY_ERR_CONFIG || lane->options.template_count > 0);
+    return err->kind != BAILEY_ERR_CONFIG || lane->options.template_count > 0;
 }
 
 static bool is_for_good(const struct lane *lane, const struct bailey_error *err)

@@ -25,8 +25,6 @@ struct bailey_error {
     const char *domain; /* whose code: "errno", "kafka", "amqp"; a static string, or NULL */
     char text[240];     /* short and factual, lower case, no full stop; never holds a secret */
     char hint[160];     /* one sentence that the operator can act on, or "" */
-    bool
-        is_shared; /* several messages were refused together, and perhaps for another one's sake: no attempt of this one */
 };
 
 /* Fill `err` (which may be NULL) with a formatted text and no hint.

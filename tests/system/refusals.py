@@ -67,27 +67,47 @@ def story_unroutable(rig):
 
 
 def story_too_large(rig):
-    """A record over its topic's max.message.bytes is a dead letter. The limit is one of batches, so ours are kept below it here."""
-    kafka = rig.brokers()["k"]
-    kafka["librdkafka"] = dict(kafka["librdkafka"], **{"batch.size": LIMIT})
+    """A record over its topic's max.message.bytes is a dead letter. The limit is one of batches: those that are small go on, in smaller batches."""
+    count, poison = 20_000, 10
     rig.kafka.create("tl-out", max_message_bytes=LIMIT)
     rig.rabbit.declare("tl-in", "tl-dead")
-    sizes = [2 * LIMIT if i % 50 == 7 else 1000 for i in range(500)]
-    bodies = [b"%08d" % i + bytes(size - 8) for i, size in enumerate(sizes)]
-    gateway = rig.gateway({"brokers": {"k": kafka}, "routes": [{"name": "large", "from": {"broker": "r", "queue": "tl-in"}, "retry": FAST,
-                                                           "to": {"broker": "k", "topic": "tl-out"},
-                                                           "dead_letter": {"broker": "r", "queue": "tl-dead"}}]}).wait_ready()
+    bodies = [b"%08d" % i + bytes(2 * LIMIT if i % (count // poison) == 7 else 100) for i in range(count)]
     rig.rabbit.publish("tl-in", [Message(body, pika.BasicProperties()) for body in bodies])
-    wait_total(gateway, "dead_lettered", "large", 10)
-    wait_total(gateway, "delivered", "large", 490)
+    gateway = rig.gateway({"routes": [{"name": "large", "from": {"broker": "r", "queue": "tl-in"}, "retry": FAST,
+                                       "to": {"broker": "k", "topic": "tl-out"},
+                                       "dead_letter": {"broker": "r", "queue": "tl-dead"}}]}).wait_ready()
+    wait_total(gateway, "dead_lettered", "large", poison)
+    wait_total(gateway, "delivered", "large", count - poison)
     until(lambda: rig.rabbit.held("tl-in") == 0, TIMES_OUT, "not all was settled")
+    assert total(gateway, "retried", "large") == 0, "a small one waited for a large one's sake"
     gateway.term()
-    dead = rig.rabbit.drain("tl-dead", 10)
+    dead = rig.rabbit.drain("tl-dead", poison)
     assert {m.headers["bailey-dlq-code"] for m in dead} == {"kafka:10"}, [m.headers for m in dead]
     assert sorted(m.body for m in dead) == [b for b in bodies if len(b) > LIMIT]
     arrived = sorted(r.value for r in rig.kafka.consume("tl-out"))
     assert arrived == [b for b in bodies if len(b) < LIMIT], f"{len(arrived)} arrived"
-    return "10 of 500 too large, and dead letters"
+    return f"{poison} of {count} too large, and dead letters"
+
+
+def story_no_key(rig):
+    """A compacted topic takes no record without a key: Kafka names it, and refuses the others of its batch for its sake."""
+    rig.kafka.create("nk-in")
+    rig.kafka.create("nk-out", cleanup_policy="compact")
+    rig.rabbit.declare("nk-dead")
+    rig.kafka.produce("nk-in", [Record(None if i % 50 == 7 else b"%d" % i, b"%d" % i) for i in range(1000)])
+    gateway = rig.gateway({"routes": [{"name": "keyless", "from": {"broker": "k", "topic": "nk-in"}, "retry": FAST,
+                                       "to": {"broker": "k", "topic": "nk-out"},
+                                       "dead_letter": {"broker": "r", "queue": "nk-dead"}}]}).wait_ready()
+    wait_total(gateway, "delivered", "keyless", 980)
+    wait_total(gateway, "dead_lettered", "keyless", 20)
+    assert total(gateway, "retried", "keyless") == 0, "one with a key waited for the sake of one without"
+    gateway.term()
+    dead = rig.rabbit.drain("nk-dead", 20)
+    assert {m.headers["bailey-dlq-code"] for m in dead} == {"kafka:87"} and {why(m) for m in dead} == {("permanent", "1")}, [m.headers for m in dead]
+    assert {m.headers["bailey-dlq-reason"] for m in dead} == {"topic nk-out: Broker: Broker failed to validate record"}, [m.headers for m in dead]
+    assert sorted(int(m.body) for m in dead) == [i for i in range(1000) if i % 50 == 7]
+    assert sorted(int(r.value) for r in rig.kafka.consume("nk-out")) == [i for i in range(1000) if i % 50 != 7]
+    return "20 of 1000 without a key, and dead letters"
 
 
 def story_no_topic(rig):

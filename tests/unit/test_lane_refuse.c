@@ -288,31 +288,6 @@ static void an_outage_is_no_attempt(void **state)
     assert_int_equal(rig->settled[0][BAILEY_ACCEPTED], 1);
 }
 
-/* Kafka refuses a batch for the sake of one of it. */
-static void a_refusal_together_with_others_is_no_attempt(void **state)
-{
-    struct lane_options options = with_dead_letters(state);
-    struct bailey_error err;
-
-    options.retry.attempts = 2;
-    struct lane_rig *rig = start(state, options);
-
-    lane_rig_push(rig, 0, 1);
-    for (size_t sent = 1; sent < 6; sent++) {
-        UNTIL(rig->loop, rig->sent == sent);
-        bailey_fail(&err, BAILEY_ERR_TRANSIENT, "one of the batch is too large");
-        err.is_shared = sent != 2;
-        bailey_refuse(rig->sink, lane_rig_pick(rig, 0), &err);
-    }
-    UNTIL(rig->loop, rig->sent == 6);
-    assert_int_equal(rig->dead_sent, 0);
-    assert_int_equal(rig->held[0]->attempts, 5);
-    lane_rig_refuse(rig, 0, BAILEY_ERR_TRANSIENT);
-    lane_rig_settle_down(rig);
-    assert_int_equal(rig->dead_sent, 1);
-    lane_rig_bury(rig, 0);
-}
-
 /* Waits grow from min to max by the multiplier, with no more jitter than that. */
 static void waits_grow_as_configured(void **state)
 {
@@ -487,7 +462,6 @@ int main(void)
         TEST(a_drain_leaves_the_hopeless_to_its_source),
         TEST(attempts_end_in_a_dead_letter),
         TEST(an_outage_is_no_attempt),
-        TEST(a_refusal_together_with_others_is_no_attempt),
         TEST(waits_grow_as_configured),
         TEST(the_unroutable_is_a_dead_letter),
         TEST(the_unroutable_is_tried_again),
