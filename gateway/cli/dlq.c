@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -53,6 +54,7 @@ struct dlq {
     bool is_counting;                  /* a purge that asks looks first */
     _Atomic int64_t seen, meant, worn; /* letters, those that match, and those of them that were replayed too often */
 
+    size_t columns; /* of the terminal; 0: none */
     bool progress;
     int64_t began_ms, shown_ms;
     struct route_status status;
@@ -78,7 +80,7 @@ static void show(struct dlq *dlq, const struct bailey_message *letter)
     } else {
         if (first)
             letter_add_titles(&dlq->out);
-        letter_add_row(&dlq->out, letter);
+        letter_add_row(&dlq->out, letter, dlq->columns);
     }
 }
 
@@ -263,7 +265,7 @@ static void show_progress(struct dlq *dlq, bool last)
         text_add(&out, "\r[");
         for (int64_t i = 0; i < BAR; i++)
             text_add(&out, i < filled ? "#" : ".");
-        text_printf(&out, "] %" PRId64 " of %" PRId64 " replayed, %" PRId64 "/s", done, meant,
+        text_printf(&out, "] %" PRId64 " of %" PRId64 " done, %" PRId64 "/s", done, meant,
                     ms > 0 ? done * 1000 / ms : 0);
     }
     if (!last && status->state != LANE_RUNNING && status->state != LANE_DRAINING)
@@ -381,6 +383,9 @@ static int report(struct dlq *dlq, bool done)
             text_add(&out, dlq->out.data);
         if (dlq->limit > 0 && atomic_load(&dlq->meant) == dlq->limit && atomic_load(&dlq->seen) > dlq->limit)
             text_printf(&out, "... and perhaps more: --limit %" PRId64 " was reached\n", dlq->limit);
+        if (dlq->dry_run)
+            text_printf(&out, "%" PRId64 " would be %s\n", atomic_load(&dlq->meant),
+                        dlq->verb == PURGE ? "removed" : "replayed");
         if (dlq->dry_run && atomic_load(&dlq->worn) > 0)
             text_printf(&out, "%" PRId64 " more were replayed %" PRId64 " times and would be left\n",
                         atomic_load(&dlq->worn), dlq->max_replays);
@@ -390,7 +395,7 @@ static int report(struct dlq *dlq, bool done)
     text_free(&dlq->out);
     int printed = cli_print(&out);
 
-    return done ? printed : CLI_FAILED;
+    return done && dlq->status.dead_lettered == 0 ? printed : CLI_FAILED;
 }
 
 /* True: the user said yes. */
@@ -485,9 +490,20 @@ static const char *default_file(void)
     return access("bailey.yaml", R_OK) == 0 ? "bailey.yaml" : "/etc/bailey/bailey.yaml";
 }
 
+/* Of the terminal that it goes to; 0: it goes elsewhere. */
+static size_t columns_of_output(void)
+{
+    struct winsize size;
+
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
-    struct dlq dlq = {.command = command, .max_replays = MAX_REPLAYS, .progress = isatty(STDERR_FILENO) == 1};
+    struct dlq dlq = {.command = command,
+                      .max_replays = MAX_REPLAYS,
+                      .columns = columns_of_output(),
+                      .progress = isatty(STDERR_FILENO) == 1};
     const char *words[2], *filter = NULL, *limit = NULL, *rate = NULL, *max_replays = NULL;
     struct bailey_error err = {0};
     const struct cli_flag flags[] = {
@@ -539,7 +555,7 @@ const struct command dlq_command = {
         "  show    all of one: why, headers, body (--limit 1)\n"
         "  replay  send them through the route again, as they were, and remove those that its sink has confirmed; "
         "what fails again\n"
-        "          is a dead letter again\n"
+        "          is a dead letter again, and the exit code is 1\n"
         "  purge   remove them for good; asks, or wants --yes\n\n"
         "  --config FILE      default: $BAILEY_CONFIG, ./bailey.yaml, /etc/bailey/bailey.yaml\n"
         "  --id ID            this one only\n"

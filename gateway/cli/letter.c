@@ -8,7 +8,7 @@
 #include "base/nearest.h"
 #include "core/dead_letter.h"
 
-enum { BODY_SHOWN = 4096, CELL_MAX = 60 };
+enum { BODY_SHOWN = 4096, CELL_MAX = 60, REASON_MIN = 20 };
 
 static const char *const fields[] = {"id",       "class",   "code",         "reason",      "source", "sink",
                                      "attempts", "replays", "first-failed", "last-failed", "key",    NULL};
@@ -131,9 +131,18 @@ void letter_add_titles(struct text *out)
                 "BYTES", "REASON");
 }
 
-void letter_add_row(struct text *out, const struct bailey_message *letter)
+/* What is left of a line of which so much is used. */
+static size_t reason_width(size_t columns, size_t used)
+{
+    if (columns == 0)
+        return 2 * CELL_MAX;
+    return columns > used + REASON_MIN ? columns - used : REASON_MIN;
+}
+
+void letter_add_row(struct text *out, const struct bailey_message *letter, size_t columns)
 {
     struct bailey_bytes reason = field(letter, "reason");
+    size_t before = out->len;
     char size[24];
 
     snprintf(size, sizeof size, "%zu", letter->body.len);
@@ -144,8 +153,11 @@ void letter_add_row(struct text *out, const struct bailey_message *letter)
     add_cell(out, field(letter, "replays"), COUNT_WIDTH);
     add_cell(out, field(letter, "key"), KEY_WIDTH);
     add_cell(out, letter->body.data == NULL ? BAILEY_NULL_BYTES : bailey_bytes_of(size), BODY_WIDTH);
-    if (reason.data != NULL)
-        add_harmless(out, reason, 2 * CELL_MAX);
+    if (reason.data != NULL) {
+        size_t width = reason_width(columns, out->len - before);
+
+        add_harmless(out, reason, reason.len <= width ? width : width - 3);
+    }
     text_add(out, "\n");
 }
 

@@ -31,9 +31,10 @@ bool letter_matches(const struct letter_filter *filter, const struct bailey_mess
 
 /* ---- How it is shown ---- */
 
-/* One line: id, time, class, attempts, replays, key, size, reason. */
+/* One line: id, time, class, attempts, replays, key, size, reason. `columns`: of the terminal, where the reason is cut; 0: there
+ * is none. */
 void letter_add_titles(struct text *out);
-void letter_add_row(struct text *out, const struct bailey_message *letter);
+void letter_add_row(struct text *out, const struct bailey_message *letter, size_t columns);
 
 /* All of it: what went wrong, properties, headers, body. */
 void letter_add_all(struct text *out, const struct bailey_message *letter);

@@ -89,13 +89,13 @@ def amqp_to_kafka(rig, count, every):
 
 
 def compared(rig, direction, count):
-    clean, poisoned = direction(rig, count, 0), direction(rig, count, EVERY)
+    clean, poisoned = direction(rig, 20_000, 0), direction(rig, count, EVERY)
     assert poisoned >= SLOWEST * clean, f"{poisoned:,.0f}/s with poison, {clean:,.0f}/s without"
     return f"{count // EVERY} of {count} dead; {poisoned:,.0f}/s, without poison {clean:,.0f}/s: {poisoned / clean:.0%}"
 
 
 def story_kafka_to_amqp(rig):
-    return compared(rig, kafka_to_amqp, 20_000)
+    return compared(rig, kafka_to_amqp, 100_000)
 
 
 def story_amqp_to_kafka(rig):

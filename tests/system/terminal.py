@@ -95,7 +95,7 @@ def story_of_a_person(rig):
 
     rig.rabbit.declare("tty-out")
     terminal = person.begin("replay", "orders", "--rate", "300")
-    terminal.wait(r"\[#+\.+\] [1-9][0-9]{2} of [0-9]+ replayed, [0-9]+/s")
+    terminal.wait(r"\[#+\.+\] [1-9][0-9]{2} of [0-9]+ done, [0-9]+/s")
     terminal.type("\x03")
     code, shown = terminal.end()
     [replayed] = re.findall(r"([0-9]+) replayed, 0 had been before", shown)
