@@ -89,7 +89,7 @@ def amqp_to_kafka(rig, count, every):
 
 
 def compared(rig, direction, count):
-    clean, poisoned = direction(rig, 20_000, 0), direction(rig, count, EVERY)
+    clean, poisoned = direction(rig, count, 0), direction(rig, count, EVERY)
     assert poisoned >= SLOWEST * clean, f"{poisoned:,.0f}/s with poison, {clean:,.0f}/s without"
     return f"{count // EVERY} of {count} dead; {poisoned:,.0f}/s, without poison {clean:,.0f}/s: {poisoned / clean:.0%}"
 
