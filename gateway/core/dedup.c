@@ -17,46 +17,16 @@
 #include <bailey/log.h>
 
 #include "base/crash.h"
+#include "core/dedup_entries.h"
 #include "core/dedup_mail.h"
 #include "core/filter.h"
 
 enum {
-    ENTRIES_A_SLAB = 64,
-    PLACES_MIN = 256,
     RETRY_MS = 1000,  /* of what failed */
     SILENT_MS = 5000, /* no answer for that long: shown */
     AHEAD = 8,        /* ids whose places are fetched before they are needed */
     TIDY_MIN_MS = 1000,
     TIDY_MAX_MS = 60000,
-};
-
-enum entry_state {
-    ENTRY_LOOKING,   /* in a look-up */
-    ENTRY_INTENDING, /* its intent is being written */
-    ENTRY_FLIGHT,    /* its owner has it */
-    ENTRY_RECORDING, /* at the sink; its record is being written */
-    ENTRY_DOUBT,     /* nobody has it, and the sink may have it */
-};
-
-struct dedup_entry {
-    struct id id;
-    struct dedup_entry *prev, *next;  /* in doubt; `next` of the free ones */
-    struct dedup_slot *owner;         /* NULL: it was withdrawn */
-    struct dedup_slot *first, **last; /* followers, in the order of asking */
-    int64_t doubt_ms;                 /* the state's clock: since when it is in doubt */
-    uint32_t number;                  /* its place in the slabs */
-    uint8_t state;                    /* enum entry_state */
-    bool in_doubt;                    /* the sink may have it */
-    bool has_intent;                  /* in the store */
-};
-
-struct place {
-    uint32_t tag;   /* of the id */
-    uint32_t entry; /* its number + 1; 0: the place is empty */
-};
-
-struct slab {
-    struct dedup_entry items[ENTRIES_A_SLAB];
 };
 
 /* Changes that are gathered, or being written. */
@@ -85,11 +55,7 @@ struct dedup_shard {
     struct state_load load;
     struct dedup_mail *early, **early_last; /* came before that */
 
-    struct place *places;
-    size_t place_count, entry_count; /* a power of two; at most half of it */
-    struct slab **slabs;
-    size_t slab_count;
-    struct dedup_entry *free;
+    struct dedup_entries entries;
     struct dedup_entry doubts; /* ring */
 
     struct change_list gathered, written; /* `written` is the commit's */
@@ -119,159 +85,6 @@ static void *must(void *memory)
     if (memory == NULL)
         abort(); /* the lanes' credit bounds what is asked for: the machine is out of memory */
     return memory;
-}
-
-/* ---- Entries: in slabs, and found by a table of tags with linear probing, so that an id that is new costs one cache line ---- */
-
-static struct dedup_entry *entry_at(const struct dedup_shard *shard, uint32_t number)
-{
-    return &shard->slabs[number / ENTRIES_A_SLAB]->items[number % ENTRIES_A_SLAB];
-}
-
-static uint32_t tag_of(struct id id)
-{
-    return (uint32_t)id.word[1];
-}
-
-static size_t after(const struct dedup_shard *shard, size_t at)
-{
-    return (at + 1) & (shard->place_count - 1);
-}
-
-static size_t home(const struct dedup_shard *shard, uint32_t tag)
-{
-    return tag & (shard->place_count - 1);
-}
-
-static void prefetch_place(const struct dedup_shard *shard, struct id id)
-{
-    __builtin_prefetch(&shard->places[home(shard, tag_of(id))]);
-}
-
-static struct dedup_entry *find(const struct dedup_shard *shard, struct id id)
-{
-    struct dedup_entry *entry = NULL;
-    uint32_t tag = tag_of(id);
-    size_t at = home(shard, tag);
-
-    while (shard->places[at].entry != 0) {
-        const struct place *place = &shard->places[at];
-
-        if (place->tag == tag && id_equal(entry_at(shard, place->entry - 1)->id, id)) {
-            entry = entry_at(shard, place->entry - 1);
-            break;
-        }
-        at = after(shard, at);
-    }
-    return entry;
-}
-
-static void put(struct dedup_shard *shard, struct place place)
-{
-    size_t at = home(shard, place.tag);
-
-    while (shard->places[at].entry != 0)
-        at = after(shard, at);
-    shard->places[at] = place;
-}
-
-/* What stands behind the gap moves up, as far as it is at home there. */
-static void take_out(struct dedup_shard *shard, const struct dedup_entry *entry)
-{
-    size_t gap = home(shard, tag_of(entry->id)), mask = shard->place_count - 1;
-
-    while (shard->places[gap].entry != entry->number + 1)
-        gap = after(shard, gap);
-    for (size_t at = after(shard, gap); shard->places[at].entry != 0; at = after(shard, at)) {
-        if (((at - home(shard, shard->places[at].tag)) & mask) < ((at - gap) & mask))
-            continue;
-        shard->places[gap] = shard->places[at];
-        gap = at;
-    }
-    shard->places[gap].entry = 0;
-}
-
-static void grow_places(struct dedup_shard *shard)
-{
-    struct place *old = shard->places;
-    size_t old_count = shard->place_count;
-
-    shard->place_count = old_count * 2;
-    shard->places = must(calloc(shard->place_count, sizeof *shard->places));
-    for (size_t i = 0; i < old_count; i++)
-        if (old[i].entry != 0)
-            put(shard, old[i]);
-    free(old);
-}
-
-static void add_slab(struct dedup_shard *shard)
-{
-    struct slab *slab = must(calloc(1, sizeof *slab));
-
-    if ((shard->slab_count & (shard->slab_count - 1)) == 0) /* full: 0, 1, 2, 4 ... */
-        shard->slabs =
-            must(realloc(shard->slabs, (shard->slab_count ? shard->slab_count * 2 : 1) * sizeof(struct slab *)));
-    for (uint32_t i = 0; i < ENTRIES_A_SLAB; i++) {
-        slab->items[i].number = (uint32_t)shard->slab_count * ENTRIES_A_SLAB + i;
-        slab->items[i].next = shard->free;
-        shard->free = &slab->items[i];
-    }
-    shard->slabs[shard->slab_count++] = slab;
-}
-
-static struct dedup_entry *entry_new(struct dedup_shard *shard, struct id id, struct dedup_slot *owner)
-{
-    if (shard->free == NULL)
-        add_slab(shard);
-    if (++shard->entry_count > shard->place_count / 2)
-        grow_places(shard);
-    struct dedup_entry *entry = shard->free;
-
-    shard->free = entry->next;
-    *entry = (struct dedup_entry){.id = id, .number = entry->number, .owner = owner, .last = &entry->first};
-    put(shard, (struct place){.tag = tag_of(id), .entry = entry->number + 1});
-    if (owner != NULL)
-        owner->entry = entry;
-    return entry;
-}
-
-static void entry_free(struct dedup_shard *shard, struct dedup_entry *entry)
-{
-    assert(entry->owner == NULL && entry->first == NULL);
-    take_out(shard, entry);
-    entry->next = shard->free;
-    shard->free = entry;
-    shard->entry_count--;
-}
-
-static void follow(struct dedup_entry *entry, struct dedup_slot *slot)
-{
-    slot->entry = entry;
-    slot->next = NULL;
-    *entry->last = slot;
-    entry->last = &slot->next;
-}
-
-static void unfollow(struct dedup_entry *entry, struct dedup_slot *slot)
-{
-    struct dedup_slot **at = &entry->first;
-
-    while (*at != slot)
-        at = &(*at)->next;
-    *at = slot->next;
-    if (entry->last == &slot->next)
-        entry->last = at;
-}
-
-/* The first follower takes the place of an owner that is gone. */
-static void promote(struct dedup_entry *entry)
-{
-    struct dedup_slot *slot = entry->first;
-
-    if (entry->owner != NULL || slot == NULL)
-        return;
-    unfollow(entry, slot);
-    entry->owner = slot;
 }
 
 /* ---- What goes out: changes, look-ups, answers ---- */
@@ -327,7 +140,7 @@ static struct dedup_slot *answer_followers(struct dedup_shard *shard, struct ded
     while (entry->first != NULL) {
         struct dedup_slot *slot = entry->first;
 
-        unfollow(entry, slot);
+        dedup_entry_unfollow(entry, slot);
         if (outcome == ID_UNKNOWN || slot->passes != outcome) {
             answer(shard, slot, DEDUP_DUPLICATE);
             continue;
@@ -362,13 +175,13 @@ static void forget(struct dedup_shard *shard, struct dedup_entry *entry)
 {
     if (entry->has_intent)
         add_change(shard, STATE_FORGET, entry->id, NULL, ID_UNKNOWN);
-    entry_free(shard, entry);
+    dedup_entries_remove(&shard->entries, entry);
 }
 
 /* Reserved: its owner may send it. */
 static void go(struct dedup_shard *shard, struct dedup_entry *entry)
 {
-    promote(entry);
+    dedup_entry_promote(entry);
     entry->state = ENTRY_FLIGHT;
     if (entry->owner != NULL)
         answer(shard, entry->owner, entry->in_doubt ? DEDUP_GO_MARKED : DEDUP_GO);
@@ -381,7 +194,7 @@ static void go(struct dedup_shard *shard, struct dedup_entry *entry)
 /* It is not recorded: reserve it. */
 static void reserve(struct dedup_shard *shard, struct dedup_entry *entry)
 {
-    promote(entry);
+    dedup_entry_promote(entry);
     if (entry->owner == NULL) {
         forget(shard, entry);
         return;
@@ -397,7 +210,7 @@ static void reserve(struct dedup_shard *shard, struct dedup_entry *entry)
 /* The next one with an id that was let go of before its end. Its intent is in the store, unless that failed then. */
 static void go_on(struct dedup_shard *shard, struct dedup_entry *entry)
 {
-    promote(entry);
+    dedup_entry_promote(entry);
     if (entry->owner != NULL && !entry->has_intent)
         reserve(shard, entry);
     else
@@ -414,7 +227,7 @@ static void end(struct dedup_shard *shard, struct dedup_entry *entry, enum dedup
     entry->owner = NULL;
     struct dedup_slot *passing = answer_followers(shard, entry, outcome);
 
-    entry_free(shard, entry);
+    dedup_entries_remove(&shard->entries, entry);
     while (passing != NULL) {
         struct dedup_slot *slot = passing;
 
@@ -434,7 +247,7 @@ static bool is_recorded(const struct state_found *found, int64_t since_ms)
 /* Nothing in flight has this id. True: it may go. */
 static bool ask_new(struct dedup_shard *shard, struct dedup_slot *slot)
 {
-    struct dedup_entry *entry = entry_new(shard, slot->id, slot);
+    struct dedup_entry *entry = dedup_entries_add(&shard->entries, slot->id, slot);
     struct state *state = shard->options.state;
     bool may_be_recorded = filter_may_have(shard->filter, slot->id);
     struct state_found found;
@@ -460,11 +273,11 @@ static bool ask_new(struct dedup_shard *shard, struct dedup_slot *slot)
 /* True: it may go; else it is answered in time. */
 static bool ask(struct dedup_shard *shard, struct dedup_slot *slot)
 {
-    struct dedup_entry *entry = find(shard, slot->id);
+    struct dedup_entry *entry = dedup_entries_find(&shard->entries, slot->id);
 
     if (entry == NULL)
         return ask_new(shard, slot);
-    follow(entry, slot);
+    dedup_entry_follow(entry, slot);
     if (entry->state == ENTRY_DOUBT) {
         no_more_doubt(entry);
         go_on(shard, entry);
@@ -491,7 +304,7 @@ static void withdraw(struct dedup_shard *shard, struct dedup_slot *slot, bool in
     if (entry == NULL) /* it was answered in the meantime */
         return;
     if (entry->owner != slot) {
-        unfollow(entry, slot);
+        dedup_entry_unfollow(entry, slot);
         return;
     }
     entry->owner = NULL;
@@ -573,7 +386,7 @@ void dedup_shard_flush(struct dedup_shard *shard)
 
 void dedup_shard_prefetch(const struct dedup_shard *shard, struct id id)
 {
-    prefetch_place(shard, id);
+    dedup_entries_prefetch(&shard->entries, id);
     if (shard->filter != NULL)
         filter_prefetch(shard->filter, id);
 }
@@ -641,9 +454,9 @@ static bool passes(struct dedup_shard *shard, struct dedup_entry *entry, enum id
         ;
     if (slot == NULL)
         return false;
-    unfollow(entry, slot);
+    dedup_entry_unfollow(entry, slot);
     if (entry->owner != NULL) {
-        follow(entry, entry->owner);
+        dedup_entry_follow(entry, entry->owner);
         answer(shard, entry->owner, DEDUP_FOLLOWS);
     }
     entry->owner = slot;
@@ -721,7 +534,7 @@ static void apply(struct dedup_shard *shard, struct change_list *list, bool is_w
         struct dedup_entry *entry = list->entries[i];
 
         if (i + AHEAD < list->count) {
-            prefetch_place(shard, list->changes[i + AHEAD].id);
+            dedup_entries_prefetch(&shard->entries, list->changes[i + AHEAD].id);
             filter_prefetch_newest(shard->filter, list->changes[i + AHEAD].id);
         }
         if (change->kind == STATE_INTEND) {
@@ -880,9 +693,9 @@ static void loaded(struct state_load *load)
 
     shard->filter = load->filter;
     for (size_t i = 0; i < load->intent_count; i++) {
-        if (find(shard, load->intents[i]) != NULL)
+        if (dedup_entries_find(&shard->entries, load->intents[i]) != NULL)
             continue;
-        struct dedup_entry *entry = entry_new(shard, load->intents[i], NULL);
+        struct dedup_entry *entry = dedup_entries_add(&shard->entries, load->intents[i], NULL);
 
         entry->has_intent = true;
         doubt(shard, entry);
@@ -911,8 +724,7 @@ struct dedup_shard *dedup_shard_new(const struct dedup_shard_options *options)
 
     shard->options = *options;
     shard->early_last = &shard->early;
-    shard->place_count = PLACES_MIN;
-    shard->places = must(calloc(shard->place_count, sizeof *shard->places));
+    dedup_entries_init(&shard->entries);
     shard->doubts.prev = shard->doubts.next = &shard->doubts;
     dedup_post_init(&shard->answers, count);
     shard->commit =
@@ -949,9 +761,7 @@ void dedup_shard_free(struct dedup_shard *shard)
         shard->early = mail->next;
         free(mail);
     }
-    for (size_t i = 0; i < shard->slab_count; i++)
-        free(shard->slabs[i]);
-    free(shard->slabs);
+    dedup_entries_fini(&shard->entries);
     free(shard->gathered.changes);
     free(shard->gathered.entries);
     free(shard->written.changes);
@@ -963,7 +773,6 @@ void dedup_shard_free(struct dedup_shard *shard)
     free(shard->looked_up.found);
     free(shard->looked_up.entries);
     filter_free(shard->filter);
-    free(shard->places);
     shard->options.group->shards[shard->options.number] = NULL;
     free(shard);
 }
