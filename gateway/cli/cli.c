@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/nearest.h"
@@ -32,6 +33,13 @@ static int put(int fd, struct text *out)
     }
     text_free(out);
     return result;
+}
+
+size_t cli_columns(void)
+{
+    struct winsize size;
+
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 int cli_print(struct text *out)

@@ -54,6 +54,9 @@ void cli_add_help(struct text *out, const struct command *command);
 int cli_print(struct text *out);
 void cli_complain(struct text *out); /* the same, to standard error */
 
+/* Columns of the terminal that standard output goes to; 0: it goes elsewhere. */
+size_t cli_columns(void);
+
 /* Load the file with the connectors of the registry, findings to standard error. NULL: exit with CLI_USAGE. */
 struct config *cli_load(const char *path);
 

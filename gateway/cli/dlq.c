@@ -14,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -490,19 +489,11 @@ static const char *default_file(void)
     return access("bailey.yaml", R_OK) == 0 ? "bailey.yaml" : "/etc/bailey/bailey.yaml";
 }
 
-/* Of the terminal that it goes to; 0: it goes elsewhere. */
-static size_t columns_of_output(void)
-{
-    struct winsize size;
-
-    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
-}
-
 static int run(const struct command *command, int argc, char **argv)
 {
     struct dlq dlq = {.command = command,
                       .max_replays = MAX_REPLAYS,
-                      .columns = columns_of_output(),
+                      .columns = cli_columns(),
                       .progress = isatty(STDERR_FILENO) == 1};
     const char *words[2], *filter = NULL, *limit = NULL, *rate = NULL, *max_replays = NULL;
     struct bailey_error err = {0};

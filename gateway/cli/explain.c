@@ -8,6 +8,41 @@
 
 #include "cli/explain_facts.h"
 
+/* No line is longer than `columns` (0: any length); all but the first begin with `indent` spaces. */
+static void add_wrapped(struct text *out, const char *text, int indent, size_t columns)
+{
+    size_t column = 0;
+
+    for (;;) {
+        size_t word = strcspn(text, " ");
+
+        text_add_len(out, text, word);
+        column += word;
+        text += word;
+        if (*text == '\0')
+            return;
+        text++;
+        if (columns > 0 && column + 1 + strcspn(text, " ") > columns) {
+            text_printf(out, "\n%*s", indent, "");
+            column = (size_t)indent;
+        } else {
+            text_add(out, " ");
+            column++;
+        }
+    }
+}
+
+static void add_fact(struct text *out, const struct fact *fact, size_t columns)
+{
+    struct text line = {0};
+
+    text_printf(&line, "  %s: %s", fact->topic, fact->says.data);
+    text_printf(&line, fact->settings[0] == '\0' ? "." : ". [%s]", fact->settings);
+    add_wrapped(out, line.data, 4, columns);
+    text_add(out, "\n");
+    text_free(&line);
+}
+
 static void add_text(struct text *out, const struct explanation *ex)
 {
     const struct config_route *route = ex->route;
@@ -15,10 +50,8 @@ static void add_text(struct text *out, const struct explanation *ex)
     text_printf(out, "route %s: from %s (%s) to %s (%s), %" PRId64 " lane%s\n", route->name, route->from.broker->name,
                 route->from.broker->connector->name, route->to.broker->name, route->to.broker->connector->name,
                 route->lanes, route->lanes == 1 ? "" : "s");
-    for (size_t i = 0; i < ex->count; i++) {
-        text_printf(out, "  %s: %s", ex->facts[i].topic, ex->facts[i].says.data);
-        text_printf(out, ex->facts[i].settings[0] == '\0' ? ".\n" : ". [%s]\n", ex->facts[i].settings);
-    }
+    for (size_t i = 0; i < ex->count; i++)
+        add_fact(out, &ex->facts[i], cli_columns());
 }
 
 static void add_string(struct text *out, const char *name, const char *value)

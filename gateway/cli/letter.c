@@ -8,7 +8,7 @@
 #include "base/nearest.h"
 #include "core/dead_letter.h"
 
-enum { BODY_SHOWN = 4096, CELL_MAX = 60, REASON_MIN = 20 };
+enum { BODY_SHOWN = 4096, CELL_MAX = 60, REASON_MIN = 12 };
 
 static const char *const fields[] = {"id",       "class",   "code",         "reason",      "source", "sink",
                                      "attempts", "replays", "first-failed", "last-failed", "key",    NULL};

@@ -1,10 +1,13 @@
-"""`bailey dlq` as a person uses it: on a terminal that shows a bar and asks before it removes anything; interrupted, and begun again."""
+"""`bailey` as a person uses it: on a terminal of some width, that shows a bar and asks before it removes anything; interrupted, and begun again."""
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
+import termios
 import time
 
 import pika
@@ -19,8 +22,9 @@ SECONDS = 30
 class Terminal:
     """A command on a terminal of its own. Typed lines and Ctrl-C reach it as a person's do."""
 
-    def __init__(self, argv, env):
+    def __init__(self, argv, env, columns=160):
         self.shown, (self.master, slave) = "", pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
         self.child = subprocess.Popen(argv, stdin=slave, stdout=slave, stderr=slave, env=env, preexec_fn=self._own, close_fds=True)
         os.close(slave)
 
@@ -81,6 +85,12 @@ def story_of_a_person(rig):
 
     code, shown = person.run("list", "orders", "--limit", "5")
     assert code == 0 and len(re.findall("NO_ROUTE", shown)) == 5 and "perhaps more" in shown, shown
+    for columns in (140, 90):
+        code, shown = Terminal([rig.bailey, "explain", gateway.file], os.environ, columns).end()
+        lines = [line for line in shown.splitlines() if line.startswith("  ")]
+        assert code == 0 and columns - 15 < max(map(len, lines)) <= columns and len(lines) > 10, shown
+    code, shown = Terminal([rig.bailey, "dlq", "list", "orders", "--limit", "5", "--config", gateway.file], os.environ, 140).end()
+    assert code == 0 and [len(line) for line in shown.splitlines() if line.endswith("...")] == 5 * [140], shown
 
     third = COUNT // 3
     question = f"Remove {third} dead letters of orders for good? [y/N]"
