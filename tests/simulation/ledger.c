@@ -485,8 +485,9 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
         const struct ledger_handout *handout = &ledger->handouts[i];
         const struct ledger_message *message = &ledger->messages[handout->message];
 
-        repeated += handout->slot == slot && !handout->is_revoked && !handout->is_lost && message->copies > 0 &&
-                    !message->is_done;
+        /* What came from the table the source gives as another handout, if it was not told. */
+        repeated += handout->slot == slot && !handout->is_revoked && !handout->is_lost && !handout->is_from_table &&
+                    message->copies > 0 && !message->is_done;
     }
     REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= ledger->slots[slot].credit_messages,
             "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
