@@ -40,11 +40,6 @@ static void say_guarantee(struct explanation *ex)
                  "settled, not sent; there is no transaction");
 }
 
-static bool pipelines(const struct explanation *ex)
-{
-    return (ex->route->to.broker->connector->traits & BAILEY_KEEPS_ORDER_ON_REFUSAL) != 0;
-}
-
 /* Who shares a queue, be it with the consumer that died before him, gets what lies behind the messages that come back from that one. */
 static void say_other_consumers(struct text *says, const struct config_route *route)
 {
@@ -86,10 +81,8 @@ static void say_order(struct explanation *ex)
                  "; a message that the sink refused is sent again after its back-off, and is overtaken by what came "
                  "after it");
         say_other_consumers(says, ex->route);
-    } else if (pipelines(ex)) {
-        text_add(says, "; the sink keeps order by itself, so any number may be under way");
     } else {
-        text_add(says, "; the sink does not keep order over a refusal, so one of them is under way at a time");
+        text_add(says, "; one of them is under way at a time");
     }
 }
 

@@ -275,20 +275,14 @@ static bool may_begin(const struct lane *lane)
     return !lane->is_draining || lane->is_finishing;
 }
 
-/* Not what must wait for another one of its key that was refused meanwhile, nor what is past its expiry. What is sent at a slow pace is
- * left at a drain: who interrupts it does not want to see it go on. */
+/* Not what is past its expiry. What is sent at a slow pace is left at a drain: who interrupts it does not want to see it go on. */
 static bool admit(struct delivery *dlv)
 {
     const struct bailey_message *msg = dlv->pub.message;
     struct lane *lane = dlv->lane;
 
-    if (!may_begin(lane) &&
-        (lane->to.is_paced || order_is_behind(dlv))) { /* the refused one was left to the source, perhaps */
+    if (!may_begin(lane) && lane->to.is_paced) {
         lane_settle_as(lane, dlv, BAILEY_RELEASED);
-        return false;
-    }
-    if (lane->order != NULL && order_hold(lane->order, dlv)) {
-        lane_work_soon(lane);
         return false;
     }
     if (msg->expires_at_ms == 0 || msg->expires_at_ms > bailey_wall_ms(lane->host))
@@ -666,9 +660,8 @@ void bailey_refuse(struct bailey_port *sink, struct bailey_delivery *pub, const 
 
 /* ---- Lost by the source ---- */
 
-static bool is_not_orphan(void *ctx, struct delivery *dlv)
+static bool is_not_orphan(const struct delivery *dlv)
 {
-    (void)ctx;
     return !dlv->is_orphan;
 }
 
@@ -692,8 +685,8 @@ static size_t forget(struct lane *lane, bool all_groups, uint32_t group)
         ready += dlv->state == DELIVERY_READY;
     }
     if (ready > 0) {
-        outlet_rebuild(&lane->to, is_not_orphan, NULL);
-        outlet_rebuild(&lane->dead, is_not_orphan, NULL);
+        outlet_rebuild(&lane->to, is_not_orphan);
+        outlet_rebuild(&lane->dead, is_not_orphan);
     }
     for (struct delivery *dlv = lane->all.next, *next; dlv != &lane->all; dlv = next) {
         next = dlv->next;
@@ -978,10 +971,7 @@ static void make_order(struct lane *lane)
 
     if (options->order == BAILEY_ORDER_NONE)
         return;
-    /* With ids one of a key at a time: one that has to wait for another one with its id, in another lane, holds those behind it. So does
-     * one that has to be read from disk. */
-    lane->order =
-        order_new(options->order, options->pipelines && options->dedup == NULL && options->spill == NULL, lane->host);
+    lane->order = order_new(options->order, lane->host);
     lane->order_at = options->key != NULL; /* steps.c: behind the key */
 }
 

@@ -88,7 +88,6 @@ struct lane_options {
     int64_t messages_max;                  /* finish after so many; 0: go on for ever */
     const struct template *key;            /* or NULL */
     enum bailey_order order;
-    bool pipelines;    /* the sink keeps order over a refusal */
     unsigned hops_max; /* a message that has passed more gateways is hopeless; 0: no limit */
     struct lane_retry retry;
     bool parks_in_store;                       /* what was refused waits in `kept` */

@@ -75,24 +75,13 @@ static void wait(struct lane *lane, struct delivery *dlv, int64_t delay_ms)
     bailey_timer_start(lane->host, &dlv->retry, delay_ms);
 }
 
-static bool has_its_turn(void *ctx, struct delivery *dlv)
-{
-    return !order_hold(((struct lane *)ctx)->order, dlv);
-}
-
-/* It is to be sent again: those behind it wait. False: it waits itself behind an older one, whose refusal was the reason. */
-static bool hold_back(struct lane *lane, struct delivery *dlv)
+/* It keeps its turn, perhaps for long. */
+static void hold_back(struct lane *lane, struct delivery *dlv)
 {
     if (lane->order == NULL)
-        return true;
-    if (!order_refused(lane->order, dlv)) {
-        lane_detach(dlv);
-        return false;
-    }
+        return;
+    order_refused(lane->order, dlv);
     lane_spill_behind(lane, dlv);
-    if (lane->options.pipelines)
-        outlet_rebuild(&lane->to, has_its_turn, lane);
-    return true;
 }
 
 /* It drains: what is refused from now on is left to the source. One that finishes tries on. */
@@ -109,7 +98,7 @@ static bool is_leaving(const struct lane *lane, const struct delivery *dlv)
 
 static void leave(struct lane *lane, struct delivery *dlv)
 {
-    if (lane->order != NULL && hold_back(lane, dlv) && leaves_all(lane))
+    if (lane->order != NULL && leaves_all(lane))
         lane_release_waiting(lane); /* none may pass it on the way out */
     lane_settle_as(lane, dlv, BAILEY_RELEASED);
 }
@@ -126,8 +115,7 @@ static void block(struct lane *lane, struct delivery *dlv, const char *what, con
         leave(lane, dlv);
         return;
     }
-    if (!hold_back(lane, dlv))
-        return;
+    hold_back(lane, dlv);
     lane->blocking += !dlv->is_blocking;
     dlv->is_blocking = true;
     snprintf(lane->block_reason, sizeof lane->block_reason, "%s: %s", what, err->text);
@@ -205,8 +193,7 @@ void lane_expire(struct lane *lane, struct delivery *dlv)
         lane_finish(lane, dlv, ID_DEAD);
         return;
     }
-    if (!hold_back(lane, dlv))
-        return;
+    hold_back(lane, dlv);
     note_failure(lane, dlv);
     bailey_fail(&err, BAILEY_ERR_PERMANENT, "it is past its expiry");
     give_up(lane, dlv, &(struct dead_letter_reason){"expired", &err});
@@ -257,8 +244,7 @@ static void refuse(struct lane *lane, struct delivery *dlv, const struct bailey_
         leave(lane, dlv);
         return;
     }
-    if (!hold_back(lane, dlv))
-        return; /* no attempt of its own */
+    hold_back(lane, dlv);
     note_failure(lane, dlv);
     dlv->pub.attempts++;
     dlv->counted += counts(lane, err);
@@ -307,9 +293,7 @@ void lane_wait_over(struct bailey_timer *timer)
     lane->waiting--;
     dlv->state = DELIVERY_READY;
     status_add(&lane->options.status->retried, 1);
-    if (dlv->is_dead || lane->order == NULL ||
-        !order_hold(lane->order, dlv)) /* an older one of its key may have been refused meanwhile */
-        lane_prepare_again(lane, dlv);
+    lane_prepare_again(lane, dlv);
     lane_flush(lane);
     lane_work_soon(lane);
 }

@@ -1,4 +1,4 @@
-/* A table of the keys in the lane: each has a count of turns and the list of those that are held. */
+/* A table of the keys in the lane. A key is there as long as one has its turn; behind that one stand those that are held. */
 #include "core/order.h"
 
 #include <assert.h>
@@ -7,36 +7,33 @@
 
 #include <sodium.h>
 
-enum { BUCKETS_MIN = 64, KEYS_A_SLAB = 64 };
+#include "base/arena.h"
+
+enum { BUCKETS_MIN = 64 };
+
+/* In the order of coming. */
+struct line {
+    struct delivery *first, *last;
+};
 
 struct order_key {
     uint64_t hash;
-    struct order_key *chain;       /* of its bucket; of the free ones */
-    struct delivery *first, *last; /* held, in the order of receiving */
-    struct delivery *refused;      /* those that were refused and keep their turn, by held_next, oldest first */
-    uint32_t turns, refusals;      /* deliveries that have their turn; of those: in `refused` */
-    int64_t here;                  /* of those that are held: in memory */
-    bool is_broken;                /* one was refused, and not all that had their turn then are through */
-    uint64_t broken_from;          /* sequence of that one: who was on the way behind it will be refused, too */
-    bool is_coming;                /* in the list of keys that may have one for order_next() */
-    struct order_key *next_coming;
-};
-
-struct slab {
-    struct slab *next;
-    struct order_key items[KEYS_A_SLAB];
+    struct order_key *chain; /* of its bucket; of the free ones */
+    struct delivery *turn;   /* who has it */
+    bool is_refused;         /* was that one refused? */
+    struct line held;
+    int64_t here; /* of those that are held: in memory */
 };
 
 struct order {
     enum bailey_order kind;
-    bool pipelines;
     unsigned char secret[crypto_shorthash_KEYBYTES];
+    struct arena *arena; /* of the keys */
+    struct order_key *free;
     struct order_key **buckets;
     size_t bucket_count, key_count; /* a power of two */
-    struct slab *slabs;
-    struct order_key *free;
-    struct order_key *coming, **coming_last;
-    int64_t held, stuck; /* stuck: the sum of `here` of the keys that have a refused one */
+    struct line coming;             /* they have their turn, and are held until order_next() gives them */
+    int64_t held, stuck;            /* stuck: the sum of `here` of the keys whose first was refused */
 };
 
 static void *must(void *memory)
@@ -77,59 +74,54 @@ static struct order_key **bucket_of(const struct order *order, uint64_t hash)
     return &order->buckets[hash & (order->bucket_count - 1)];
 }
 
-static void grow_buckets(struct order *order)
-{
-    struct order_key **old = order->buckets;
-    size_t old_count = order->bucket_count;
-
-    order->bucket_count = old_count * 2;
-    order->buckets = must(calloc(order->bucket_count, sizeof(struct order_key *)));
-    for (size_t i = 0; i < old_count; i++)
-        for (struct order_key *key = old[i], *chain; key != NULL; key = chain) {
-            struct order_key **bucket = bucket_of(order, key->hash);
-
-            chain = key->chain;
-            key->chain = *bucket;
-            *bucket = key;
-        }
-    free(old);
-}
-
-static void add_slab(struct order *order)
-{
-    struct slab *slab = must(calloc(1, sizeof *slab));
-
-    slab->next = order->slabs;
-    order->slabs = slab;
-    for (int i = 0; i < KEYS_A_SLAB; i++) {
-        slab->items[i].chain = order->free;
-        order->free = &slab->items[i];
-    }
-}
-
-static struct order_key *key_of(struct order *order, uint64_t hash)
+static struct order_key *key_find(const struct order *order, uint64_t hash)
 {
     struct order_key *key = *bucket_of(order, hash);
 
     while (key != NULL && key->hash != hash)
         key = key->chain;
-    if (key != NULL)
-        return key;
-    if (order->free == NULL)
-        add_slab(order);
-    if (order->key_count == order->bucket_count)
-        grow_buckets(order);
-    struct order_key **bucket = bucket_of(order, hash);
-
-    key = order->free;
-    order->free = key->chain;
-    *key = (struct order_key){.hash = hash, .chain = *bucket};
-    *bucket = key;
-    order->key_count++;
     return key;
 }
 
-static void key_free(struct order *order, struct order_key *key)
+static void key_link(struct order *order, struct order_key *key)
+{
+    struct order_key **bucket = bucket_of(order, key->hash);
+
+    key->chain = *bucket;
+    *bucket = key;
+}
+
+static void grow_buckets(struct order *order)
+{
+    struct order_key **old = order->buckets;
+    size_t old_count = order->bucket_count;
+
+    order->bucket_count = old_count == 0 ? BUCKETS_MIN : old_count * 2;
+    order->buckets = must(calloc(order->bucket_count, sizeof(struct order_key *)));
+    for (size_t i = 0; i < old_count; i++)
+        for (struct order_key *key = old[i], *chain; key != NULL; key = chain) {
+            chain = key->chain;
+            key_link(order, key);
+        }
+    free(old);
+}
+
+static void key_add(struct order *order, uint64_t hash, struct delivery *dlv)
+{
+    struct order_key *key = order->free;
+
+    if (key == NULL)
+        key = must(arena_alloc(order->arena, sizeof *key));
+    else
+        order->free = key->chain;
+    if (order->key_count++ == order->bucket_count)
+        grow_buckets(order);
+    *key = (struct order_key){.hash = hash, .turn = dlv};
+    key_link(order, key);
+    dlv->turn = key;
+}
+
+static void key_remove(struct order *order, struct order_key *key)
 {
     struct order_key **at = bucket_of(order, key->hash);
 
@@ -141,139 +133,59 @@ static void key_free(struct order *order, struct order_key *key)
     order->key_count--;
 }
 
-/* ---- Held ones ---- */
+/* ---- Those that are held ---- */
+
+static void line_add(struct line *line, struct delivery *dlv)
+{
+    dlv->held_prev = line->last;
+    dlv->held_next = NULL;
+    *(line->last == NULL ? &line->first : &line->last->held_next) = dlv;
+    line->last = dlv;
+}
+
+static void line_remove(struct line *line, struct delivery *dlv)
+{
+    *(dlv->held_prev == NULL ? &line->first : &dlv->held_prev->held_next) = dlv->held_next;
+    *(dlv->held_next == NULL ? &line->last : &dlv->held_next->held_prev) = dlv->held_prev;
+    dlv->held_next = dlv->held_prev = NULL;
+}
 
 static void count_here(struct order *order, struct order_key *key, int change)
 {
     key->here += change;
-    if (key->refused != NULL)
+    if (key->is_refused)
         order->stuck += change;
 }
 
-/* At its place in the order of receiving, which is the end as a rule. */
 static void hold(struct order *order, struct order_key *key, struct delivery *dlv)
 {
-    struct delivery *after = key->last;
-
-    while (after != NULL && after->sequence > dlv->sequence)
-        after = after->held_prev;
-    dlv->held_prev = after;
-    dlv->held_next = after == NULL ? key->first : after->held_next;
-    *(dlv->held_prev == NULL ? &key->first : &dlv->held_prev->held_next) = dlv;
-    *(dlv->held_next == NULL ? &key->last : &dlv->held_next->held_prev) = dlv;
+    line_add(&key->held, dlv);
+    count_here(order, key, 1);
     dlv->turn = key;
     dlv->state = DELIVERY_HELD;
     order->held++;
-    count_here(order, key, 1);
 }
 
-static void let_off(struct order *order, struct delivery *dlv)
+static void let_off(struct order *order, struct order_key *key, struct delivery *dlv)
 {
-    struct order_key *key = dlv->turn;
-
-    *(dlv->held_prev == NULL ? &key->first : &dlv->held_prev->held_next) = dlv->held_next;
-    *(dlv->held_next == NULL ? &key->last : &dlv->held_next->held_prev) = dlv->held_prev;
-    dlv->held_next = dlv->held_prev = NULL;
-    order->held--;
+    line_remove(&key->held, dlv);
     if (dlv->spill == SPILL_NONE)
         count_here(order, key, -1);
 }
 
-static bool is_before(const struct delivery *one, const struct delivery *other)
+/* The first that is held has its turn now. If there is none, the key is gone. */
+static void pass_on(struct order *order, struct order_key *key)
 {
-    return one != NULL && other != NULL && one->sequence < other->sequence;
-}
-
-/* May the first of those that are held go, or a new one? After a refusal not before the sink has said of all that were on their way
- * whether they were refused, too; and then only what is older than the refused ones. */
-static bool may_go(const struct order *order, const struct order_key *key)
-{
-    if (!order->pipelines)
-        return key->turns == 0;
-    return !key->is_broken || (key->turns == key->refusals && is_before(key->first, key->refused));
-}
-
-static void add_refused(struct order *order, struct order_key *key, struct delivery *dlv)
-{
-    struct delivery **at = &key->refused;
-
-    while (is_before(*at, dlv))
-        at = &(*at)->held_next;
-    if (*at == dlv)
-        return;
-    if (key->refused == NULL)
-        order->stuck += key->here;
-    dlv->held_next = *at;
-    *at = dlv;
-    key->refusals++;
-    if (!key->is_broken || dlv->sequence < key->broken_from)
-        key->broken_from = dlv->sequence;
-    key->is_broken = true;
-}
-
-static void remove_refused(struct order *order, struct order_key *key, struct delivery *dlv)
-{
-    struct delivery **at = &key->refused;
-
-    while (is_before(*at, dlv))
-        at = &(*at)->held_next;
-    if (*at != dlv)
-        return;
-    *at = dlv->held_next;
-    dlv->held_next = NULL;
-    key->refusals--;
-    if (key->refused == NULL)
+    if (key->is_refused)
         order->stuck -= key->here;
-}
-
-static void give_turn_back(struct order *order, struct order_key *key, struct delivery *dlv)
-{
-    assert(key->turns > 0);
-    remove_refused(order, key, dlv);
-    key->turns--;
-    if (key->turns == 0)
-        key->is_broken = false;
-    else if (key->turns == key->refusals) /* none is on the way */
-        key->broken_from = key->refused->sequence;
-}
-
-/* One of this key went: perhaps the next may come; or nobody is left. */
-static void see_to(struct order *order, struct order_key *key)
-{
-    if (key->is_coming)
+    key->is_refused = false;
+    key->turn = key->held.first;
+    if (key->turn == NULL) {
+        key_remove(order, key);
         return;
-    if (key->first != NULL && may_go(order, key)) {
-        key->is_coming = true;
-        key->next_coming = NULL;
-        *order->coming_last = key;
-        order->coming_last = &key->next_coming;
-    } else if (key->first == NULL && key->turns == 0) {
-        key_free(order, key);
     }
-}
-
-/* What had its turn is held, at its place. */
-static void hold_again(struct order *order, struct order_key *key, struct delivery *dlv)
-{
-    give_turn_back(order, key, dlv);
-    hold(order, key, dlv);
-    see_to(order, key);
-}
-
-static bool is_refused(const struct order_key *key, const struct delivery *dlv)
-{
-    const struct delivery *at = key->refused;
-
-    while (is_before(at, dlv))
-        at = at->held_next;
-    return at == dlv;
-}
-
-bool order_is_behind(const struct delivery *dlv)
-{
-    const struct order_key *key = dlv->turn;
-
-    return key != NULL && key->is_broken && dlv->sequence > key->broken_from && !is_refused(key, dlv);
+    let_off(order, key, key->turn);
+    line_add(&order->coming, key->turn);
 }
 
 /* ---- What a lane does ---- */
@@ -287,45 +199,29 @@ bool order_is_new(const struct order *order, const struct delivery *dlv)
 
 bool order_enter(struct order *order, struct delivery *dlv)
 {
+    struct order_key *key;
     uint64_t hash;
 
-    if (dlv->turn != NULL) /* from an earlier round */
+    if (dlv->turn != NULL || !hash_of(order, dlv->pub.message, &hash)) /* it has entered in an earlier round */
         return true;
-    if (!hash_of(order, dlv->pub.message, &hash))
-        return true;
-    struct order_key *key = key_of(order, hash);
-
-    if (key->first != NULL || !may_go(order, key)) {
+    key = key_find(order, hash);
+    if (key != NULL) {
         hold(order, key, dlv);
         return false;
     }
-    key->turns++;
-    dlv->turn = key;
+    key_add(order, hash, dlv);
     return true;
 }
 
-bool order_refused(struct order *order, struct delivery *dlv)
+void order_refused(struct order *order, const struct delivery *dlv)
 {
     struct order_key *key = dlv->turn;
 
-    if (key == NULL)
-        return true;
-    if (order_is_behind(dlv)) {
-        hold_again(order, key, dlv);
-        return false;
-    }
-    add_refused(order, key, dlv);
-    return true;
-}
-
-bool order_hold(struct order *order, struct delivery *dlv)
-{
-    struct order_key *key = dlv->turn;
-
-    if (key == NULL || !(is_before(key->refused, dlv) || is_before(key->first, dlv)))
-        return false;
-    hold_again(order, key, dlv);
-    return true;
+    if (key == NULL || key->is_refused)
+        return;
+    assert(key->turn == dlv);
+    key->is_refused = true;
+    order->stuck += key->here;
 }
 
 void order_leave(struct order *order, struct delivery *dlv)
@@ -334,18 +230,33 @@ void order_leave(struct order *order, struct delivery *dlv)
 
     if (key == NULL)
         return;
-    if (dlv->state == DELIVERY_HELD) {
-        let_off(order, dlv);
-    } else {
-        give_turn_back(order, key, dlv);
-    }
     dlv->turn = NULL;
-    see_to(order, key);
+    if (dlv->state == DELIVERY_HELD)
+        order->held--;
+    if (key->turn != dlv) {
+        let_off(order, key, dlv);
+        return;
+    }
+    if (dlv->state == DELIVERY_HELD)
+        line_remove(&order->coming, dlv);
+    pass_on(order, key);
+}
+
+struct delivery *order_next(struct order *order)
+{
+    struct delivery *dlv = order->coming.first;
+
+    if (dlv == NULL)
+        return NULL;
+    line_remove(&order->coming, dlv);
+    dlv->state = DELIVERY_READY;
+    order->held--;
+    return dlv;
 }
 
 bool order_is_stuck(const struct delivery *dlv)
 {
-    return dlv->turn != NULL && dlv->turn->refused != NULL;
+    return dlv->turn != NULL && dlv->turn->is_refused;
 }
 
 uint64_t order_key_number(const struct delivery *dlv)
@@ -355,34 +266,13 @@ uint64_t order_key_number(const struct delivery *dlv)
 
 struct delivery *order_first_held(const struct delivery *dlv)
 {
-    return dlv->turn->first;
-}
-
-struct delivery *order_next(struct order *order)
-{
-    struct order_key *key;
-
-    while ((key = order->coming) != NULL) {
-        struct delivery *dlv = key->first;
-
-        if (dlv != NULL && may_go(order, key)) {
-            let_off(order, dlv);
-            key->turns++;
-            dlv->state = DELIVERY_READY;
-            return dlv;
-        }
-        order->coming = key->next_coming;
-        if (order->coming == NULL)
-            order->coming_last = &order->coming;
-        key->is_coming = false;
-        see_to(order, key);
-    }
-    return NULL;
+    return dlv->turn->held.first;
 }
 
 void order_moved(struct order *order, const struct delivery *dlv, bool is_here)
 {
-    count_here(order, dlv->turn, is_here ? 1 : -1);
+    if (dlv->turn->turn != dlv) /* else it is not among those that are held behind one */
+        count_here(order, dlv->turn, is_here ? 1 : -1);
 }
 
 int64_t order_stuck(const struct order *order)
@@ -397,20 +287,18 @@ int64_t order_held(const struct order *order)
 
 /* ---- Life ---- */
 
-struct order *order_new(enum bailey_order kind, bool pipelines, struct bailey_host *host)
+struct order *order_new(enum bailey_order kind, struct bailey_host *host)
 {
     struct order *order = must(calloc(1, sizeof *order));
 
     order->kind = kind;
-    order->pipelines = pipelines;
     for (size_t i = 0; i < sizeof order->secret; i += sizeof(uint64_t)) {
         uint64_t word = bailey_random(host);
 
         memcpy(order->secret + i, &word, sizeof word);
     }
-    order->bucket_count = BUCKETS_MIN;
-    order->buckets = must(calloc(order->bucket_count, sizeof(struct order_key *)));
-    order->coming_last = &order->coming;
+    order->arena = must(arena_new());
+    grow_buckets(order);
     return order;
 }
 
@@ -418,12 +306,7 @@ void order_free(struct order *order)
 {
     if (order == NULL)
         return;
-    while (order->slabs != NULL) {
-        struct slab *slab = order->slabs;
-
-        order->slabs = slab->next;
-        free(slab);
-    }
+    arena_free(order->arena);
     free(order->buckets);
     free(order);
 }

@@ -37,7 +37,7 @@ static int by_sequence(const void *a, const void *b)
     return x->sequence < y->sequence ? -1 : x->sequence > y->sequence;
 }
 
-void outlet_rebuild(struct outlet *outlet, bool (*keep)(void *ctx, struct delivery *dlv), void *ctx)
+void outlet_rebuild(struct outlet *outlet, bool (*keep)(const struct delivery *dlv))
 {
     size_t kept = 0;
     struct bailey_delivery **flat = malloc((outlet->len + 1) * sizeof *flat);
@@ -47,7 +47,7 @@ void outlet_rebuild(struct outlet *outlet, bool (*keep)(void *ctx, struct delive
     for (size_t i = 0; i < outlet->len; i++) {
         struct delivery *dlv = outlet_at(outlet, i);
 
-        if (keep == NULL || keep(ctx, dlv))
+        if (keep == NULL || keep(dlv))
             flat[kept++] = &dlv->pub;
     }
     if (outlet->is_unsorted && kept > 1)
@@ -104,7 +104,7 @@ void outlet_send(struct outlet *outlet, bool (*admit)(struct delivery *dlv))
     if (outlet->len == 0 || !outlet_is_up(outlet) || outlet->is_full)
         return;
     if (outlet->is_unsorted)
-        outlet_rebuild(outlet, NULL, NULL);
+        outlet_rebuild(outlet, NULL);
     if (outlet->out == 0)
         outlet->last_verdict_ms = bailey_now_ms(outlet->end.port.host); /* none is owed before */
     while (outlet->len > 0 && outlet->end.state == END_UP && !outlet->is_full) {

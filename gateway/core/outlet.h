@@ -26,7 +26,7 @@ struct outlet {
 void outlet_push(struct outlet *outlet, struct delivery *dlv, bool in_order);
 
 /* Take out what `keep` refuses (NULL: nothing), and restore the order of receiving. */
-void outlet_rebuild(struct outlet *outlet, bool (*keep)(void *ctx, struct delivery *dlv), void *ctx);
+void outlet_rebuild(struct outlet *outlet, bool (*keep)(const struct delivery *dlv));
 
 /* Send what is ready, as far as the sink takes it. `admit` (or NULL) is asked for each before: false, if it has seen to it
  * otherwise. */

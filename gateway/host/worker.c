@@ -248,7 +248,6 @@ void worker_add_lane(struct worker *worker, const struct config_route *route, un
         .key = route->key,
         .dedup = dedup == NULL ? NULL : add_shard(worker, route, dedup),
         .order = route->order,
-        .pipelines = (route->to.broker->connector->traits & BAILEY_KEEPS_ORDER_ON_REFUSAL) != 0,
         .hops_max = (unsigned)route->max_hops,
         .retry = retry_of(&route->retry),
         .parks_in_store = route->retry.parks_in_store,

@@ -14,7 +14,7 @@
  * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. 1.2 bailey_delivery.id,
  * bailey_port.dedup_scope, struct bailey_marks. 1.3 bailey_connector.shelf and .keeps_order, bailey_delivery.deliver_at_ms,
  * bailey_port.order and .only_looks, BAILEY_ERR_UNROUTABLE, BAILEY_DELAYS, BAILEY_COMMITS_POSITIONS, told.h; bailey_source.browse and .remove are gone (they were
- * reserved). Append only; a new field raises the minor number, a new meaning the major.
+ * reserved), and so is BAILEY_KEEPS_ORDER_ON_REFUSAL (no broker does). Append only; a new field raises the minor number, a new meaning the major.
  */
 #ifndef BAILEY_CONNECTOR_H
 #define BAILEY_CONNECTOR_H
@@ -29,9 +29,9 @@
 enum { BAILEY_ABI_MAJOR = 1, BAILEY_ABI_MINOR = 3 };
 
 enum bailey_traits {
-    BAILEY_KEEPS_ORDER_ON_REFUSAL = 1u << 0, /* sink: what follows a refused message on its partition is refused too */
-    BAILEY_HAS_POSITIONS = 1u << 1,          /* source: ${source.position} names a message for ever */
-    BAILEY_DELAYS = 1u << 2,                 /* 1.3: sink: its broker can hold a message until deliver_at_ms */
+    /* Bit 0 meant something until 1.3, and is ignored. */
+    BAILEY_HAS_POSITIONS = 1u << 1, /* source: ${source.position} names a message for ever */
+    BAILEY_DELAYS = 1u << 2,        /* 1.3: sink: its broker can hold a message until deliver_at_ms */
     /* 1.3: source: what is done is told as a position, before which all is: so any number of messages may be unsettled behind an
      * older one, and are given again if this process dies before that one is settled. */
     BAILEY_COMMITS_POSITIONS = 1u << 3,

@@ -97,7 +97,6 @@ static struct lane_options options_of(struct berth *berth)
         .credit_bytes = route->credit_bytes,
         .key = route->shaping.sets_key ? route->key[defaults] : NULL,
         .order = route->shaping.order,
-        .pipelines = route->sink_manners[TO_SINK].pipelines,
         .hops_max = route->shaping.hops_max,
         .retry = route->refusals.retry,
         .parks_in_store = route->shaping.parks,

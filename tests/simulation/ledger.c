@@ -485,8 +485,9 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
         const struct ledger_handout *handout = &ledger->handouts[i];
         const struct ledger_message *message = &ledger->messages[handout->message];
 
-        repeated += handout->slot == slot && !handout->is_revoked && !handout->is_lost && message->copies > 0 &&
-                    !message->is_done;
+        /* What came from the table the source gives as another handout, if it was not told. */
+        repeated += handout->slot == slot && !handout->is_revoked && !handout->is_lost && !handout->is_from_table &&
+                    message->copies > 0 && !message->is_done;
     }
     REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= ledger->slots[slot].credit_messages,
             "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
@@ -839,7 +840,7 @@ static void check_way(struct ledger *ledger, struct ledger_slot *lane, const str
     REQUIRE(ledger, !handout->is_dead, "message %u: sent to the sink, and it is a dead letter", handout->message);
     ledger_check_hope(ledger, handout);
     ledger_check_time(ledger, handout);
-    REQUIRE(ledger, lane->options.pipelines || delivery->attempts >= handout->tries.refusals,
+    REQUIRE(ledger, delivery->attempts >= handout->tries.refusals,
             "message %u, handout %u: %u attempts, refused %u times", handout->message, number_of(ledger, handout),
             delivery->attempts, handout->tries.refusals);
     if (delivery->attempts == 0)
@@ -957,13 +958,13 @@ void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_
 }
 
 void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery,
-                    struct refusal refusal)
+                    enum bailey_error_kind kind)
 {
     struct ledger_handout *handout = judged(ledger, slot, delivery, "lane %llu: handout %llu is refused");
 
     was_not_stored(ledger, handout);
-    ledger_count_refusal(ledger, handout, refusal);
-    if (!handout->is_dead && refusal.kind == BAILEY_ERR_UNROUTABLE && ledger_may_drop(ledger, handout)) {
+    ledger_count_refusal(ledger, handout, kind);
+    if (!handout->is_dead && kind == BAILEY_ERR_UNROUTABLE && ledger_may_drop(ledger, handout)) {
         ledger_drop(ledger, handout);
         finish(ledger, handout, ID_CONFIRMED);
         return;

@@ -25,7 +25,7 @@
  *   - a lane is blocked, and receives nothing, while something hopeless has nowhere to go, and only then.
  *
  * Where a route keeps an order (ledger_order.c), a line is what the lane keeps in order, and a domain what its source has in order:
- *   - nothing is sent while an older one of its line in its lane is not at its end (or out, if the sink keeps order over a refusal);
+ *   - nothing is sent while an older one of its line in its lane is not at its end ;
  *   - the first arrivals of a domain at the sink keep the order of the source, over everything that happens; dead letters are not
  *     there, so they are left out;
  *   - nothing waits but for an older one of its line.
@@ -59,12 +59,6 @@ enum { NO_SCOPE = UINT32_MAX, NO_ID = UINT32_MAX, NO_LINE = UINT32_MAX, NO_TABLE
 /* Where a lane sends. */
 enum outlet { TO_SINK, TO_DEAD, OUTLETS };
 
-/* What the sink's broker said of a message. */
-struct refusal {
-    uint32_t kind;    /* enum bailey_error_kind; 0: none */
-    bool is_follower; /* only because one in front of it in its line was refused */
-};
-
 /* What a store has of an id. */
 struct kept {
     struct id id;
@@ -77,8 +71,8 @@ struct kept {
 /* What the sink has said of a handout so far. */
 struct tries {
     uint32_t refusals, counted; /* counted: against the route's attempts */
-    struct refusal last;
-    bool is_hopeless; /* the last one was for good */
+    uint32_t last;              /* enum bailey_error_kind; 0: none */
+    bool is_hopeless;           /* the last one was for good */
 };
 
 /* A message that a table keeps. */
@@ -311,7 +305,7 @@ void ledger_full(struct ledger *ledger, uint32_t slot, enum outlet outlet, bool 
 void ledger_sent(struct ledger *ledger, uint32_t slot, enum outlet outlet, const struct bailey_delivery *delivery);
 void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery);
 void ledger_refused(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery,
-                    struct refusal refusal);
+                    enum bailey_error_kind kind);
 void ledger_handed_back(struct ledger *ledger, uint32_t slot, const struct bailey_delivery *delivery, bool in_doubt);
 
 /* What a broker has for good. */

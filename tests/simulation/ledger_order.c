@@ -58,12 +58,8 @@ static bool is_ahead(const struct ledger *ledger, const struct ledger_handout *h
 {
     const struct ledger_slot *lane = slot_of(ledger, handout);
 
-    if (handout->state == HANDOUT_CONFIRMED || (lane->scope != NO_SCOPE && ledger_may_drop(ledger, handout)))
-        return true; /* or its record is being written, perhaps */
-    if (!lane->options.pipelines)
-        return false;
-    return (handout->state == HANDOUT_OUT && !handout->is_dead) ||
-           ledger_was_expired(ledger, lane, &message_of(ledger, handout)->content); /* it has left its line, perhaps */
+    return handout->state == HANDOUT_CONFIRMED ||
+           (lane->scope != NO_SCOPE && ledger_may_drop(ledger, handout)); /* its record is being written, perhaps */
 }
 
 void ledger_check_turn(struct ledger *ledger, const struct ledger_handout *handout)

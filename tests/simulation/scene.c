@@ -18,8 +18,6 @@ static bool may_be(const struct route *route, enum nature nature)
         return scene->has_shapeless;
     if (nature == NATURE_TIMELESS)
         return route->shaping.delays != DELAYS_NOTHING && route->refusals.has_dead_letters;
-    if (nature == NATURE_UNROUTABLE) /* who keeps order over a refusal takes all, or none */
-        return !route->sink_manners[TO_SINK].pipelines;
     if (nature == NATURE_LOOPING || (nature == NATURE_EXPIRING && route->refusals.expire != LANE_EXPIRE_DROP))
         return scene->has_shapeless || route->refusals.has_dead_letters;
     return true;
@@ -179,8 +177,6 @@ static void draw_order(struct dice *dice, struct route *route)
     route->shaping.order = orders[dice_below(dice, 8)];
     if (route->shaping.order == BAILEY_ORDER_NONE)
         return;
-    route->sink_manners[TO_SINK].pipelines = dice_percent(dice, 40);
-    route->sink_manners[TO_SINK].in_order |= route->sink_manners[TO_SINK].pipelines;
     if (route->kind == SOURCE_LOG)
         return;
     route->lanes = 1;
@@ -210,7 +206,6 @@ static void draw_delay(struct dice *dice, struct route *route)
     if (shaping->delays == DELAYS_NOTHING)
         return;
     route->when = parse(route->scene, shaping_when[shaping->delays]);
-    route->sink_manners[TO_SINK].pipelines = false;
 }
 
 static void draw_source(struct dice *dice, struct source_manner *manner)

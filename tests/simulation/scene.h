@@ -22,7 +22,6 @@ struct sink_manner {
     int64_t confirm_ms;    /* at most, if it is not slow */
     unsigned refuses;      /* percent of messages that are refused once, for no reason */
     unsigned rejects;      /* the same, for good; until the calm */
-    bool pipelines; /* it keeps order over a refusal: what follows a refused message in its line is refused too */
 };
 
 /* How the source's connector and its broker behave. */

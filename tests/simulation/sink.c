@@ -19,7 +19,6 @@ struct sink {
     uint64_t base, next, written;    /* tags: [base, next) may be unconfirmed, those below `written` have left */
     struct bailey_delivery **confirmed;
     size_t confirmed_count;
-    uint32_t refusals; /* that it knows of: what was taken before one follows it */
     struct bailey_task tell, give;
     struct bailey_timer write;
     bool is_ready, is_blocked, is_starved, closing, failed;
@@ -97,12 +96,12 @@ static void give_due(struct bailey_task *task)
     feed(sink);
 }
 
-static void refuse(struct sink *sink, struct bailey_delivery *delivery, struct refusal refusal)
+static void refuse(struct sink *sink, struct bailey_delivery *delivery, enum bailey_error_kind kind)
 {
     struct bailey_error err;
 
-    bailey_fail(&err, (enum bailey_error_kind)refusal.kind, "the broker does not want it");
-    ledger_refused(ledger_of(sink), sink->berth->slot, delivery, refusal);
+    bailey_fail(&err, kind, "the broker does not want it");
+    ledger_refused(ledger_of(sink), sink->berth->slot, delivery, kind);
     bailey_refuse(sink->port, delivery, &err);
 }
 
@@ -163,8 +162,7 @@ static void write_some(struct sink *sink, size_t most)
 
         content_number(delivery->message, &message, &handout);
         link_to_server(sink->link, (struct frame){.kind = SINK_PUBLISH,
-                                                  .flags = delivery->possible_duplicate |
-                                                           (uint32_t)(uintptr_t)delivery->sink_ptr << SINK_KNOWN_SHIFT,
+                                                  .flags = delivery->possible_duplicate,
                                                   .a = message,
                                                   .b = handout,
                                                   .c = content_hash(delivery->message),
@@ -181,81 +179,37 @@ static void write_due(struct bailey_timer *timer)
     write_some(sink, sink->manner->written_a_time);
 }
 
-static struct refusal unsayable(const struct sink *sink, const struct bailey_delivery *delivery)
+static bool is_sayable(const struct sink *sink, const struct bailey_delivery *delivery)
 {
     const struct sim *sim = sink->berth->scene->sim;
     uint32_t message, handout;
 
-    if (!sim->is_calm && sink->outlet == TO_SINK && content_number(delivery->message, &message, &handout) &&
-        ledger_content(sim->ledger, message)->nature == NATURE_UNSAYABLE)
-        return (struct refusal){BAILEY_ERR_PERMANENT, false};
-    return (struct refusal){0};
-}
-
-static uint32_t line_of(const struct sink *sink, const struct bailey_delivery *delivery)
-{
-    uint32_t message, handout;
-
-    return content_number(delivery->message, &message, &handout) ? ledger_of(sink)->messages[message].line : NO_LINE;
-}
-
-/* Lines of which one could not be said, in this call: a sink that keeps order refuses what follows in them. */
-struct broken_lines {
-    uint32_t lines[REFUSED_MAX];
-    size_t count;
-};
-
-static bool is_broken(const struct broken_lines *broken, uint32_t line)
-{
-    for (size_t i = 0; i < broken->count; i++)
-        if (broken->lines[i] == line)
-            return true;
-    return false;
-}
-
-/* Why it cannot be taken; kind 0: it can. */
-static struct refusal refusal_of(const struct sink *sink, const struct bailey_delivery *delivery,
-                                 struct broken_lines *broken)
-{
-    struct refusal refusal = unsayable(sink, delivery);
-    uint32_t line = line_of(sink, delivery);
-
-    if (!sink->manner->pipelines || line == NO_LINE)
-        return refusal;
-    if (is_broken(broken, line))
-        return (struct refusal){BAILEY_ERR_TRANSIENT, true};
-    if (refusal.kind != 0)
-        broken->lines[broken->count++] = line;
-    return refusal;
+    return sim->is_calm || sink->outlet != TO_SINK || !content_number(delivery->message, &message, &handout) ||
+           ledger_content(sim->ledger, message)->nature != NATURE_UNSAYABLE;
 }
 
 static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_t count)
 {
     struct sink *sink = self;
-    struct broken_lines broken = {.count = 0};
     struct bailey_delivery *refused[REFUSED_MAX];
-    struct refusal refusals[REFUSED_MAX];
     size_t taken = 0, refused_count = 0;
 
     process_step(sink->berth->process);
     for (; taken < count && sink->next - sink->base < window_size(sink) && refused_count < REFUSED_MAX; taken++) {
         struct bailey_delivery *delivery = batch[taken];
-        struct refusal refusal = refusal_of(sink, delivery, &broken);
 
         ledger_sent(ledger_of(sink), sink->berth->slot, sink->outlet, delivery);
-        if (refusal.kind != 0) {
-            refused[refused_count] = delivery;
-            refusals[refused_count++] = refusal;
+        if (!is_sayable(sink, delivery)) {
+            refused[refused_count++] = delivery;
             continue;
         }
         delivery->sink_tag = sink->next;
-        delivery->sink_ptr = (void *)(uintptr_t)sink->refusals;
         *at(sink, sink->next++) = delivery;
     }
     sink->is_starved = taken < count;
     ledger_full(ledger_of(sink), sink->berth->slot, sink->outlet, sink->is_starved);
     for (size_t i = 0; i < refused_count; i++)
-        refuse(sink, refused[i], refusals[i]);
+        refuse(sink, refused[i], BAILEY_ERR_PERMANENT);
     return taken;
 }
 
@@ -284,8 +238,7 @@ static void on_frame(void *ctx, const struct frame *frame)
         on_confirm(sink, frame);
         return;
     case SINK_REFUSE:
-        sink->refusals++;
-        refuse(sink, take(sink, frame->d), (struct refusal){(uint32_t)frame->a, frame->b != 0});
+        refuse(sink, take(sink, frame->d), (enum bailey_error_kind)frame->a);
         feed(sink);
         return;
     case SINK_PUBLISH:

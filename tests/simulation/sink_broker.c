@@ -8,20 +8,12 @@ enum { SLOW_MS = 4000 };
 
 struct answer {
     uint64_t tag;
-    struct refusal refusal;
-};
-
-/* A line of which a message was refused. */
-struct broken_line {
-    uint32_t line, refusal; /* which one of the session's, from 1 */
+    uint32_t refusal; /* enum bailey_error_kind; 0: it is stored */
 };
 
 struct session {
     struct sink_broker *broker;
     const struct sink_manner *manner;
-    struct broken_line *broken;
-    size_t broken_count, broken_cap;
-    uint32_t refusals;
     struct link *link;
     struct session *next;
     struct answer *answers; /* that are due, in the order of publishing */
@@ -50,10 +42,9 @@ static void plan_answer(struct session *session)
 
 static void send_answer(struct session *session, const struct answer *answer, bool multiple)
 {
-    link_to_client(session->link, (struct frame){.kind = answer->refusal.kind ? SINK_REFUSE : SINK_CONFIRM,
+    link_to_client(session->link, (struct frame){.kind = answer->refusal ? SINK_REFUSE : SINK_CONFIRM,
                                                  .flags = multiple,
-                                                 .a = answer->refusal.kind,
-                                                 .b = answer->refusal.is_follower,
+                                                 .a = answer->refusal,
                                                  .d = answer->tag});
 }
 
@@ -69,7 +60,7 @@ static bool answer_together(struct session *session)
 {
     size_t count = 0, most = 1 + dice_below(&session->broker->sim->dice, session->count);
 
-    while (count < most && session->answers[count].refusal.kind == 0)
+    while (count < most && session->answers[count].refusal == 0)
         count++;
     if (count == 0)
         return false;
@@ -125,42 +116,6 @@ static uint32_t kind_of_refusal(struct session *session, enum nature nature)
     return dice_percent(dice, session->manner->refuses) ? BAILEY_ERR_TRANSIENT : 0;
 }
 
-static struct broken_line *find_broken(const struct session *session, uint32_t line)
-{
-    for (size_t i = 0; i < session->broken_count; i++)
-        if (session->broken[i].line == line)
-            return &session->broken[i];
-    return NULL;
-}
-
-/* From now on, until the client knows of it, what comes in that line follows a refused one. */
-static void break_line(struct session *session, uint32_t line)
-{
-    struct broken_line *broken = find_broken(session, line);
-
-    if (broken == NULL) {
-        WORLD_ROOM(session->broken, session->broken_count, session->broken_cap);
-        broken = &session->broken[session->broken_count++];
-    }
-    *broken = (struct broken_line){line, session->refusals};
-}
-
-static struct refusal refusal_of(struct session *session, const struct frame *frame)
-{
-    const struct ledger_message *message = &session->broker->sim->ledger->messages[frame->a];
-    const struct broken_line *broken = find_broken(session, message->line);
-    struct refusal refusal = {0};
-
-    if (broken != NULL && broken->refusal > frame->flags >> SINK_KNOWN_SHIFT)
-        refusal = (struct refusal){BAILEY_ERR_TRANSIENT, true};
-    else if (!session->broker->sim->is_calm)
-        refusal.kind = kind_of_refusal(session, (enum nature)message->content.nature);
-    session->refusals += refusal.kind != 0;
-    if (refusal.kind != 0 && !refusal.is_follower && session->manner->pipelines && message->line != NO_LINE)
-        break_line(session, message->line);
-    return refusal;
-}
-
 static void store(const struct sink_broker *broker, const struct frame *frame)
 {
     ledger_stored(broker->sim->ledger, &(struct stored){.sink = broker->number,
@@ -168,7 +123,7 @@ static void store(const struct sink_broker *broker, const struct frame *frame)
                                                         .handout = (uint32_t)frame->b,
                                                         .outlet = broker->outlet,
                                                         .hash = frame->c,
-                                                        .is_marked = frame->flags & SINK_MARKED});
+                                                        .is_marked = frame->flags});
 }
 
 static void on_frame(void *ctx, const struct frame *frame)
@@ -181,10 +136,11 @@ static void on_frame(void *ctx, const struct frame *frame)
     struct sink_broker *broker = session->broker;
     struct answer answer = {.tag = frame->d};
 
-    if (frame->a < broker->sim->ledger->message_count)
-        answer.refusal = refusal_of(session, frame);
-    sim_note(broker->sim, what[broker->outlet][answer.refusal.kind != 0], frame->a, frame->b);
-    if (answer.refusal.kind == 0)
+    if (frame->a < broker->sim->ledger->message_count && !broker->sim->is_calm)
+        answer.refusal =
+            kind_of_refusal(session, (enum nature)ledger_content(broker->sim->ledger, (uint32_t)frame->a)->nature);
+    sim_note(broker->sim, what[broker->outlet][answer.refusal != 0], frame->a, frame->b);
+    if (answer.refusal == 0)
         store(broker, frame);
     WORLD_ROOM(session->answers, session->count, session->cap);
     session->answers[session->count++] = answer;
@@ -200,7 +156,6 @@ static void on_gone(void *ctx)
     *at = session->next;
     sim_cancel(session->broker->sim, &session->event);
     free(session->answers);
-    free(session->broken);
     free(session);
 }
 

@@ -1,6 +1,5 @@
 /* sink_broker.h: a simulated broker that stores what is published and confirms it: in order or not, at once or late, one by one or many
- * together. It refuses some, and can be blocked. What it has stored it keeps. If it pipelines, what is on its way behind a refused
- * message of the same line is refused too, until the client knows of that one.
+ * together. It refuses some, and can be blocked. What it has stored it keeps.
  */
 #ifndef BAILEY_SIM_SINK_BROKER_H
 #define BAILEY_SIM_SINK_BROKER_H
@@ -10,16 +9,13 @@
 
 /* Frames; d: the channel's tag of the message, from 1. */
 enum sink_frame {
-    SINK_PUBLISH, /* to the broker. a: message, b: handout, c: hash of its content; flags: as below */
+    SINK_PUBLISH, /* to the broker. a: message, b: handout, c: hash of its content; flags: 1 if it is marked */
     SINK_READY,   /* to the client: it may publish */
     SINK_CONFIRM, /* flags: 1 if all up to that tag are meant */
-    SINK_REFUSE,  /* a: enum bailey_error_kind; b: 1 if only because it follows another one; c: refusals so far */
+    SINK_REFUSE,  /* a: enum bailey_error_kind */
     SINK_BLOCKED, /* publish nothing */
     SINK_UNBLOCKED,
 };
-
-/* Flags of SINK_PUBLISH: is it marked, and of how many refusals by this session the client knows. */
-enum { SINK_MARKED = 1, SINK_KNOWN_SHIFT = 1 };
 
 struct sink_broker;
 

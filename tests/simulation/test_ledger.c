@@ -155,11 +155,9 @@ static int begin_dead_with_ids(void **state)
     return 0;
 }
 
-static void begin_in_order(bool pipelines)
+static void begin_in_order(void)
 {
     begin_course_with((struct kind){0}, &(struct shaping){.order = BAILEY_ORDER_STRICT});
-    course.options.pipelines = pipelines;
-    begin_lane();
 }
 
 static size_t place_of(enum what what, uint32_t number)
@@ -284,7 +282,7 @@ static void bury_as(uint32_t number, const char *class, unsigned attempts, enum 
 
 static void refuse(uint32_t number, enum bailey_error_kind kind)
 {
-    ledger_refused(course.ledger, course.slot, &course.deliveries[number], (struct refusal){.kind = kind});
+    ledger_refused(course.ledger, course.slot, &course.deliveries[number], kind);
 }
 
 static void store(uint32_t number, enum outlet outlet, uint64_t hash, bool is_marked)
@@ -763,18 +761,6 @@ static void test_an_outage_is_no_attempt(void **state)
     assert_false(may_bury(0, "transient", ATTEMPTS, SAID));
 }
 
-static void test_a_follower_is_not_refused(void **state)
-{
-    (void)state;
-    begin_in_order(true);
-    course.options.retry.attempts = 1;
-    begin_lane();
-    play_one(RECEIVED, 0);
-    play_one(SENT, 0);
-    ledger_refused(course.ledger, course.slot, &course.deliveries[0], (struct refusal){BAILEY_ERR_TRANSIENT, true});
-    assert_false(may_bury(0, "transient", 1, SAID));
-}
-
 /* What the operator must change there is no fault of a message, if all go to the same place. */
 static void test_the_sink_s_settings_are_no_attempt(void **state)
 {
@@ -937,42 +923,39 @@ static void test_a_lane_is_blocked_by_what_has_nowhere_to_go(void **state)
 static void test_one_behind_waits(void **state)
 {
     (void)state;
-    for (int pipelines = 0; pipelines < 2; pipelines++) {
-        begin_in_order(pipelines);
-        for (uint32_t i = 0; i < 4; i++)
-            play_one(RECEIVED, i);
-        play_one(SENT, 0);
-        if (may(SENT, 1, false) != pipelines)
-            fail_msg("while one is out, pipelining: %d", pipelines);
-        refuse(0, BAILEY_ERR_TRANSIENT);
-        assert_false(may(SENT, 2, false));
-        course.deliveries[0].attempts = 1;
-        assert_true(may(SENT, 0, false));
-    }
+    begin_in_order();
+    for (uint32_t i = 0; i < 4; i++)
+        play_one(RECEIVED, i);
+    play_one(SENT, 0);
+    assert_false(may(SENT, 1, false));
+    refuse(0, BAILEY_ERR_TRANSIENT);
+    assert_false(may(SENT, 2, false));
+    course.deliveries[0].attempts = 1;
+    assert_true(may(SENT, 0, false));
 }
 
 static void test_one_behind_a_dead_letter_waits_for_its_confirm(void **state)
 {
     (void)state;
-    for (int pipelines = 0; pipelines < 2; pipelines++) {
-        begin_in_order(pipelines);
-        refuse_often(1, BAILEY_ERR_PERMANENT);
-        play_one(RECEIVED, 2);
-        bury_as(0, "permanent", 1, SAID);
-        assert_false(may(SENT, 2, false));
-    }
+    begin_in_order();
+    refuse_often(1, BAILEY_ERR_PERMANENT);
+    play_one(RECEIVED, 2);
+    bury_as(0, "permanent", 1, SAID);
+    assert_false(may(SENT, 2, false));
 }
 
 static void test_what_arrives_late_is_noticed(void **state)
 {
     (void)state;
     for (int dead = 0; dead < 2; dead++) {
-        begin_in_order(true);
-        for (uint32_t i = 0; i < 2; i++) {
-            play_one(RECEIVED, i);
-            play_one(SENT, i);
-        }
+        begin_in_order();
+        play_one(RECEIVED, 0);
+        play_one(SENT, 0);
         uint64_t first = content_hash(course.deliveries[0].message);
+
+        ledger_revoked(course.ledger, course.slot, 1, 1); /* none waits for it any more */
+        play_one(RECEIVED, 1);
+        play_one(SENT, 1);
 
         if (dead) {
             course.ledger->messages[0].dead = 1; /* by another lane, that had it before */
@@ -992,7 +975,7 @@ static void test_what_arrives_late_is_noticed(void **state)
 static void test_nothing_waits_without_a_reason(void **state)
 {
     (void)state;
-    begin_in_order(false);
+    begin_in_order();
     play_one(RECEIVED, 0);
     assert_false(may_look(LANE_RUNNING));
     play_one(SENT, 0);
@@ -1063,7 +1046,6 @@ int main(void)
         TEST(test_a_dead_letter_is_not_another_message),
         TEST(test_attempts_are_counted),
         TEST(test_an_outage_is_no_attempt),
-        TEST(test_a_follower_is_not_refused),
         TEST(test_the_sink_s_settings_are_no_attempt),
         TEST(test_what_is_hopeless_is_not_sent_again),
         TEST(test_a_dead_letter_is_not_sent_to_the_sink),

@@ -144,6 +144,22 @@ static void test_a_full_sink_is_left_alone_until_writable(void **state)
     lane_rig_assert_held(rig, 9, (uint64_t[]){0, 1, 2, 3, 4, 5, 6, 7, 8});
 }
 
+/* Of a batch it took a part; others were ready behind that batch. */
+static void test_what_a_full_sink_did_not_take_goes_first(void **state)
+{
+    struct lane_rig *rig = lane_rig_started(state);
+    uint64_t all[600];
+
+    rig->room = 100;
+    lane_rig_push(rig, 0, 600);
+    rig->room = SIZE_MAX;
+    bailey_writable(rig->sink);
+    UNTIL(rig->loop, rig->sent == 600);
+    for (uint64_t i = 0; i < 600; i++)
+        all[i] = i;
+    lane_rig_assert_held(rig, 600, all);
+}
+
 /* ---- Verdicts ---- */
 
 static void test_a_confirm_settles_once(void **state)
@@ -369,6 +385,7 @@ int main(void)
         TEST(test_nothing_is_sent_before_the_sink_is_up),
         TEST(test_a_held_sink_gets_nothing_and_says_why),
         TEST(test_a_full_sink_is_left_alone_until_writable),
+        TEST(test_what_a_full_sink_did_not_take_goes_first),
         TEST(test_a_confirm_settles_once),
         TEST(test_a_refused_message_alone_is_sent_again),
         TEST(test_what_is_handed_back_goes_first_and_in_order),

@@ -1,2 +1,2 @@
-# gateway/core/order.c: let others go on though one was refused, where the sink keeps order
-/^static bool may_go/,/^}/ s/return !key->is_broken.*/return key != NULL;/
+# gateway/core/order.c: let others go on when one was refused
+/^bool order_enter/,/^}/ s/if (key != NULL) {/if (key != NULL \&\& !key->is_refused) {/
