@@ -73,6 +73,7 @@ struct route {
     struct template *templates[2][ADDRESSES_MAX]; /* the same */
     struct template *dead_templates[1];
     struct template *when; /* NULL: it does not delay */
+    bool is_replayed;
 };
 
 /* One of the two ways out of a lane. */
@@ -113,6 +114,8 @@ struct scope {
 
 enum { BERTHS_MAX = ROUTES_MAX * PROCESSES_MAX * LANES_MAX };
 
+struct replayer;
+
 struct scene {
     struct sim *sim;
     struct ledger *ledger;
@@ -129,6 +132,7 @@ struct scene {
     size_t process_count;
     struct berth berths[BERTHS_MAX];
     size_t berth_count;
+    struct replayer *replayer; /* NULL: there is none */
     struct event producer, faults;
     uint32_t to_produce;
     int64_t faults_until_ms;
