@@ -111,10 +111,6 @@ static void block(struct lane *lane, struct delivery *dlv, const char *what, con
     struct bailey_error again = *err;
     int64_t delay_ms = lane->options.retry.max_ms;
 
-    if (is_leaving(lane, dlv)) {
-        leave(lane, dlv);
-        return;
-    }
     hold_back(lane, dlv);
     lane->blocking += !dlv->is_blocking;
     dlv->is_blocking = true;
@@ -193,6 +189,10 @@ void lane_expire(struct lane *lane, struct delivery *dlv)
         lane_finish(lane, dlv, ID_DEAD);
         return;
     }
+    if (is_leaving(lane, dlv)) {
+        leave(lane, dlv);
+        return;
+    }
     hold_back(lane, dlv);
     note_failure(lane, dlv);
     bailey_fail(&err, BAILEY_ERR_PERMANENT, "it is past its expiry");
@@ -203,6 +203,10 @@ void lane_refuse_loop(struct lane *lane, struct delivery *dlv)
 {
     struct bailey_error err;
 
+    if (is_leaving(lane, dlv)) {
+        leave(lane, dlv);
+        return;
+    }
     note_failure(lane, dlv);
     status_add(&lane->options.status->refused[BAILEY_ERR_PERMANENT], 1);
     bailey_fail(&err, BAILEY_ERR_PERMANENT, "it has passed %u gateways, and max_hops is %u: a loop",

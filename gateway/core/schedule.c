@@ -65,6 +65,12 @@ struct batch {
     bool under_way, failed;
 };
 
+/* A row. The lanes of one moment give the same stamps. */
+struct gone {
+    uint64_t stamp;
+    uint16_t lane;
+};
+
 struct difficulty {
     bool fails; /* the last one did */
     bool waits; /* until it is tried again */
@@ -86,7 +92,7 @@ struct schedule {
     struct entries ends;
     uint8_t (*erased)[RECENT_KEY]; /* rows of the log that have become useless */
     size_t erased_count, erased_cap;
-    uint64_t *gone; /* stamps of the rows that were erased by writes which a read may not have seen */
+    struct gone *gone; /* rows that were erased by writes which a read may not have seen */
     size_t gone_count, gone_cap;
     struct schedule_entry *taken;
     bool wants_write, wants_more_time;
@@ -319,22 +325,39 @@ static size_t window_share(const struct schedule *s, size_t all)
     return share > 0 ? share : 1;
 }
 
-static bool is_gone(const struct schedule *s, uint64_t stamp)
+static bool is_gone(const struct schedule *s, const struct row_key *key)
 {
     for (size_t i = 0; i < s->gone_count; i++)
-        if (s->gone[i] == stamp)
+        if (s->gone[i].stamp == key->stamp && s->gone[i].lane == key->lane)
             return true;
     return false;
 }
 
-/* One that is erased, or is of a write that is not answered yet. */
-static bool is_passed_over(const struct schedule *s, const struct row_key *key)
+static bool has(const struct schedule_entry *entry, struct bailey_bytes bytes)
+{
+    while (entry != NULL && key_compare(entry->bytes, bytes) != 0)
+        entry = entry->next;
+    return entry != NULL;
+}
+
+/* It is taken, or its end is not written. */
+static bool is_out(const struct schedule *s, const struct window *window, struct bailey_bytes bytes)
+{
+    return schedule_window_may_have_removed(window, bytes) &&
+           (has(s->taken, bytes) || has(s->ends.first, bytes) || has(s->batch.ends.first, bytes));
+}
+
+/* One that is out, or is erased, or is of a write that is not answered yet. */
+static bool is_passed_over(const struct schedule *s, const struct window *window, const struct row_key *key,
+                           struct bailey_bytes bytes)
 {
     const struct recent_event *recent = recent_find(s->recent, key->unique);
 
+    if (is_out(s, window, bytes))
+        return true;
     if (key->lane == s->o.lane && s->batch.under_way && key->stamp >= s->batch.first_stamp)
         return true;
-    return recent != NULL && recent->key.stamp > key->stamp && is_gone(s, key->stamp);
+    return recent != NULL && recent->key.stamp > key->stamp && is_gone(s, key);
 }
 
 static void take_rows(struct schedule *s, struct window *window, struct state_read *read)
@@ -349,7 +372,7 @@ static void take_rows(struct schedule *s, struct window *window, struct state_re
 
         *entry = (struct schedule_entry){.block = block, .bytes = row->key, .value = row->value};
         if (row_key_decode(row->key, &entry->key)) {
-            count += !is_passed_over(s, &entry->key);
+            count += !is_passed_over(s, window, &entry->key, row->key);
             continue;
         }
         bailey_fail(&err, BAILEY_ERR_PERMANENT, "a row's key is damaged");
@@ -373,6 +396,7 @@ static void window_read(struct state_read *read)
 
     window->is_reading = false;
     if (read->failed) {
+        schedule_window_retreat(window);
         note_failure(s, &s->reading, &read->err);
     } else {
         note_success(s, &s->reading);
@@ -459,7 +483,7 @@ static void note_gone(struct schedule *s, const struct row_key *key)
         s->gone_cap = s->gone_cap > 0 ? 2 * s->gone_cap : 64;
         s->gone = must(realloc(s->gone, s->gone_cap * sizeof *s->gone));
     }
-    s->gone[s->gone_count++] = key->stamp;
+    s->gone[s->gone_count++] = (struct gone){key->stamp, key->lane};
 }
 
 /* Move what is gathered into the batch, as much as a write should hold; one at least. */

@@ -75,6 +75,16 @@ static void clear_slot(struct recent *recent, size_t slot)
     recent->table[slot] = NO_PLACE;
 }
 
+/* The newest of each counts. After the lanes were dealt anew, the logs of several are read, one behind the other. */
+static void point_to(struct recent *recent, uint32_t place)
+{
+    const struct recent_event *event = &recent->ring[place];
+    uint32_t *known = &recent->table[slot_of(recent, event->key.unique)];
+
+    if (*known == NO_PLACE || recent->ring[*known].key.stamp <= event->key.stamp)
+        *known = place;
+}
+
 static void grow(struct recent *recent)
 {
     size_t cap = recent->cap == 0 ? RING_MIN : 2 * recent->cap;
@@ -89,8 +99,8 @@ static void grow(struct recent *recent)
     recent->first = 0;
     recent->table = must(malloc(2 * cap * sizeof *recent->table));
     memset(recent->table, 0xff, 2 * cap * sizeof *recent->table);
-    for (uint32_t i = 0; i < recent->count; i++) /* the newest of each counts */
-        recent->table[slot_of(recent, ring[i].key.unique)] = i;
+    for (uint32_t i = 0; i < recent->count; i++)
+        point_to(recent, i);
 }
 
 /* ---- Events ---- */
@@ -126,9 +136,8 @@ bool recent_add(struct recent *recent, const struct recent_event *event, uint8_t
     if (recent->count == recent->cap)
         has_ended = drop_oldest(recent, ended);
     size_t place = (recent->first + recent->count++) & (recent->cap - 1);
-    size_t slot = slot_of(recent, event->key.unique);
     recent->ring[place] = *event;
-    recent->table[slot] = (uint32_t)place;
+    point_to(recent, (uint32_t)place);
     return has_ended;
 }
 

@@ -185,7 +185,18 @@ struct schedule_entry *schedule_window_first(const struct window *window)
 
 void schedule_window_remove_first(struct window *window)
 {
+    struct bailey_bytes key = window->entries[window->first]->bytes;
+
+    if (!schedule_window_may_have_removed(window, key)) {
+        memcpy(window->highest, key.data, key.len);
+        window->highest_len = key.len;
+    }
     remove_at(window, window->first);
+}
+
+bool schedule_window_may_have_removed(const struct window *window, struct bailey_bytes key)
+{
+    return key_compare(key, (struct bailey_bytes){window->highest, window->highest_len}) <= 0;
 }
 
 void schedule_window_erase(struct window *window, struct bailey_bytes key)
@@ -226,6 +237,11 @@ void schedule_window_extend(struct window *window, struct bailey_bytes last, boo
     if (last.data != NULL)
         set_horizon(window, last);
     window->is_whole = is_end;
+    schedule_window_retreat(window);
+}
+
+void schedule_window_retreat(struct window *window)
+{
     while (schedule_window_count(window) > 0 &&
            !schedule_window_covers(window, window->entries[window->last - 1]->bytes))
         drop_last(window);

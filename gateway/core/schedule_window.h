@@ -43,6 +43,8 @@ struct window {
     uint8_t until[LINE_KEY];
     uint8_t damaged[BAILEY_STORE_KEY_MAX]; /* the last damaged row that was told of */
     size_t damaged_len;
+    uint8_t highest[BAILEY_STORE_KEY_MAX]; /* the last row of those that were removed first */
+    size_t highest_len;
     struct schedule *schedule;
 };
 
@@ -66,6 +68,8 @@ void schedule_window_insert(struct window *window, struct schedule_entry *entry)
 /* The first, if it is up to the horizon; NULL: none. */
 struct schedule_entry *schedule_window_first(const struct window *window);
 void schedule_window_remove_first(struct window *window); /* the entry is the caller's */
+/* May it have been removed so? What comes later is before it when a clock was set back, and the horizon may then be, too. */
+bool schedule_window_may_have_removed(const struct window *window, struct bailey_bytes key);
 /* Drop the entry with that key, if it is there. */
 void schedule_window_erase(struct window *window, struct bailey_bytes key);
 
@@ -80,6 +84,9 @@ void schedule_window_trim(struct window *window, size_t max, size_t max_bytes);
 /* A read was answered that began behind the horizon: its last row (null: it had none) is the horizon, and if it was the end there is
  * nothing behind. */
 void schedule_window_extend(struct window *window, struct bailey_bytes last, bool is_end);
+
+/* It was not answered: what was put meanwhile, behind the horizon, is read with all else that is there. */
+void schedule_window_retreat(struct window *window);
 
 /* Where the next read begins: behind the horizon. */
 struct bailey_bytes schedule_window_from(struct window *window);

@@ -7,6 +7,7 @@
 
 extern const struct bailey_source log_source;   /* with connectors/kafka/watermark.c */
 extern const struct bailey_source queue_source; /* with connectors/amqp/acks.c, or an ack for each message */
+extern const struct bailey_source shelf_source; /* of dead letters */
 extern const struct bailey_sink sim_sink;
 
 #endif

@@ -1,7 +1,18 @@
 /* faults.c: what goes wrong. */
 #include "log_broker.h"
+#include "replayer.h"
 #include "scene.h"
 #include "sink_broker.h"
+
+/* One of the gateway's, or that of a replay. */
+static struct process *any_process(struct scene *scene)
+{
+    struct dice *dice = &scene->sim->dice;
+
+    if (scene->replayer != NULL && dice_percent(dice, 30))
+        return replayer_process(scene->replayer);
+    return &scene->processes[dice_below(dice, scene->process_count)];
+}
 
 static struct process *some_process(struct scene *scene)
 {
@@ -21,7 +32,7 @@ static struct berth *some_berth(struct scene *scene)
 /* At some step of what it does next, or at once. */
 static void crash(struct scene *scene)
 {
-    struct process *process = some_process(scene);
+    struct process *process = any_process(scene);
 
     if (dice_percent(&scene->sim->dice, 80))
         process_crash_after(process, 1 + dice_below(&scene->sim->dice, 400));
@@ -31,7 +42,7 @@ static void crash(struct scene *scene)
 
 static struct link *some_link(struct scene *scene)
 {
-    struct link *link = some_process(scene)->links;
+    struct link *link = any_process(scene)->links;
 
     for (uint64_t skip = dice_below(&scene->sim->dice, 6); skip > 0 && link != NULL && link_next(link) != NULL; skip--)
         link = link_next(link);
@@ -186,6 +197,8 @@ void fault_cease(struct scene *scene)
         scene->routes[i].shaping.has_defaults = scene->has_shapeless;
         scene->routes[i].refusals.has_dead_letters |= scene->has_shapeless;
     }
+    if (scene->replayer != NULL)
+        replayer_process(scene->replayer)->steps_to_crash = 0;
     for (size_t i = 0; i < scene->process_count; i++) {
         struct process *process = &scene->processes[i];
 

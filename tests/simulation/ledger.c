@@ -471,7 +471,7 @@ void ledger_lane_ends(struct ledger *ledger, uint32_t slot)
     ledger->slots[slot].wall_ms = NULL;
 }
 
-/* What was pushed when there was no room is there beside what had been taken from the table. */
+/* What may be out. What is pushed when there is no room is there beside what had been taken from the table: nobody asks the lane before. */
 static int64_t credit_of(const struct ledger_slot *lane)
 {
     return lane->credit_messages * (1 + (lane->is_pushed && lane->table != NO_TABLE));
@@ -489,9 +489,9 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
         repeated += handout->slot == slot && !handout->is_revoked && !handout->is_lost && !handout->is_from_table &&
                     message->copies > 0 && !message->is_done;
     }
-    REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= ledger->slots[slot].credit_messages,
-            "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
-            (long long)ledger->slots[slot].credit_messages);
+    REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= credit_of(&ledger->slots[slot]),
+            "a crash of lane %u repeats %lld messages, and at most %lld may be out", slot, (long long)repeated,
+            (long long)credit_of(&ledger->slots[slot]));
     if (ledger->slots[slot].scope != NO_SCOPE)
         ledger->scopes[ledger->slots[slot].scope].credit += credit_of(&ledger->slots[slot]);
     ledger_lane_ends(ledger, slot);
@@ -697,7 +697,8 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
              slot, number);
     REQUIRE(ledger, !handout->is_lost && ledger->slots[slot].source_is_open,
             "message %u, handout %u: settled at a source that does not know it, or is closing", message, number);
-    bool is_kept = ended->outcome == BAILEY_ACCEPTED && ledger_is_safely_kept(ledger, handout);
+    bool is_kept = ended->outcome == BAILEY_ACCEPTED &&
+                   (ledger_is_safely_kept(ledger, handout) || ledger_was_replayed(ledger, handout));
     if (handout->state == HANDOUT_ENDED && handout->is_revoked &&
         (is_kept || (is_recorded(ledger, handout) && ledger_may_drop(ledger, handout))))
         return; /* its record was being written, or it was put into a table */
@@ -716,6 +717,8 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
         REQUIRE(ledger, ended->outcome == BAILEY_RELEASED && handout->state != HANDOUT_CONFIRMED,
                 "message %u, handout %u: settled as %u", message, number, ended->outcome);
     REQUIRE(ledger, handout->state != HANDOUT_OUT, "message %u, handout %u: settled while it is out", message, number);
+    if (ended->outcome == BAILEY_ACCEPTED)
+        ledger_letter_settled(ledger, handout);
     ledger_end(ledger, handout);
 }
 
@@ -784,13 +787,15 @@ static void check_content(struct ledger *ledger, const struct ledger_handout *ha
     const struct shaping *shaping = message->shaping;
 
     if (handout->is_dead) {
-        REQUIRE(ledger, content_hash(delivery->message) == handout->dead_hash,
+        REQUIRE(ledger, content_hash(delivery->message) == handout->deaths->hash,
                 "message %u: its dead letter is changed in the lane", handout->message);
         return;
     }
     REQUIRE(ledger, content_hash(delivery->message) == content_expected(&message->content, shaping),
             "message %u is changed in the lane", handout->message);
-    REQUIRE(ledger, delivery->message->hops == message->content.hops + (message->content.hops < UINT8_MAX),
+    REQUIRE(ledger,
+            slot_of(ledger, handout)->is_replayer ||
+                delivery->message->hops == message->content.hops + (message->content.hops < UINT8_MAX),
             "message %u has passed %u gateways, and says %u", handout->message, message->content.hops + 1u,
             delivery->message->hops);
     REQUIRE(ledger,
@@ -822,6 +827,8 @@ static const char *reason_to_mark(const struct ledger *ledger, const struct ledg
         return "it is in doubt";
     if (handout->is_marked)
         return "its source had marked it";
+    if (ledger_was_sent_by_replay(ledger, handout))
+        return "an earlier replay sent it";
     if (claim != NULL && !claim->was_passed && is_in_doubt(ledger, &ledger->scopes[claim->scope], claim))
         return "its id is in doubt";
     return NULL;
@@ -881,8 +888,9 @@ void ledger_sent(struct ledger *ledger, uint32_t slot, enum outlet outlet, const
             message, number, reason);
     REQUIRE(ledger,
             !delivery->possible_duplicate || reason != NULL || ledger_may_mark(claim) ||
-                ledger_table_may_mark(ledger, handout),
+                ledger_table_may_mark(ledger, handout) || ledger_replay_may_mark(ledger, handout),
             "message %u, handout %u: marked without a reason", message, number);
+    ledger_check_replay(ledger, handout, outlet);
     if (outlet == TO_SINK)
         check_way(ledger, lane, handout, delivery, claim);
     else
@@ -954,6 +962,7 @@ void ledger_confirmed(struct ledger *ledger, uint32_t slot, const struct bailey_
 {
     struct ledger_handout *handout = judged(ledger, slot, delivery, "lane %llu: handout %llu is confirmed");
 
+    ledger_letter_confirmed(ledger, handout);
     finish(ledger, handout, handout->is_dead ? ID_DEAD : ID_CONFIRMED);
 }
 
@@ -1008,6 +1017,7 @@ static void account(struct ledger *ledger, const struct stored *stored)
     ledger->ids[message->id].ends++;
     message->unmarked += !stored->is_marked;
     handout->copies++;
+    ledger_letter_stored(ledger, handout);
     ledger->duplicates += message->copies > 1;
     ledger->marked += message->copies > 1 && stored->is_marked;
     REQUIRE(ledger, handout->copies <= handout->doubts + 1,
@@ -1028,13 +1038,14 @@ void ledger_stored(struct ledger *ledger, const struct stored *stored)
                 ledger->handouts[handout].message == number,
             "sink %u has message %u of handout %u, which nobody sent", sink, number, handout);
     struct ledger_message *message = &ledger->messages[number];
-    uint64_t hash = stored->outlet == TO_DEAD ? ledger->handouts[handout].dead_hash
-                                              : content_expected(&message->content, message->shaping);
+    const struct ledger_handout *sent = &ledger->handouts[handout];
+    bool is_whole = stored->outlet == TO_DEAD ? ledger_find_death(sent, stored->hash) != NULL
+                                              : stored->hash == content_expected(&message->content, message->shaping);
 
     REQUIRE(ledger, message->sink == sink, "message %u is at sink %u, and belongs to %u", number, sink, message->sink);
-    REQUIRE(ledger, stored->outlet == TO_SINK || ledger->handouts[handout].is_dead,
-            "message %u is a dead letter, which nobody sent", number);
-    REQUIRE(ledger, stored->hash == hash, "message %u is changed at the sink", number);
+    REQUIRE(ledger, stored->outlet == TO_SINK || sent->deaths != NULL, "message %u is a dead letter, which nobody sent",
+            number);
+    REQUIRE(ledger, is_whole, "message %u is changed at the sink", number);
     account(ledger, stored);
     if (stored->outlet == TO_SINK && message->copies - message->dead == 1)
         ledger_check_arrival(ledger, number);
@@ -1086,7 +1097,7 @@ void ledger_check_gauges(struct ledger *ledger, uint32_t slot)
     const struct lane_status *status = lane->status;
     int64_t taken = ledger_may_have_taken(ledger, lane), bytes = taken > 0 ? INT64_MAX / 4 : 0;
     int64_t idle_bytes, idle = ledger_count_idle(ledger, lane, &idle_bytes);
-    bool in_limbo = lane->scope != NO_SCOPE || lane->table != NO_TABLE;
+    bool in_limbo = lane->scope != NO_SCOPE || lane->table != NO_TABLE || lane->is_replayer;
 
     if (status == NULL || !lane->source_is_open)
         return; /* while the source is closing nobody can say what was told to it */

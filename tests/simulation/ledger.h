@@ -41,6 +41,10 @@
  *   - it is not sent before its time, by the clock that its time is of, and is sent at last;
  *   - a table lets go of it only when it is at its end, or for a later copy of it;
  *   - what was sent from a table, and is still there after a crash, is marked then; what cannot have been taken is not.
+ * Where dead letters are sent again (ledger_replay.c):
+ *   - a letter is removed only when what was in it is at the sink, or a dead letter again, which says how often;
+ *   - what was confirmed and settled is not sent again, by no later run; what an earlier one may have sent is marked;
+ *   - those of a key go one behind the other, in the order in which they lie there.
  * A store that fails excuses, on a route that passes then, what happened to the ids in hand: but what is sent without an intent is
  * marked.
  */
@@ -55,6 +59,7 @@
 #include "core/status.h"
 
 enum { NO_SCOPE = UINT32_MAX, NO_ID = UINT32_MAX, NO_LINE = UINT32_MAX, NO_TABLE = UINT32_MAX, SHARDS_MAX = 8 };
+enum { LEDGER_REPLAYS_MAX = 3 };
 
 /* Where a lane sends. */
 enum outlet { TO_SINK, TO_DEAD, OUTLETS };
@@ -85,6 +90,28 @@ struct ledger_kept {
     uint32_t life; /* of the table, when it was put */
     struct tries tries;
     struct ledger_kept *next; /* of those that a write erased */
+};
+
+/* A dead letter that was made of a handout. What a table has kept may die in each life of its lane that takes it. */
+struct ledger_death {
+    uint64_t hash;
+    bool is_too_old; /* it says so */
+    char failed[32]; /* when, as it says */
+    uint32_t letter; /* that lies at the broker, + 1; 0: none */
+    struct ledger_death *before;
+};
+
+/* What lies at the broker of the dead letters. */
+struct ledger_letter {
+    uint32_t message;
+    uint32_t replays;  /* so often has it been sent again, and died */
+    uint32_t handouts; /* to lanes that send it again */
+    uint32_t copies;   /* that these have left at the sink, or as another dead letter */
+    bool is_confirmed; /* to one of them */
+    bool is_settled;
+    uint32_t known;  /* of the copies: by lanes that knew its name, and could write it down */
+    char failed[32]; /* a part of its name */
+    bool is_too_old; /* it, or what it was before, died of that: it has no expiry any more */
 };
 
 struct ledger_table {
@@ -192,6 +219,7 @@ struct ledger_handout {
     bool was_marked;
     struct tries tries;
     struct ledger_kept *kept; /* NULL: no table has it */
+    uint32_t letter;          /* the dead letter that it was, + 1; 0: none */
     int64_t received_ms;      /* the run's time */
     int64_t confirmed_ms;     /* the state's clock */
     int64_t due_ms;           /* of its time: the state's clock, or the wall clock */
@@ -199,9 +227,9 @@ struct ledger_handout {
     int64_t size;
     uint32_t doubts, sends, copies;
     uint32_t dead_refusals;
-    uint64_t dead_hash;      /* of its dead letter */
-    uint32_t next;           /* in its bucket of `index` */
-    uint32_t older, younger; /* that its lane has; 0: none */
+    struct ledger_death *deaths; /* the last one first */
+    uint32_t next;               /* in its bucket of `index` */
+    uint32_t older, younger;     /* that its lane has; 0: none */
 };
 
 /* One lane, over all of its lives. */
@@ -211,6 +239,7 @@ struct ledger_slot {
     int64_t credit_messages, credit_bytes;
     int64_t left;                /* of the lane's messages_max; INT64_MAX: no such limit */
     bool is_pushed;              /* its source's broker sends without asking: by window, not by room */
+    bool is_replayer;            /* of dead letters */
     bool has_defaults;           /* its templates can be filled from every message */
     struct lane_options options; /* what it is to do */
     const int64_t *wall_ms;      /* what the run's time lacks to its machine's clock */
@@ -236,6 +265,8 @@ struct ledger {
     uint32_t slot_count, slot_cap;
     struct ledger_scope *scopes;
     uint32_t scope_count, scope_cap;
+    struct ledger_letter *letters;
+    uint32_t letter_count, letter_cap;
     struct ledger_table *tables;
     uint32_t table_count, table_cap;
     struct ledger_kept *erased; /* by the write that is made */
@@ -327,6 +358,16 @@ void ledger_answered(struct ledger *ledger, uint32_t scope, const struct kept *k
 void ledger_expired(struct ledger *ledger, uint32_t scope, unsigned shard, int64_t before_ms);
 /* It did not do what it was asked for. */
 void ledger_failed(struct ledger *ledger, uint32_t scope);
+
+/* ---- Dead letters that are sent again ---- */
+
+/* The lane does that. */
+void ledger_is_replayer(struct ledger *ledger, uint32_t slot);
+/* A broker has the dead letter of that handout with that hash: its number. */
+uint32_t ledger_letter(struct ledger *ledger, uint32_t handout, uint64_t hash);
+/* That handout, just received, is that letter, which counts that much against credit. */
+void ledger_replays(struct ledger *ledger, uint32_t handout, uint32_t letter, size_t size);
+void ledger_letter_removed(struct ledger *ledger, uint32_t letter);
 
 /* ---- Tables of kept messages ---- */
 

@@ -17,7 +17,7 @@ bool ledger_is_stuck(const struct ledger *ledger, uint32_t slot, const struct le
     const struct shaping *shaping = message->shaping;
 
     if (message->content.nature == NATURE_TIMELESS)
-        return true;
+        return !ledger->slots[slot].is_replayer;
     if (ledger->slots[slot].has_defaults)
         return false;
     return message->content.nature == NATURE_NAMELESS
@@ -104,7 +104,8 @@ void ledger_check_hope(struct ledger *ledger, const struct ledger_handout *hando
             handout->message);
     REQUIRE(ledger, !ledger_loops(lane, content), "message %u: sent, and it has passed %u gateways", handout->message,
             content->hops);
-    REQUIRE(ledger, !ledger_is_expired(ledger, lane, content), "message %u: sent past its expiry", handout->message);
+    REQUIRE(ledger, !ledger_is_expired(ledger, lane, content) || ledger_is_ageless(ledger, handout),
+            "message %u: sent past its expiry", handout->message);
 }
 
 /* ---- Blocked ---- */
@@ -205,7 +206,8 @@ static bool is_true(const struct letter *letter, struct bailey_bytes class)
     const struct ledger_message *message = message_of(letter->ledger, handout);
 
     if (bailey_bytes_is(class, "expired"))
-        return ledger_was_expired(letter->ledger, letter->lane, letter->content);
+        return ledger_was_expired(letter->ledger, letter->lane, letter->content) &&
+               !ledger_is_ageless(letter->ledger, handout);
     if (bailey_bytes_is(class, "loop"))
         return ledger_loops(letter->lane, letter->content);
     if (ledger_is_stuck(letter->ledger, handout->slot, message))
@@ -244,6 +246,8 @@ static void check_id(const struct letter *letter)
         snprintf(expected, sizeof expected, "%016" PRIx64 "%016" PRIx64, claim->kept->id.word[0],
                  claim->kept->id.word[1]);
         require_says(letter, DEAD_LETTER_ID, bailey_bytes_of(expected));
+    } else if (letter->lane->is_replayer) {
+        return; /* another one */
     } else if (letter->content->topic != NULL && message->dead_id[0] != '\0') {
         require_says(letter, DEAD_LETTER_ID, bailey_bytes_of(message->dead_id));
     } else if (letter->content->topic != NULL) {
@@ -307,6 +311,24 @@ static void check_words(const struct letter *letter)
             "message %u: its dead letter says another sink", letter->handout->message);
 }
 
+static void check_replays(const struct letter *letter)
+{
+    uint32_t replays = ledger_replay_number(letter->ledger, letter->handout);
+    char text[16];
+
+    snprintf(text, sizeof text, "%" PRIu32, replays);
+    require_says(letter, DEAD_LETTER_REPLAYS, replays == 0 ? BAILEY_NULL_BYTES : bailey_bytes_of(text));
+}
+
+struct ledger_death *ledger_find_death(const struct ledger_handout *handout, uint64_t hash)
+{
+    struct ledger_death *death = handout->deaths;
+
+    while (death != NULL && death->hash != hash)
+        death = death->before;
+    return death;
+}
+
 void ledger_check_dead_letter(struct ledger *ledger, struct ledger_handout *handout,
                               const struct bailey_delivery *delivery)
 {
@@ -334,6 +356,13 @@ void ledger_check_dead_letter(struct ledger *ledger, struct ledger_handout *hand
     require_says(&letter, DEAD_LETTER_PREFIX "route", bailey_bytes_of(letter.lane->options.route));
     require_says(&letter, DEAD_LETTER_KEY, key_of(&letter));
     check_words(&letter);
+    check_replays(&letter);
     handout->is_dead = true;
-    handout->dead_hash = content_hash(delivery->message);
+    struct ledger_death *death = world_alloc(1, sizeof *death);
+    struct bailey_bytes failed = said(&letter, DEAD_LETTER_PREFIX "last-failed");
+    *death = (struct ledger_death){.hash = content_hash(delivery->message),
+                                   .is_too_old = bailey_bytes_is(class, "expired"),
+                                   .before = handout->deaths};
+    snprintf(death->failed, sizeof death->failed, "%.*s", (int)failed.len, (const char *)failed.data);
+    handout->deaths = death;
 }

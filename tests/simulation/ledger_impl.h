@@ -78,7 +78,28 @@ void ledger_leaves_table(struct ledger *ledger, uint32_t slot);
 /* The clock is about to be set. */
 void ledger_note_walls(struct ledger *ledger, uint32_t slot);
 
+/* ---- ledger_replay.c ---- */
+
+/* What is replayed is at the sink, or a dead letter again; that was confirmed; it is told. */
+void ledger_letter_stored(struct ledger *ledger, const struct ledger_handout *handout);
+void ledger_letter_confirmed(struct ledger *ledger, const struct ledger_handout *handout);
+void ledger_letter_settled(struct ledger *ledger, const struct ledger_handout *handout);
+/* It was confirmed, perhaps to an earlier run. */
+bool ledger_was_replayed(const struct ledger *ledger, const struct ledger_handout *handout);
+/* It had died of age: whoever replays it wants it all the same. */
+bool ledger_is_ageless(const struct ledger *ledger, const struct ledger_handout *handout);
+/* How often it is replayed with this time. */
+uint32_t ledger_replay_number(const struct ledger *ledger, const struct ledger_handout *handout);
+/* An earlier run left a copy of it somewhere, and could know. */
+bool ledger_was_sent_by_replay(const struct ledger *ledger, const struct ledger_handout *handout);
+bool ledger_replay_may_mark(const struct ledger *ledger, const struct ledger_handout *handout);
+/* It is sent: may it be? */
+void ledger_check_replay(struct ledger *ledger, const struct ledger_handout *handout, enum outlet outlet);
+
 /* ---- ledger_dead.c ---- */
+
+/* The dead letter with that hash; NULL: nobody made one. */
+struct ledger_death *ledger_find_death(const struct ledger_handout *handout, uint64_t hash);
 
 /* The route's templates cannot be filled from it. */
 bool ledger_is_stuck(const struct ledger *ledger, uint32_t slot, const struct ledger_message *message);

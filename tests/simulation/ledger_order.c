@@ -109,7 +109,7 @@ static bool is_free(const struct ledger *ledger, const struct ledger_slot *lane,
 
 void ledger_check_flow(const struct ledger *ledger, const struct ledger_slot *lane, uint32_t slot)
 {
-    if (lane->scope != NO_SCOPE || !lane->is_up[TO_SINK] || lane->is_full[TO_SINK] ||
+    if (lane->scope != NO_SCOPE || lane->is_replayer || !lane->is_up[TO_SINK] || lane->is_full[TO_SINK] ||
         lane->status->spilled > 0) /* it may be on its way back from the disk */
         return;
     for (uint32_t at = lane->oldest; at != 0; at = ledger->handouts[at].younger)

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "scene.h"
+#include "replayer.h"
 
 enum {
     CALM_MS = 600000, /* back-offs reach 72 s for a message, and 36 s for an end */
@@ -21,7 +21,8 @@ static uint64_t current;
 
 static bool is_done(void)
 {
-    return sim.is_calm && scene->to_produce == 0 && ledger_is_complete(scene->ledger);
+    return sim.is_calm && scene->to_produce == 0 && ledger_is_complete(scene->ledger) &&
+           (scene->replayer == NULL || replayer_is_done(scene->replayer));
 }
 
 static bool is_gone(void)
@@ -69,6 +70,8 @@ struct verdict play_seed(uint64_t seed, bool trace, struct totals *totals)
         play(totals);
     alarm(0);
     memory_of(NULL);
+    if (scene != NULL && scene->replayer != NULL)
+        memory_drop(&replayer_process(scene->replayer)->memory);
     for (size_t i = 0; scene != NULL && i < scene->process_count; i++)
         memory_drop(&scene->processes[i].memory);
     memory_drop(NULL);

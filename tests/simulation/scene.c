@@ -5,6 +5,7 @@
 
 #include "log_broker.h"
 #include "queue_broker.h"
+#include "replayer.h"
 #include "sink_broker.h"
 
 /* ---- Messages ---- */
@@ -340,6 +341,16 @@ static void draw_processes(struct scene *scene)
     }
 }
 
+static void draw_replayer(struct scene *scene)
+{
+    struct dice *dice = &scene->sim->dice;
+    struct route *route = &scene->routes[dice_below(dice, scene->route_count)];
+
+    route->is_replayed = route->refusals.has_dead_letters && dice_percent(dice, 50);
+    if (route->is_replayed)
+        scene->replayer = replayer_new(scene, route);
+}
+
 struct scene *scene_new(struct sim *sim)
 {
     struct scene *scene = world_alloc(1, sizeof *scene);
@@ -361,6 +372,7 @@ struct scene *scene_new(struct sim *sim)
     scene->has_shapeless = dice_percent(dice, 15);
     scene->producer = (struct event){.run = producer_due, .ctx = scene};
     scene->faults = (struct event){.run = faults_due, .ctx = scene};
+    draw_replayer(scene);
     fleet_begin(scene);
     sim_plan(sim, &scene->producer, sim->now_ms);
     sim_plan(sim, &scene->faults, sim->now_ms + dice_between(dice, 0, 2 * scene->fault_every_ms));

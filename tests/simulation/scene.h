@@ -72,6 +72,7 @@ struct route {
     struct template *templates[2][ADDRESSES_MAX]; /* the same */
     struct template *dead_templates[1];
     struct template *when; /* NULL: it does not delay */
+    bool is_replayed;
 };
 
 /* One of the two ways out of a lane. */
@@ -112,6 +113,8 @@ struct scope {
 
 enum { BERTHS_MAX = ROUTES_MAX * PROCESSES_MAX * LANES_MAX };
 
+struct replayer;
+
 struct scene {
     struct sim *sim;
     struct ledger *ledger;
@@ -128,6 +131,7 @@ struct scene {
     size_t process_count;
     struct berth berths[BERTHS_MAX];
     size_t berth_count;
+    struct replayer *replayer; /* NULL: there is none */
     struct event producer, faults;
     uint32_t to_produce;
     int64_t faults_until_ms;

@@ -160,13 +160,17 @@ static void write_some(struct sink *sink, size_t most)
         const struct bailey_delivery *delivery = *at(sink, sink->written);
         uint32_t message, handout;
 
+        const char *text =
+            sink->outlet == TO_DEAD && sink->berth->route->is_replayed ? sink_broker_encode(delivery->message) : NULL;
+
         content_number(delivery->message, &message, &handout);
         link_to_server(sink->link, (struct frame){.kind = SINK_PUBLISH,
                                                   .flags = delivery->possible_duplicate,
                                                   .a = message,
                                                   .b = handout,
                                                   .c = content_hash(delivery->message),
-                                                  .d = sink->written});
+                                                  .d = sink->written,
+                                                  .text = text});
     }
     if (sink->link != NULL && sink->written < sink->next)
         bailey_timer_start(sink->host, &sink->write, 2);

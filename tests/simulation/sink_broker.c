@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "message/codec.h"
+
 enum { SLOW_MS = 4000 };
 
 struct answer {
@@ -27,6 +29,8 @@ struct sink_broker {
     enum outlet outlet;
     struct session *sessions;
     bool is_blocked, is_slow;
+    struct dead_letter *letters;
+    size_t letter_count, letter_cap;
 };
 
 /* ---- Answers ---- */
@@ -116,7 +120,60 @@ static uint32_t kind_of_refusal(struct session *session, enum nature nature)
     return dice_percent(dice, session->manner->refuses) ? BAILEY_ERR_TRANSIENT : 0;
 }
 
-static void store(const struct sink_broker *broker, const struct frame *frame)
+/* ---- Dead letters ---- */
+
+const char *sink_broker_encode(const struct bailey_message *msg)
+{
+    uint32_t size = (uint32_t)message_encoded_size(msg);
+    char *text = world_alloc(sizeof size + size, 1);
+
+    memcpy(text, &size, sizeof size);
+    message_encode(msg, (uint8_t *)text + sizeof size);
+    return text;
+}
+
+static void shelve(struct sink_broker *broker, const struct frame *frame)
+{
+    uint32_t size;
+
+    memcpy(&size, frame->text, sizeof size);
+    WORLD_ROOM(broker->letters, broker->letter_count, broker->letter_cap);
+    broker->letters[broker->letter_count++] = (struct dead_letter){
+        .message = (uint32_t)frame->a,
+        .number = ledger_letter(broker->sim->ledger, (uint32_t)frame->b, frame->c),
+        .bytes = {(const uint8_t *)frame->text + sizeof size, size},
+    };
+}
+
+size_t sink_broker_letters(const struct sink_broker *broker)
+{
+    return broker->letter_count;
+}
+
+const struct dead_letter *sink_broker_letter(const struct sink_broker *broker, size_t number)
+{
+    return &broker->letters[number];
+}
+
+void sink_broker_remove(struct sink_broker *broker, size_t number)
+{
+    struct dead_letter *letter = &broker->letters[number];
+
+    ledger_letter_removed(broker->sim->ledger, letter->number);
+    letter->is_removed = true;
+}
+
+size_t sink_broker_unreplayed(const struct sink_broker *broker)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < broker->letter_count; i++)
+        count += !broker->letters[i].is_removed &&
+                 broker->sim->ledger->letters[broker->letters[i].number].replays < LEDGER_REPLAYS_MAX;
+    return count;
+}
+
+static void store(struct sink_broker *broker, const struct frame *frame)
 {
     ledger_stored(broker->sim->ledger, &(struct stored){.sink = broker->number,
                                                         .number = (uint32_t)frame->a,
@@ -124,6 +181,8 @@ static void store(const struct sink_broker *broker, const struct frame *frame)
                                                         .outlet = broker->outlet,
                                                         .hash = frame->c,
                                                         .is_marked = frame->flags});
+    if (frame->text != NULL)
+        shelve(broker, frame);
 }
 
 static void on_frame(void *ctx, const struct frame *frame)

@@ -165,7 +165,8 @@ static void write_change(struct store_scope *scope, const struct state_change *c
         sim_fail(store->sim, "a change of the time %lld, and it is %lld", (long long)change->time_ms,
                  (long long)(store->sim->now_ms + store->clock_ms));
     keep_undo(store, entry);
-    ledger_written(store->sim->ledger, scope->ledger_scope, kept, change);
+    if (scope->ledger_scope != NO_SCOPE)
+        ledger_written(store->sim->ledger, scope->ledger_scope, kept, change);
     switch ((enum state_change_kind)change->kind) {
     case STATE_INTEND:
         kept->intent_ms = change->time_ms;
@@ -190,7 +191,8 @@ static void expire(struct store_scope *scope, const struct state_commit *commit)
 {
     int64_t least_ms = commit->expire_ms;
 
-    ledger_expired(scope->store->sim->ledger, scope->ledger_scope, commit->shard, commit->expire_ms);
+    if (scope->ledger_scope != NO_SCOPE)
+        ledger_expired(scope->store->sim->ledger, scope->ledger_scope, commit->shard, commit->expire_ms);
     scope->expire_ms[commit->shard] = commit->expire_ms;
     for (unsigned i = 0; i < scope->shards; i++)
         least_ms = scope->expire_ms[i] < least_ms ? scope->expire_ms[i] : least_ms;
@@ -234,9 +236,9 @@ static void commit_done(struct bailey_task *task)
     struct store_scope *scope = (struct store_scope *)commit->state;
 
     scope->store->asked--;
-    if (commit->failed)
+    if (commit->failed && scope->ledger_scope != NO_SCOPE)
         ledger_failed(scope->store->sim->ledger, scope->ledger_scope);
-    for (size_t i = 0; i < commit->count && !commit->failed; i++)
+    for (size_t i = 0; i < commit->count && !commit->failed && scope->ledger_scope != NO_SCOPE; i++)
         if (commit->changes[i].kind == STATE_RECORD)
             ledger_answered(scope->store->sim->ledger, scope->ledger_scope,
                             &entry_of(scope, commit->changes[i].id)->kept);
@@ -355,7 +357,7 @@ static void lookup_done(struct bailey_task *task)
     struct store_scope *scope = reading->scope;
 
     scope->store->asked--;
-    if (lookup->failed)
+    if (lookup->failed && scope->ledger_scope != NO_SCOPE)
         ledger_failed(scope->store->sim->ledger, scope->ledger_scope);
     reading_free(reading);
     lookup->done(lookup);
@@ -533,7 +535,8 @@ struct state *store_state(struct store_scope *scope, unsigned shards)
     scope->shards = shards;
     for (unsigned i = 0; i < SHARDS_MAX; i++)
         scope->expire_ms[i] = INT64_MIN;
-    ledger_scope_begins(scope->store->sim->ledger, scope->ledger_scope, shards, scope->store->clock_ms);
+    if (scope->ledger_scope != NO_SCOPE)
+        ledger_scope_begins(scope->store->sim->ledger, scope->ledger_scope, shards, scope->store->clock_ms);
     return &scope->state;
 }
 

@@ -33,6 +33,7 @@ unsigned store_add_scope(struct store *store, const char *name);
 /* As the ledger's: a struct store_scope is ctx. */
 struct store_scope *store_scope(struct store *store, unsigned number);
 struct kept *store_find(void *scope, const char *id);
+/* NO_SCOPE: it is not told of this one. */
 void store_tell(struct store_scope *scope, uint32_t ledger_scope);
 
 /* ---- A life of the process ---- */

@@ -409,6 +409,30 @@ static void it_expires_while_it_waits(void **state)
     lane_rig_bury(rig, 0);
 }
 
+/* Its dead-letter sink may be away for long, and who was behind it must not pass it. */
+static void what_expires_in_a_drain_is_left_to_its_source(void **state)
+{
+    struct lane_options options = with_dead_letters(state);
+    struct lane_rig *rig = *state;
+
+    options.order = BAILEY_ORDER_STRICT;
+    rig->dead_manual = true;
+    start(state, options);
+    rig->room = 0;
+    push_expiring(rig, bailey_wall_ms(rig->loop) + 30);
+    lane_rig_push(rig, 1, 2);
+    assert_int_equal(rig->sent, 0);
+    lane_drain(rig->lane);
+    int64_t expired_ms = bailey_now_ms(rig->loop) + 40;
+    UNTIL(rig->loop, bailey_now_ms(rig->loop) > expired_ms);
+    rig->room = SIZE_MAX;
+    bailey_writable(rig->sink);
+    UNTIL(rig->loop, rig->ended == 1);
+    assert_int_equal(rig->sent, 0);
+    assert_int_equal(rig->settled[0][BAILEY_RELEASED], 1);
+    assert_int_equal(rig->settled[1][BAILEY_RELEASED], 1);
+}
+
 static void a_message_that_goes_in_a_circle_is_a_dead_letter(void **state)
 {
     struct lane_options options = with_dead_letters(state);
@@ -428,6 +452,24 @@ static void a_message_that_goes_in_a_circle_is_a_dead_letter(void **state)
     says(dead_letter(rig, 0), "bailey-dlq-class", "loop");
     lane_rig_confirm(rig, 0);
     lane_rig_bury(rig, 1);
+}
+
+static void what_goes_in_a_circle_is_left_to_its_source_in_a_drain(void **state)
+{
+    struct lane_options options = with_dead_letters(state);
+    struct lane_rig *rig = *state;
+
+    options.hops_max = 8;
+    rig->dead_manual = true;
+    start(state, options);
+    lane_rig_push(rig, 0, 1);
+    lane_drain(rig->lane);
+    struct bailey_message *msg = lane_rig_message(rig, 1, 1);
+    msg->hops = 8;
+    bailey_receive(rig->source, &msg, 1);
+    lane_rig_confirm(rig, 0);
+    UNTIL(rig->loop, rig->ended == 1);
+    assert_int_equal(rig->settled[1][BAILEY_RELEASED], 1);
 }
 
 static void a_message_that_goes_in_a_circle_blocks_without_dead_letters(void **state)
@@ -470,7 +512,9 @@ int main(void)
         TEST(what_is_not_past_its_expiry_is_sent),
         TEST(what_is_past_its_expiry_is_dropped_where_that_is_said),
         TEST(it_expires_while_it_waits),
+        TEST(what_expires_in_a_drain_is_left_to_its_source),
         TEST(a_message_that_goes_in_a_circle_is_a_dead_letter),
+        TEST(what_goes_in_a_circle_is_left_to_its_source_in_a_drain),
         TEST(a_message_that_goes_in_a_circle_blocks_without_dead_letters),
     };
 

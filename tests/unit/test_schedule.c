@@ -560,6 +560,63 @@ static void a_put_while_the_window_is_read_is_neither_lost_nor_doubled(void **st
         assert_int_equal(times[i], 1);
 }
 
+static void a_read_that_fails_beside_puts_hides_nothing(void **state)
+{
+    (void)state;
+    window_messages = 16; /* eight of a line */
+    begin();
+    for (unsigned i = 0; i < 20; i++)
+        gather_put(i, SCHEDULE_WAIT, wait_now() + 100 + (int64_t)i);
+    schedule_flush(life->schedule);
+    settle_down();
+    time_ms += 103;
+    settle_down();
+    fake.holds = true;
+    for (unsigned i = 20; i < 30; i++) /* behind all of them */
+        gather_put(i, SCHEDULE_WAIT, wait_now() + 1000 + (int64_t)i);
+    schedule_flush(life->schedule);
+    take_all();
+    assert_int_equal(got_count, 4); /* and more is read */
+    fake_table_release(&fake, 1);
+    settle_down();
+    assert_true(slots[29].kept);
+    fake.fails_reads = true;
+    fake_table_release(&fake, 1);
+    settle_down();
+    assert_string_not_equal(life->trouble, "");
+    fake.fails_reads = fake.holds = false;
+    put(30, 500);
+    time_ms += 1100; /* it is tried again */
+    run_until(time_ms + 1100);
+    assert_int_equal(got_count, 31);
+}
+
+static void a_clock_that_is_set_back_lets_nothing_be_taken_twice(void **state)
+{
+    (void)state;
+    window_messages = 16;
+    begin();
+    gather_put(0, SCHEDULE_WALL, time_ms + wall_ahead_ms + HOUR_MS);
+    schedule_flush(life->schedule);
+    settle_down();
+    wall_ahead_ms += 2 * HOUR_MS;
+    run_until(time_ms + 1100);
+    assert_int_equal(got_count, 1);
+    wall_ahead_ms -= 2 * HOUR_MS;
+    for (unsigned i = 1; i < 20; i++) /* more than the window holds, and all before it */
+        gather_put(i, SCHEDULE_WALL, time_ms + wall_ahead_ms + 100 * (int64_t)i);
+    schedule_flush(life->schedule);
+    settle_down();
+    run_until(time_ms + 3000);
+    assert_int_equal(got_count, 20);
+    wall_ahead_ms += 2 * HOUR_MS;
+    run_until(time_ms + 3000);
+    assert_int_equal(got_count, 20);
+    done_all();
+    assert_int_equal(messages_in_table(), 0);
+    assert_int_equal(schedule_count(life->schedule), 0);
+}
+
 /* ---- Again ---- */
 
 static void a_refused_one_waits_again_in_its_place(void **state)
@@ -1183,6 +1240,63 @@ static void after_a_crash_a_lane_marks_what_it_inherits(void **state)
         assert_int_equal(got[i].note.in_doubt, got[i].number < 4);
 }
 
+/* Two lanes give their rows the same stamps. */
+static void what_is_erased_of_one_lane_hides_nothing_of_another(void **state)
+{
+    (void)state;
+    for (unsigned lane = 0; lane < 2; lane++)
+        begin_lane(&lives[lane], lane, 2);
+    settle_down();
+    for (unsigned lane = 0; lane < 2; lane++) {
+        life = &lives[lane];
+        put(1 + lane, 1000);
+    }
+    time_ms += 10;
+    put(1, 1000); /* lane 1 gets it again, and knows nothing of the other row */
+    life = lives;
+    kill_it(false);
+    fake.holds = true;
+    begin_lane(life, 0, 1);
+    for (int i = 0; i < 4; i++) { /* the lanes, two logs, the first write: then its windows are read */
+        settle_down();
+        fake_table_release(&fake, 1);
+    }
+    settle_down();
+    assert_int_equal(fake.held_count, 4);
+    gather_put(2, SCHEDULE_WAIT, wait_now() + 1000);
+    schedule_flush(life->schedule);
+    fake_table_release(&fake, 5);
+    fake.holds = false;
+    run_until(time_ms + 1100);
+    assert_int_equal(got_count, 2); /* that of the lane 1 went in its place */
+    done_all();
+    assert_int_equal(messages_in_table(), 0);
+    assert_int_equal(schedule_count(life->schedule), 0);
+}
+
+static void of_the_logs_of_several_lanes_the_newest_word_counts(void **state)
+{
+    (void)state;
+    begin_lane(&lives[1], 1, 2);
+    settle_down();
+    life = &lives[1];
+    put(1, 0);
+    end_in_order(life);
+    life = lives;
+    begin();
+    run_until(time_ms + 10);
+    assert_int_equal(got_count, 1);
+    done_all();
+    end_in_order(life);
+    begin();
+    put(1, 100); /* it is at the sink */
+    assert_int_equal(schedule_count(life->schedule), 1);
+    assert_int_equal(messages_in_table(), 1);
+    run_until(time_ms + 110);
+    assert_int_equal(got_count, 1);
+    assert_true(got[0].note.in_doubt);
+}
+
 /* ---- The log of what was put lately ---- */
 
 static void the_log_does_not_grow_with_what_was_put(void **state)
@@ -1257,6 +1371,8 @@ int main(void)
         TEST(memory_holds_the_next_of_many),
         TEST(order_is_kept_over_refills_and_new_ones),
         TEST(a_put_while_the_window_is_read_is_neither_lost_nor_doubled),
+        TEST(a_read_that_fails_beside_puts_hides_nothing),
+        TEST(a_clock_that_is_set_back_lets_nothing_be_taken_twice),
         TEST(a_refused_one_waits_again_in_its_place),
         TEST(a_repetition_replaces_what_waits),
         TEST(a_repetition_after_a_crash_replaces_what_waits),
@@ -1279,6 +1395,8 @@ int main(void)
         TEST(rows_of_a_later_version_are_left_alone),
         TEST(lanes_dealt_anew_lose_nothing_and_double_nothing),
         TEST(after_a_crash_a_lane_marks_what_it_inherits),
+        TEST(what_is_erased_of_one_lane_hides_nothing_of_another),
+        TEST(of_the_logs_of_several_lanes_the_newest_word_counts),
         TEST(the_log_does_not_grow_with_what_was_put),
         TEST(the_ring_agrees_with_a_list),
 #undef TEST

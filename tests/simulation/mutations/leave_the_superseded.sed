@@ -1,2 +1,2 @@
 # gateway/core/schedule.c: leave for ever what an earlier life had taken when it was given again
-/^static bool is_passed_over/,/^}/ s/ && is_gone(s, key->stamp)//
+/^static bool is_passed_over/,/^}/ s/ && is_gone(s, key)//
