@@ -352,6 +352,18 @@ struct bailey_message *lane_rig_message(struct lane_rig *rig, uint64_t number, s
     return msg;
 }
 
+void lane_rig_set_header(struct bailey_message *msg, const char *name, const char *text)
+{
+    struct bailey_header *header = bailey_message_alloc(msg, sizeof *header);
+
+    *header = (struct bailey_header){
+        .name = bailey_message_copy(msg, name, strlen(name)),
+        .value = {.kind = BAILEY_KIND_STRING, .bytes = bailey_message_copy(msg, text, strlen(text))},
+    };
+    msg->headers = header;
+    msg->header_count = 1;
+}
+
 void lane_rig_push_of_group(struct lane_rig *rig, uint64_t from, uint64_t to, uint32_t group)
 {
     struct bailey_message *batch[NUMBERS];

@@ -61,6 +61,9 @@ enum lane_state lane_rig_state(struct lane_rig *rig);
 /* A message of group 1 at position `number`, with a body of `size` bytes. */
 struct bailey_message *lane_rig_message(struct lane_rig *rig, uint64_t number, size_t size);
 
+/* Its one header. */
+void lane_rig_set_header(struct bailey_message *msg, const char *name, const char *text);
+
 /* Receive the messages from ... to-1. */
 void lane_rig_push_of_group(struct lane_rig *rig, uint64_t from, uint64_t to, uint32_t group);
 void lane_rig_push(struct lane_rig *rig, uint64_t from, uint64_t to); /* of group 1 */

@@ -76,14 +76,9 @@ static int tear_down(void **state)
 static void push(struct lane_rig *rig, uint64_t number, const char *id)
 {
     struct bailey_message *msg = lane_rig_message(rig, number, 10);
-    struct bailey_header *header = bailey_message_alloc(msg, sizeof *header);
 
-    if (id != NULL) {
-        *header = (struct bailey_header){.name = bailey_bytes_of("id"), .value = {.kind = BAILEY_KIND_STRING}};
-        header->value.bytes = bailey_message_copy(msg, id, strlen(id));
-        msg->headers = header;
-        msg->header_count = 1;
-    }
+    if (id != NULL)
+        lane_rig_set_header(msg, "id", id);
     bailey_receive(rig->source, &msg, 1);
     lane_rig_settle_down(rig);
 }

@@ -11,25 +11,8 @@
 #include "base/arena.h"
 #include "core/dedup.h"
 #include "fake_state.h"
-#include "fake_table.h"
-#include "lane_rig.h"
+#include "lane_table.h"
 #include "virtual_clock.h"
-
-static struct fake_table fake;
-
-static int set_up(void **state)
-{
-    fake_table_init(&fake);
-    return lane_rig_new(state);
-}
-
-static int tear_down(void **state)
-{
-    int failed = lane_rig_free(state);
-
-    fake_table_free(&fake);
-    return failed;
-}
 
 static struct template *parse(struct lane_rig *rig, const char *text)
 {
@@ -43,7 +26,7 @@ static struct lane_options keeping(struct lane_rig *rig)
 {
     struct lane_options options = lane_rig_options(rig);
 
-    options.kept = &fake.table;
+    options.kept = &lane_table.table;
     options.dead_letters = lane_rig_dead_letters(rig);
     return options;
 }
@@ -73,14 +56,8 @@ static struct lane_rig *start_parking(void **state)
 static void push(struct lane_rig *rig, uint64_t number, const char *at)
 {
     struct bailey_message *msg = lane_rig_message(rig, number, 3);
-    struct bailey_header *header = bailey_message_alloc(msg, sizeof *header);
 
-    *header = (struct bailey_header){
-        bailey_bytes_of("at"),
-        {.kind = BAILEY_KIND_STRING, .bytes = bailey_message_copy(msg, at, strlen(at))},
-    };
-    msg->headers = header;
-    msg->header_count = 1;
+    lane_rig_set_header(msg, "at", at);
     bailey_receive(rig->source, &msg, 1);
     lane_rig_settle_down(rig);
 }
@@ -118,11 +95,11 @@ static void a_delayed_message_is_settled_when_it_is_kept(void **state)
 {
     struct lane_rig *rig = start_delaying(state, "${header.at}ms", NULL);
 
-    fake.holds = true;
+    lane_table.holds = true;
     push(rig, 0, "500");
     assert_int_equal(rig->settlements, 0); /* not before it is on the disk */
-    fake.holds = false;
-    fake_table_release(&fake, FAKE_TABLE_REQUESTS);
+    lane_table.holds = false;
+    fake_table_release(&lane_table, FAKE_TABLE_REQUESTS);
     lane_rig_settle_down(rig);
     assert_int_equal(rig->settled[0][BAILEY_ACCEPTED], 1);
     assert_int_equal(rig->sent, 0);
@@ -209,13 +186,13 @@ static void a_table_that_fails_holds_the_source(void **state)
 {
     struct lane_rig *rig = start_delaying(state, "50ms", NULL);
 
-    fake.fails_writes = true;
+    lane_table.fails_writes = true;
     push(rig, 0, "x");
     UNTIL(rig->loop, lane_rig_state(rig) == LANE_HELD);
     assert_non_null(strstr(rig->status.reason, "no space left"));
     assert_int_equal(bailey_room(rig->source), 0);
     assert_int_equal(rig->settlements, 0);
-    fake.fails_writes = false;
+    lane_table.fails_writes = false;
     UNTIL(rig->loop, rig->sent == 1);
     assert_int_equal(lane_rig_state(rig), LANE_RUNNING);
     assert_int_equal(rig->settled[0][BAILEY_ACCEPTED], 1);
@@ -396,7 +373,7 @@ static void a_source_that_is_lost_takes_nothing_kept_with_it(void **state)
     assert_int_equal(rig->status.unsettled, 0);
 }
 
-#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define TEST(name) cmocka_unit_test_setup_teardown(name, lane_table_new, lane_table_free)
 
 int main(void)
 {

@@ -4,32 +4,14 @@
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <cmocka.h>
 
-#include "fake_table.h"
-#include "lane_rig.h"
+#include "lane_table.h"
 #include "log_rig.h"
 #include "virtual_clock.h"
 
 enum { CREDIT = 16, AHEAD = 100, KEY_BYTE_OF_SEQUENCE = 17 };
-
-static struct fake_table fake;
-
-static int set_up(void **state)
-{
-    fake_table_init(&fake);
-    return lane_rig_new(state);
-}
-
-static int tear_down(void **state)
-{
-    int failed = lane_rig_free(state);
-
-    fake_table_free(&fake);
-    return failed;
-}
 
 static struct lane_rig *start(void **state)
 {
@@ -38,7 +20,7 @@ static struct lane_rig *start(void **state)
     options.order = BAILEY_ORDER_KEY;
     options.credit_messages = CREDIT;
     options.ahead_max = AHEAD;
-    options.spill = &fake.table;
+    options.spill = &lane_table.table;
     options.retry = (struct lane_retry){.min_ms = 60000, .max_ms = 60000, .multiplier = 1};
     options.dead_letters = lane_rig_dead_letters(*state);
     lane_rig_start(*state, &options);
@@ -49,14 +31,10 @@ static struct lane_rig *start(void **state)
 static void push(struct lane_rig *rig, uint64_t number, char key)
 {
     struct bailey_message *msg = lane_rig_message(rig, number, 3);
-    struct bailey_header *header = bailey_message_alloc(msg, sizeof *header);
     char text[24];
     size_t len = (size_t)snprintf(text, sizeof text, "%llu", (unsigned long long)number);
 
-    *header = (struct bailey_header){bailey_bytes_of("n"),
-                                     {.kind = BAILEY_KIND_STRING, .bytes = bailey_message_copy(msg, text, len)}};
-    msg->headers = header;
-    msg->header_count = 1;
+    lane_rig_set_header(msg, "n", text);
     msg->body = bailey_message_copy(msg, text, len);
     msg->key = bailey_message_copy(msg, &key, 1);
     bailey_receive(rig->source, &msg, 1);
@@ -124,8 +102,8 @@ static void what_waits_takes_no_credit_and_comes_back_in_order(void **state)
     assert_int_equal(rig->status.spilled, 38); /* less than a quarter of the credit stays: the refused one, and two */
     assert_int_equal(rig->status.unsettled, 41);
     assert_true(rig->status.unsettled_bytes < 3 * 200);
-    assert_int_equal(fake.now.count, 38);
-    assert_int_equal(fake.syncs, 0);
+    assert_int_equal(lane_table.now.count, 38);
+    assert_int_equal(lane_table.syncs, 0);
     assert_int_equal(lane_rig_state(rig), LANE_RUNNING);
     push_all(rig, 41, 51, 'b'); /* others go on */
     for (uint64_t number = 41; number < 51; number++) {
@@ -165,7 +143,7 @@ static void a_short_wait_needs_no_disk(void **state)
 {
     struct lane_rig *rig = stuck(state, 2);
 
-    assert_int_equal(fake.writes, 0);
+    assert_int_equal(lane_table.writes, 0);
     unstick(rig);
     for (uint64_t number = 1; number <= 2; number++)
         confirm_only(rig, number);
@@ -191,17 +169,17 @@ static void a_turn_that_comes_during_the_write_takes_it_from_memory(void **state
     push_all(rig, 0, 1, 'a');
     lane_rig_refuse(rig, 0, BAILEY_ERR_PERMANENT);
     lane_rig_settle_down(rig);
-    fake.holds = true;
+    lane_table.holds = true;
     push_all(rig, 1, 8, 'a');
-    assert_int_equal(fake.held_count, 1);
+    assert_int_equal(lane_table.held_count, 1);
     assert_int_equal(rig->status.spilled, 0);
     lane_rig_bury(rig, 0);
     lane_rig_settle_down(rig);
     for (uint64_t number = 1; number < 8; number++)
         confirm_only(rig, number);
-    assert_int_equal(fake.reads, 0);
-    fake_table_release(&fake, 1);
-    fake.holds = false;
+    assert_int_equal(lane_table.reads, 0);
+    fake_table_release(&lane_table, 1);
+    lane_table.holds = false;
     lane_rig_settle_down(rig);
     assert_int_equal(rig->status.spilled, 0);
     assert_int_equal(rig->settlements, 8);
@@ -248,7 +226,7 @@ static void a_partition_that_is_taken_away_takes_its_copies_along(void **state)
         bailey_revoke(rig->source, 1);
         lane_rig_settle_down(rig);
     }
-    assert_true(fake.now.count < 100);
+    assert_true(lane_table.now.count < 100);
 }
 
 static void one_that_is_taken_away_while_it_is_read_is_not_sent(void **state)
@@ -262,13 +240,13 @@ static void one_that_is_taken_away_while_it_is_read_is_not_sent(void **state)
     for (uint64_t number = 1; number <= 2; number++)
         confirm_only(rig, number);
     assert_only(rig, 3);
-    fake.holds = true;
+    lane_table.holds = true;
     for (uint64_t number = 3; rig->held_count > 0; number++)
         confirm_only(rig, number);
-    assert_true(fake.held_count > 0);
+    assert_true(lane_table.held_count > 0);
     bailey_revoke(rig->source, 1);
-    fake.holds = false;
-    fake_table_release(&fake, fake.held_count);
+    lane_table.holds = false;
+    fake_table_release(&lane_table, lane_table.held_count);
     lane_rig_settle_down(rig);
     lane_rig_assert_held(rig, 0, NULL);
     assert_int_equal(rig->status.spilled, 0);
@@ -294,14 +272,14 @@ static void the_lane_ends_after_the_store_has_answered(void **state)
 
     push_all(rig, 0, 1, 'a');
     lane_rig_refuse(rig, 0, BAILEY_ERR_TRANSIENT);
-    fake.holds = true;
+    lane_table.holds = true;
     push_all(rig, 1, 10, 'a');
     lane_stop(rig->lane);
     lane_rig_settle_down(rig);
     assert_int_equal(rig->ended, 0);
-    fake.holds = false;
-    fake.fails_writes = true; /* nor is it tried again then */
-    fake_table_release(&fake, fake.held_count);
+    lane_table.holds = false;
+    lane_table.fails_writes = true; /* nor is it tried again then */
+    fake_table_release(&lane_table, lane_table.held_count);
     lane_rig_settle_down(rig);
     assert_int_equal(rig->ended, 1);
 }
@@ -313,12 +291,12 @@ static void a_write_that_fails_leaves_them_in_memory(void **state)
     struct lane_rig *rig;
 
     log_rig_begin();
-    fake.fails_writes = true;
+    lane_table.fails_writes = true;
     rig = stuck(state, CREDIT - 1);
     assert_int_equal(rig->status.spilled, 0);
     assert_int_equal(lane_rig_state(rig), LANE_STALLED);
     assert_int_equal(log_rig_count("spill.failed"), 1);
-    fake.fails_writes = false;
+    lane_table.fails_writes = false;
     unstick(rig);
     for (uint64_t number = 1; number < CREDIT; number++)
         confirm_only(rig, number);
@@ -329,13 +307,13 @@ static void a_read_that_fails_is_tried_again(void **state)
 {
     struct lane_rig *rig = stuck(state, 40);
 
-    fake.fails_reads = true;
+    lane_table.fails_reads = true;
     unstick(rig);
     for (uint64_t number = 1; number <= 2; number++)
         confirm_only(rig, number);
     lane_rig_assert_held(rig, 0, NULL);
     assert_int_equal(lane_rig_state(rig), LANE_HELD);
-    fake.fails_reads = false;
+    lane_table.fails_reads = false;
     time_ms += 1001;
     lane_rig_settle_down(rig);
     for (uint64_t number = 3; number <= 40; number++)
@@ -345,7 +323,7 @@ static void a_read_that_fails_is_tried_again(void **state)
 
 static void spoil(size_t nth, bool is_gone)
 {
-    struct state_row *row = fake_table_row(&fake, bailey_bytes_of(""), nth);
+    struct state_row *row = fake_table_row(&lane_table, bailey_bytes_of(""), nth);
 
     assert_non_null(row);
     if (is_gone)
@@ -383,7 +361,7 @@ static void a_lost_copy_is_had_from_the_source_again(void **state)
     check_reopened(state, true);
 }
 
-#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, tear_down)
+#define TEST(function) cmocka_unit_test_setup_teardown(function, lane_table_new, lane_table_free)
 
 int main(void)
 {

@@ -24,16 +24,11 @@ static struct template *parse(struct lane_rig *rig, const char *text)
 static void push_keyed(struct lane_rig *rig, uint64_t number, const char *key, const char *id)
 {
     struct bailey_message *msg = lane_rig_message(rig, number, 5);
-    struct bailey_header *header = bailey_message_alloc(msg, sizeof *header);
 
     if (key != NULL)
         msg->key = bailey_message_copy(msg, key, strlen(key));
-    if (id != NULL) {
-        *header = (struct bailey_header){.name = bailey_bytes_of("id"), .value = {.kind = BAILEY_KIND_STRING}};
-        header->value.bytes = bailey_message_copy(msg, id, strlen(id));
-        msg->headers = header;
-        msg->header_count = 1;
-    }
+    if (id != NULL)
+        lane_rig_set_header(msg, "id", id);
     bailey_receive(rig->source, &msg, 1);
 }
 
