@@ -318,6 +318,14 @@ static void check_claim(struct ledger *ledger, struct ledger_claim *claim, const
     REQUIRE(ledger, !is_known(ledger, scope, claim, ledger_is_kept(handout)), "id %u is sent again", claim->id);
 }
 
+/* While the store fails, perhaps one with its id was dropped, and could not be recorded. */
+static void look_for_unrecorded(struct ledger *ledger, struct ledger_claim *claim)
+{
+    note_trouble(ledger, claim);
+    if (claim->was_passed)
+        look_for_drop(ledger, claim, clock_of(ledger, &ledger->scopes[claim->scope]));
+}
+
 /* A message is settled: its id is recorded, by itself or by another one. */
 static void check_record(struct ledger *ledger, struct ledger_claim *claim, const struct ledger_handout *handout)
 {
@@ -326,14 +334,13 @@ static void check_record(struct ledger *ledger, struct ledger_claim *claim, cons
     const struct ledger_scope *scope = &ledger->scopes[claim->scope];
     const struct kept *kept = claim->kept;
 
-    note_trouble(ledger, claim);
     if (handout->state == HANDOUT_CONFIRMED) {
+        note_trouble(ledger, claim);
         REQUIRE(ledger, claim->was_passed || (kept->record_ms >= handout->confirmed_ms && kept->is_record_safe),
                 "message %u: settled before its record is safe", handout->message);
         return;
     }
-    if (claim->was_passed) /* perhaps one with its id was dropped, and could not be recorded */
-        look_for_drop(ledger, claim, clock_of(ledger, scope));
+    look_for_unrecorded(ledger, claim);
     bool is_kept = ledger_is_safely_kept(ledger, handout);
     REQUIRE(ledger, handout->sends == 0 || may_drop || is_kept,
             "message %u: accepted without a confirm, and it was sent", handout->message);
@@ -700,8 +707,12 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
     bool is_kept = ended->outcome == BAILEY_ACCEPTED &&
                    (ledger_is_safely_kept(ledger, handout) || ledger_was_replayed(ledger, handout));
     if (handout->state == HANDOUT_ENDED && handout->is_revoked &&
-        (is_kept || (is_recorded(ledger, handout) && ledger_may_drop(ledger, handout))))
+        (is_kept || (is_recorded(ledger, handout) && ledger_may_drop(ledger, handout)))) {
+        if (!is_kept)
+            look_for_unrecorded(ledger,
+                                ledger_find_claim(ledger, ledger->slots[slot].scope, ledger->messages[message].id));
         return; /* its record was being written, or it was put into a table */
+    }
     REQUIRE(ledger, handout->state != HANDOUT_ENDED,
             "message %u, handout %u: settled twice, or after it was taken away", message, number);
     if (ended->outcome == BAILEY_ACCEPTED && is_recorded(ledger, handout))
