@@ -478,7 +478,7 @@ void ledger_lane_ends(struct ledger *ledger, uint32_t slot)
     ledger->slots[slot].wall_ms = NULL;
 }
 
-/* What may be out. What is pushed when there is no room is there beside what had been taken from the table: nobody asks the lane before. */
+/* What may be out. What was pushed when there was no room is there beside what had been taken from the table. */
 static int64_t credit_of(const struct ledger_slot *lane)
 {
     return lane->credit_messages * (1 + (lane->is_pushed && lane->table != NO_TABLE));
@@ -496,9 +496,9 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
         repeated += handout->slot == slot && !handout->is_revoked && !handout->is_lost && !handout->is_from_table &&
                     message->copies > 0 && !message->is_done;
     }
-    REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= credit_of(&ledger->slots[slot]),
-            "a crash of lane %u repeats %lld messages, and at most %lld may be out", slot, (long long)repeated,
-            (long long)credit_of(&ledger->slots[slot]));
+    REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= ledger->slots[slot].credit_messages,
+            "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
+            (long long)ledger->slots[slot].credit_messages);
     if (ledger->slots[slot].scope != NO_SCOPE)
         ledger->scopes[ledger->slots[slot].scope].credit += credit_of(&ledger->slots[slot]);
     ledger_lane_ends(ledger, slot);
