@@ -106,6 +106,10 @@ static void say_plain_duplicates(struct explanation *ex)
         if (ex->route->retry.hold > 0)
             text_printf(says, ": %" PRId64 " at most, in each lane", ex->route->retry.hold);
     }
+    if (ex->route->keeps_messages)
+        text_add(says,
+                 "; what had waited on this machine's disk is repeated, too, if it was sent and its removal was not "
+                 "written (at a power cut: synced)");
     text_add(says, "; a lost connection to the sink repeats those that were sent and not confirmed");
     if (ex->unconfirmed >= 0)
         text_printf(says, " (at most %" PRId64 ")", ex->unconfirmed);

@@ -318,6 +318,14 @@ static void check_claim(struct ledger *ledger, struct ledger_claim *claim, const
     REQUIRE(ledger, !is_known(ledger, scope, claim, ledger_is_kept(handout)), "id %u is sent again", claim->id);
 }
 
+/* While the store fails, perhaps one with its id was dropped, and could not be recorded. */
+static void look_for_unrecorded(struct ledger *ledger, struct ledger_claim *claim)
+{
+    note_trouble(ledger, claim);
+    if (claim->was_passed)
+        look_for_drop(ledger, claim, clock_of(ledger, &ledger->scopes[claim->scope]));
+}
+
 /* A message is settled: its id is recorded, by itself or by another one. */
 static void check_record(struct ledger *ledger, struct ledger_claim *claim, const struct ledger_handout *handout)
 {
@@ -326,14 +334,13 @@ static void check_record(struct ledger *ledger, struct ledger_claim *claim, cons
     const struct ledger_scope *scope = &ledger->scopes[claim->scope];
     const struct kept *kept = claim->kept;
 
-    note_trouble(ledger, claim);
     if (handout->state == HANDOUT_CONFIRMED) {
+        note_trouble(ledger, claim);
         REQUIRE(ledger, claim->was_passed || (kept->record_ms >= handout->confirmed_ms && kept->is_record_safe),
                 "message %u: settled before its record is safe", handout->message);
         return;
     }
-    if (claim->was_passed) /* perhaps one with its id was dropped, and could not be recorded */
-        look_for_drop(ledger, claim, clock_of(ledger, scope));
+    look_for_unrecorded(ledger, claim);
     bool is_kept = ledger_is_safely_kept(ledger, handout);
     REQUIRE(ledger, handout->sends == 0 || may_drop || is_kept,
             "message %u: accepted without a confirm, and it was sent", handout->message);
@@ -471,7 +478,7 @@ void ledger_lane_ends(struct ledger *ledger, uint32_t slot)
     ledger->slots[slot].wall_ms = NULL;
 }
 
-/* What may be out. What is pushed when there is no room is there beside what had been taken from the table: nobody asks the lane before. */
+/* What may be out. What was pushed when there was no room is there beside what had been taken from the table. */
 static int64_t credit_of(const struct ledger_slot *lane)
 {
     return lane->credit_messages * (1 + (lane->is_pushed && lane->table != NO_TABLE));
@@ -489,9 +496,9 @@ void ledger_lane_crashes(struct ledger *ledger, uint32_t slot)
         repeated += handout->slot == slot && !handout->is_revoked && !handout->is_lost && !handout->is_from_table &&
                     message->copies > 0 && !message->is_done;
     }
-    REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= credit_of(&ledger->slots[slot]),
-            "a crash of lane %u repeats %lld messages, and at most %lld may be out", slot, (long long)repeated,
-            (long long)credit_of(&ledger->slots[slot]));
+    REQUIRE(ledger, !ledger->slots[slot].is_pushed || repeated <= ledger->slots[slot].credit_messages,
+            "a crash of lane %u repeats %lld messages, and its credit is %lld", slot, (long long)repeated,
+            (long long)ledger->slots[slot].credit_messages);
     if (ledger->slots[slot].scope != NO_SCOPE)
         ledger->scopes[ledger->slots[slot].scope].credit += credit_of(&ledger->slots[slot]);
     ledger_lane_ends(ledger, slot);
@@ -700,8 +707,12 @@ void ledger_settled(struct ledger *ledger, uint32_t slot, const struct bailey_se
     bool is_kept = ended->outcome == BAILEY_ACCEPTED &&
                    (ledger_is_safely_kept(ledger, handout) || ledger_was_replayed(ledger, handout));
     if (handout->state == HANDOUT_ENDED && handout->is_revoked &&
-        (is_kept || (is_recorded(ledger, handout) && ledger_may_drop(ledger, handout))))
+        (is_kept || (is_recorded(ledger, handout) && ledger_may_drop(ledger, handout)))) {
+        if (!is_kept)
+            look_for_unrecorded(ledger,
+                                ledger_find_claim(ledger, ledger->slots[slot].scope, ledger->messages[message].id));
         return; /* its record was being written, or it was put into a table */
+    }
     REQUIRE(ledger, handout->state != HANDOUT_ENDED,
             "message %u, handout %u: settled twice, or after it was taken away", message, number);
     if (ended->outcome == BAILEY_ACCEPTED && is_recorded(ledger, handout))
