@@ -608,6 +608,7 @@ static void end(struct shelf *shelf)
     struct bailey_port *port = shelf->port;
 
     say_what_stayed(shelf);
+    bailey_not_removed(port, shelf->failures + (int64_t)shelf->removals);
     bailey_again_stop(shelf->host, &shelf->step);
     bailey_timer_stop(shelf->host, &shelf->limit);
     rd_kafka_topic_destroy(shelf->read_topic);

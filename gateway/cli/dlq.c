@@ -341,10 +341,13 @@ static void add_summary(const struct dlq *dlq, struct text *out)
     const struct route_status *status = &dlq->status;
 
     if (dlq->verb == PURGE)
-        text_printf(out, "%" PRId64 " removed\n", atomic_load(&dlq->meant));
+        text_printf(out, "%" PRId64 " removed\n", atomic_load(&dlq->meant) - status->not_removed);
     else
         text_printf(out, "%" PRId64 " replayed, %" PRId64 " had been before, %" PRId64 " are dead letters again\n",
                     status->delivered, status->duplicates, status->dead_lettered);
+    if (status->not_removed > 0)
+        text_printf(out, "%" PRId64 " may lie there still: %s again removes them%s\n", status->not_removed,
+                    dlq->verb == PURGE ? "purge" : "replay", dlq->verb == PURGE ? "" : ", and sends none twice");
     if (atomic_load(&dlq->worn) > 0)
         text_printf(out, "%" PRId64 " left: they were replayed %" PRId64 " times (--max-replays)\n",
                     atomic_load(&dlq->worn), dlq->max_replays);
@@ -359,12 +362,14 @@ static void add_json_summary(const struct dlq *dlq, struct text *out)
         text_add(out, dlq->out.data == NULL ? "" : dlq->out.data);
         text_printf(out, "],\"read\":%" PRId64 "}\n", atomic_load(&dlq->seen));
     } else if (dlq->verb == PURGE) {
-        text_printf(out, ",\"removed\":%" PRId64 "}\n", atomic_load(&dlq->meant));
+        text_printf(out, ",\"removed\":%" PRId64 ",\"not_removed\":%" PRId64 "}\n",
+                    atomic_load(&dlq->meant) - dlq->status.not_removed, dlq->status.not_removed);
     } else {
         text_printf(out,
                     ",\"replayed\":%" PRId64 ",\"replayed_before\":%" PRId64 ",\"dead_again\":%" PRId64
-                    ",\"replayed_too_often\":%" PRId64 "}\n",
-                    dlq->status.delivered, dlq->status.duplicates, dlq->status.dead_lettered, atomic_load(&dlq->worn));
+                    ",\"replayed_too_often\":%" PRId64 ",\"not_removed\":%" PRId64 "}\n",
+                    dlq->status.delivered, dlq->status.duplicates, dlq->status.dead_lettered, atomic_load(&dlq->worn),
+                    dlq->status.not_removed);
     }
 }
 
@@ -394,7 +399,7 @@ static int report(struct dlq *dlq, bool done)
     text_free(&dlq->out);
     int printed = cli_print(&out);
 
-    return done && dlq->status.dead_lettered == 0 ? printed : CLI_FAILED;
+    return done && dlq->status.dead_lettered == 0 && dlq->status.not_removed == 0 ? printed : CLI_FAILED;
 }
 
 /* True: the user said yes. */

@@ -184,6 +184,9 @@ static void say_ids(struct explanation *ex)
                 " of this machine's running time, and at most the newest %" PRId64
                 "; whose id comes again later is delivered again; a message that cannot fill the id is refused",
                 ex->scope->max);
+    if (ex->route->keeps_messages)
+        text_add(says, "; a message that waits on disk is known by its id until it is sent, however long: a later copy "
+                       "takes its place");
     if (ex->config->state.processes == CONFIG_PROCESSES_ONE)
         return;
     text_add(says,

@@ -160,6 +160,7 @@ void lane_show_gauges(struct lane *lane)
     atomic_store_explicit(&status->held, order_held(lane->order), memory_order_relaxed);
     atomic_store_explicit(&status->spilled, lane->spilled, memory_order_relaxed);
     atomic_store_explicit(&status->dead, lane->dying, memory_order_relaxed);
+    atomic_store_explicit(&status->kept, lane_schedule_count(lane), memory_order_relaxed);
     see_stall(lane);
 }
 
@@ -883,6 +884,11 @@ void bailey_writable(struct bailey_port *port)
 void bailey_lag(struct bailey_port *port, int64_t messages)
 {
     atomic_store_explicit(&((struct end *)port)->lane->options.status->source_lag, messages, memory_order_relaxed);
+}
+
+void bailey_not_removed(struct bailey_port *port, int64_t messages)
+{
+    atomic_store_explicit(&((struct end *)port)->lane->options.status->not_removed, messages, memory_order_relaxed);
 }
 
 /* ---- Draining and stopping ---- */

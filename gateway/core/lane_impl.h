@@ -173,6 +173,8 @@ void lane_keep(struct lane *lane, struct delivery *dlv, const struct schedule_no
 void lane_take_due(struct lane *lane);
 /* Are messages kept in the store, whose time will come? */
 bool lane_schedule_has_some(const struct lane *lane);
+/* How many are kept; 0 while that is not known. */
+int64_t lane_schedule_count(const struct lane *lane);
 /* The lane ends: true when the schedule has ended, too; else lane_check_ended() is called when it has. */
 bool lane_schedule_closed(struct lane *lane);
 

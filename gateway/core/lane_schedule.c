@@ -194,6 +194,13 @@ static struct delivery *take(struct lane *lane)
     return dlv;
 }
 
+int64_t lane_schedule_count(const struct lane *lane)
+{
+    int64_t count = lane->kept == NULL ? 0 : schedule_count(lane->kept->schedule);
+
+    return count < 0 ? 0 : count; /* not read yet */
+}
+
 bool lane_schedule_has_some(const struct lane *lane)
 {
     return lane->kept != NULL && schedule_count(lane->kept->schedule) != 0;

@@ -38,6 +38,7 @@ struct lane_status {
     _Atomic int64_t refused[BAILEY_ERR_KINDS]; /* by enum bailey_error_kind */
     _Atomic int64_t latency_count[LATENCY_BUCKETS];
     _Atomic int64_t latency_sum_ms;
+    _Atomic int64_t not_removed; /* what the last opening of a shelf may have left there */
 
     pthread_mutex_t lock; /* guards what follows */
     enum lane_state state;

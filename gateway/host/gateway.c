@@ -240,6 +240,7 @@ static void add_lane_status(struct route_status *sum, struct lane_status *lane, 
         sum->refused[i] += atomic_load_explicit(&lane->refused[i], memory_order_relaxed);
     for (int i = 0; i < LATENCY_BUCKETS; i++)
         sum->latency_count[i] += atomic_load_explicit(&lane->latency_count[i], memory_order_relaxed);
+    sum->not_removed += atomic_load_explicit(&lane->not_removed, memory_order_relaxed);
     sum->latency_sum_ms += atomic_load_explicit(&lane->latency_sum_ms, memory_order_relaxed);
     pthread_mutex_lock(&lane->lock);
     for_ms = lane->since_ms > 0 ? monotonic_ms() - lane->since_ms : 0;

@@ -33,6 +33,7 @@ struct route_status {
     int64_t refused[BAILEY_ERR_KINDS];
     int64_t latency_count[LATENCY_BUCKETS];
     int64_t latency_sum_ms;
+    int64_t not_removed; /* of a shelf: what it was told to remove, and may lie there still */
 #define METRIC(name, type, label, help) int64_t name;
 #include "core/metrics.def"
 #undef METRIC

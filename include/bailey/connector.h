@@ -13,7 +13,7 @@
  *
  * ABI diary: 1.0 first version. 1.1 bailey_connector.probe, bailey_transport_pin, url.h. 1.2 bailey_delivery.id,
  * bailey_port.dedup_scope, struct bailey_marks. 1.3 bailey_connector.shelf and .keeps_order, bailey_delivery.deliver_at_ms,
- * bailey_port.order and .only_looks, BAILEY_ERR_UNROUTABLE, BAILEY_DELAYS, BAILEY_COMMITS_POSITIONS, told.h; bailey_source.browse and .remove are gone (they were
+ * bailey_port.order and .only_looks, BAILEY_ERR_UNROUTABLE, bailey_not_removed, BAILEY_DELAYS, BAILEY_COMMITS_POSITIONS, told.h; bailey_source.browse and .remove are gone (they were
  * reserved), and so is BAILEY_KEEPS_ORDER_ON_REFUSAL (no broker does). Append only; a new field raises the minor number, a new meaning the major.
  */
 #ifndef BAILEY_CONNECTOR_H

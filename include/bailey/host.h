@@ -229,6 +229,10 @@ void bailey_closed(struct bailey_port *port);
 /* Source: how many messages wait behind this lane at the broker, if it is known: the gauge bailey_source_lag. */
 void bailey_lag(struct bailey_port *port, int64_t messages);
 
+/* 1.3: Shelf: so many messages that it was told to remove may lie there still; the last word before bailey_closed() counts. Not
+ * called: none. */
+void bailey_not_removed(struct bailey_port *port, int64_t messages);
+
 /* Broker: a connection of the broker is up, or gone: the gauge bailey_connection_up{broker}. `broker` is the name given
  * to broker_open. Count each connection: up adds one, down takes one off; expected says how many there should be. */
 void bailey_connection_expected(struct bailey_host *host, const char *broker, int change);

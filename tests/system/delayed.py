@@ -141,11 +141,16 @@ def story_killed_while_they_wait(rig):
     send()
     gateway.wait_ready()
     kill(lambda: sums(gateway, "received") >= EACH // PARTS * len(routes) and sum(gateway.values("bailey_unsettled").values()) == 0, "not all is settled")
+
+    def kept():
+        return sum(gateway.values("bailey_kept").values())
+    until(lambda: kept() >= len(routes) * 100, SECONDS, lambda: f"after a kill {kept()} are said to wait")
     send()
     kill(lambda: sums(gateway, "due") >= 50, "nothing falls due")
     kill(lambda: len(gateway.values("bailey_messages_delivered_total")) == len(routes) and sums(gateway, "delivered") >= 500, "nothing is delivered")
     for route in routes:
         until(route.has_all, SECONDS, lambda: f"not all came to {route.topic}: {gateway.ready_report()}\n{gateway.process.tail()}", every=0.3)
+    until(lambda: kept() == 0, SECONDS, lambda: f"all have come, and {kept()} are said to wait")
     gateway.term()
     judged = {route.config["name"]: route.judge() for route in routes}
     assert rig.rabbit.count("late-dead") == 0

@@ -30,6 +30,8 @@ def replay_over_a_kill(rig, gateway, words, broker, count, arrivals):
         said, complaint = first.communicate(timeout=SECONDS)
     finally:
         first.kill()
+    left = json.loads(rig.run(*dlq(rig, gateway, "list", words[0])[1:]).stdout)["letters"]
+    assert not left or first.returncode == 1, f"{len(left)} are left, and nobody says so: {said}"
     again = rig.run(*dlq(rig, gateway, "replay", *words)[1:], timeout=SECONDS)
     assert again.returncode == 0, again
     listed = rig.run(*dlq(rig, gateway, "list", words[0])[1:])
