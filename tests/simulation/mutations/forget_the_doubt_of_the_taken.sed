@@ -1,2 +1,2 @@
 # gateway/core/schedule.c: do not mark what an earlier life may have sent
-/^static bool is_in_doubt/,/^}/ s/return key/return s == NULL \&\& key/
+/^bool schedule_is_in_doubt/,/^}/ s/return key/return s == NULL \&\& key/

@@ -1,5 +1,5 @@
-# gateway/core/schedule.c: answer before the disk has it
-/^static void start_write/,/^}/ {
+# gateway/core/schedule_write.c: answer before the disk has it
+/^void schedule_write(/,/^}/ {
     s/bool is_synced = .*/bool is_synced = false;/
     s/is_synced |= entry->again != NULL;//
 }

@@ -1,2 +1,2 @@
-# gateway/core/schedule.c: do not say that nothing is kept any more
+# gateway/core/schedule_write.c: do not say that nothing is kept any more
 /^static void tell_kept/,/^}/ s/ || batch->ends.*/;/

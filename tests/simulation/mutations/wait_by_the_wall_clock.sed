@@ -1,2 +1,2 @@
 # gateway/core/schedule.c: let the wall clock shorten a wait
-/^static int64_t now_ms/,/^}/ s/line == SCHEDULE_WAIT ?/line > SCHEDULE_WALL ?/
+/^int64_t schedule_now_ms/,/^}/ s/line == SCHEDULE_WAIT ?/line > SCHEDULE_WALL ?/
