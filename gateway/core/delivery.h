@@ -66,6 +66,8 @@ struct delivery {
     bool is_in_doubt;             /* was sent and handed back without a verdict at least once */
     bool is_dead;                 /* hopeless: on its way to the dead letters, and its message says why */
     uint32_t counted;             /* refusals that count against the route's `attempts` */
+    uint32_t given_up_after;      /* of a dead letter: refusals of its message */
+    bool is_timed;                /* the route's delay was read: its time has come */
     bool is_keyed;                /* its key is the one that the route sets */
     uint8_t replays;              /* times that it was replayed as a dead letter */
     bool is_blocking;             /* hopeless, and has nowhere to go: the lane receives no more */
@@ -82,6 +84,8 @@ struct delivery {
     uint8_t spill;                            /* enum delivery_spill */
     struct id kept_as; /* of one from the schedule: its entry's name; of a replayed one: the dead letter that it was */
     int64_t first_failed_ms, last_failed_ms; /* wall clock; 0: never */
+    uint64_t mark;                           /* of one that was refused: recall_mark() of what came */
+    int64_t rest_until_ms;                   /* of bailey_now_ms(): its back-off, that of its last life included */
     struct bailey_bytes address[DELIVERY_ADDRESSES];
 };
 

@@ -276,7 +276,8 @@ static bool may_begin(const struct lane *lane)
     return !lane->is_draining || lane->is_finishing;
 }
 
-/* Not what is past its expiry. What is sent at a slow pace is left at a drain: who interrupts it does not want to see it go on. */
+/* Not what is past its expiry, or has a back-off to wait for. What is sent at a slow pace is left at a drain: who interrupts it does not
+ * want to see it go on. */
 static bool admit(struct delivery *dlv)
 {
     const struct bailey_message *msg = dlv->pub.message;
@@ -286,9 +287,12 @@ static bool admit(struct delivery *dlv)
         lane_settle_as(lane, dlv, BAILEY_RELEASED);
         return false;
     }
-    if (msg->expires_at_ms == 0 || msg->expires_at_ms > bailey_wall_ms(lane->host))
+    if (msg->expires_at_ms != 0 && msg->expires_at_ms <= bailey_wall_ms(lane->host))
+        lane_expire(lane, dlv);
+    else if (dlv->rest_until_ms != 0 && dlv->rest_until_ms > bailey_now_ms(lane->host))
+        lane_rest(lane, dlv);
+    else
         return true;
-    lane_expire(lane, dlv);
     lane_work_soon(lane); /* those behind it may go on */
     return false;
 }
@@ -468,6 +472,8 @@ static void receive_batch(struct lane *lane, struct bailey_message *const messag
         if (lane->reader != NULL && !lane_pick(lane, dlv))
             continue;
         count_hop(messages[i]);
+        if (lane->recall != NULL && recall_has_some(lane->recall))
+            lane_recall(lane, dlv);
         if (lane_loops(dlv))
             lane_refuse_loop(lane, dlv);
         else
@@ -681,6 +687,8 @@ static size_t forget(struct lane *lane, bool all_groups, uint32_t group)
         if (dlv->entry != NULL || dlv->epoch != lane->epoch || (!all_groups && dlv->settlement.group != group) ||
             dlv->state == DELIVERY_LEAVING)
             continue;
+        if (!dlv->is_orphan && dlv->state != DELIVERY_RECORDING)
+            lane_remember(lane, dlv);
         dlv->is_orphan = true;
         out += is_away(dlv);
         ready += dlv->state == DELIVERY_READY;
@@ -1036,6 +1044,7 @@ void lane_free(struct lane *lane)
     lane_schedule_end(lane);
     lane_spill_end(lane);
     lane_reader_end(lane);
+    recall_free(lane->recall);
     order_free(lane->order);
     message_pool_free(lane->messages);
     outlet_free(&lane->to);

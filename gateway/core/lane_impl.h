@@ -10,6 +10,7 @@
 #include "core/lane.h"
 #include "core/order.h"
 #include "core/outlet.h"
+#include "core/recall.h"
 #include "core/schedule.h"
 
 enum { DELIVERIES_A_SLAB = 64 };
@@ -90,6 +91,7 @@ struct lane {
     struct lane_kept *kept;     /* NULL: it keeps no messages */
     struct lane_spill *spill;   /* NULL: what is held stays in memory */
     struct lane_reader *reader; /* NULL: it reads no dead letters back */
+    struct recall *recall;      /* NULL: nothing from the source was refused so far */
     struct order *order;        /* NULL: it keeps none */
     size_t order_at;            /* the step that keeps it; who was held goes on behind it */
     char block_reason[256];
@@ -147,6 +149,12 @@ static inline bool lane_loops(const struct delivery *dlv)
     return most > 0 && dlv->pub.message->hops > most;
 }
 void lane_refuse_loop(struct lane *lane, struct delivery *dlv);
+/* Its source has lost it, and may give it again: remember how often it was refused. */
+void lane_remember(struct lane *lane, const struct delivery *dlv);
+/* It came just now: perhaps once more. */
+void lane_recall(struct lane *lane, struct delivery *dlv);
+/* It has waited for a part of its back-off when it came before: now for the rest. */
+void lane_rest(struct lane *lane, struct delivery *dlv);
 /* Its wait is over. */
 void lane_wait_over(struct bailey_timer *timer);
 /* Its message has been replaced by one that owns its bytes: what pointed into the old one is made anew, and it is ready. */

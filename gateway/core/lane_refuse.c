@@ -72,6 +72,7 @@ static void wait(struct lane *lane, struct delivery *dlv, int64_t delay_ms)
     dlv->state = DELIVERY_WAITING;
     lane->waiting++;
     lane_detach(dlv);
+    dlv->rest_until_ms = bailey_now_ms(lane->host) + delay_ms;
     bailey_timer_start(lane->host, &dlv->retry, delay_ms);
 }
 
@@ -166,6 +167,7 @@ static void give_up(struct lane *lane, struct delivery *dlv, const struct dead_l
     dlv->pub.message = dead_letter_new(&lane->options, lane->host, dlv, reason);
     bailey_message_unref(msg);       /* the dead letter holds it */
     dlv->pub.id = BAILEY_NULL_BYTES; /* the dead letter has one of its own */
+    dlv->given_up_after = dlv->pub.attempts;
     dlv->pub.attempts = 0;
     dlv->is_detached = false;
     lane->dying += !dlv->is_dead;
@@ -214,6 +216,66 @@ void lane_refuse_loop(struct lane *lane, struct delivery *dlv)
     give_up(lane, dlv, &(struct dead_letter_reason){"loop", &err});
 }
 
+/* ---- Remembered, while its source has it ---- */
+
+/* A message of the source's own, which it may give again. */
+static bool is_the_source_s(const struct lane *lane, const struct delivery *dlv)
+{
+    return dlv->entry == NULL && lane->reader == NULL;
+}
+
+/* At its first refusal: later its message may be on disk, or a dead letter. */
+static void mark(struct lane *lane, struct delivery *dlv)
+{
+    if (!is_the_source_s(lane, dlv))
+        return;
+    if (lane->recall == NULL)
+        lane->recall = recall_new(lane->host, (size_t)lane->options.credit_messages);
+    dlv->mark = recall_mark(lane->recall, dlv->pub.message, lane->options.key == NULL);
+}
+
+/* What blocks its lane, and what was a dead letter already, is tried at once when it comes again. */
+void lane_remember(struct lane *lane, const struct delivery *dlv)
+{
+    uint32_t attempts = dlv->is_dead ? dlv->given_up_after : dlv->pub.attempts;
+
+    if (attempts == 0 || !is_the_source_s(lane, dlv))
+        return;
+    recall_keep(lane->recall, &(struct recall_note){
+                                  .mark = dlv->mark,
+                                  .attempts = attempts,
+                                  .counted = dlv->counted,
+                                  .first_failed_ms = dlv->first_failed_ms,
+                                  .last_failed_ms = dlv->last_failed_ms,
+                                  .rest_until_ms = dlv->is_dead || dlv->is_blocking ? 0 : dlv->rest_until_ms,
+                              });
+}
+
+void lane_recall(struct lane *lane, struct delivery *dlv)
+{
+    struct recall_note note;
+    uint64_t its = recall_mark(lane->recall, dlv->pub.message, lane->options.key == NULL);
+
+    if (!is_the_source_s(lane, dlv) || !recall_take(lane->recall, its, &note))
+        return;
+    dlv->mark = its;
+    dlv->pub.attempts = note.attempts;
+    dlv->counted = note.counted;
+    dlv->first_failed_ms = note.first_failed_ms;
+    dlv->last_failed_ms = note.last_failed_ms;
+    dlv->rest_until_ms = note.rest_until_ms;
+}
+
+void lane_rest(struct lane *lane, struct delivery *dlv)
+{
+    if (is_leaving(lane, dlv)) {
+        leave(lane, dlv);
+        return;
+    }
+    hold_back(lane, dlv);
+    wait(lane, dlv, dlv->rest_until_ms - bailey_now_ms(lane->host));
+}
+
 /* ---- Refused ---- */
 
 /* Is it about this message? Where every message goes to the same place, what the operator must change there is not. */
@@ -250,7 +312,8 @@ static void refuse(struct lane *lane, struct delivery *dlv, const struct bailey_
     }
     hold_back(lane, dlv);
     note_failure(lane, dlv);
-    dlv->pub.attempts++;
+    if (dlv->pub.attempts++ == 0)
+        mark(lane, dlv);
     dlv->counted += counts(lane, err);
     is_hopeless |= lane->options.retry.attempts > 0 && dlv->counted >= lane->options.retry.attempts;
     if (is_hopeless)

@@ -135,7 +135,7 @@ static bool may_go_now(struct lane *lane, struct delivery *dlv)
     struct bailey_error err;
     bool is_now = false;
 
-    if (dlv->entry != NULL || dlv->pub.attempts > 0 || dlv->pub.deliver_at_ms != 0) /* its time has come before */
+    if (dlv->entry != NULL || dlv->is_timed || dlv->pub.deliver_at_ms != 0) /* its time has come before */
         return true;
     if (lane->kept != NULL && lane->kept->is_closing) /* it goes nowhere any more, and may be in the store already */
         return true;
@@ -143,6 +143,7 @@ static bool may_go_now(struct lane *lane, struct delivery *dlv)
         lane_refuse(lane, dlv, &err);
         return false;
     }
+    dlv->is_timed = is_now;
     if (is_now)
         return true;
     if (lane->options.delays_natively) {

@@ -40,7 +40,7 @@ struct bailey_delivery {
     /* What the templates of the sink's options gave for this message, by slot: read with bailey_delivery_text(). */
     const struct bailey_bytes *address;
 
-    uint32_t attempts;       /* refusals so far, of this delivery only */
+    uint32_t attempts;       /* refusals so far, as this lane knows of them */
     bool possible_duplicate; /* the sink may already have it: a sink marks it (header `bailey-possible-duplicate: 1`) */
 
     /* Free for the sink from send() until its verdict. */

@@ -470,6 +470,7 @@ void ledger_lane_ends(struct ledger *ledger, uint32_t slot)
         if (ledger->handouts[i].slot == slot) {
             ledger_end(ledger, &ledger->handouts[i]);
             ledger->handouts[i].is_lost = true;
+            ledger->handouts[i].is_remembered = false;
         }
     ledger->slots[slot].source_is_open = false;
     memset(ledger->slots[slot].is_up, 0, sizeof ledger->slots[slot].is_up);
@@ -538,6 +539,8 @@ static bool is_away(const struct ledger *ledger, const struct ledger_handout *ha
 
 static void orphan(struct ledger *ledger, struct ledger_handout *handout)
 {
+    if (!handout->is_orphan)
+        ledger_remember(handout);
     if (handout->state == HANDOUT_READY || handout->state == HANDOUT_WAITING) {
         ledger_end(ledger, handout);
     } else if (is_away(ledger, handout)) {
@@ -630,10 +633,13 @@ static void hand_in(struct ledger *ledger, struct ledger_slot *lane, uint32_t nu
 
     ledger_take_in(ledger, number);
     ledger_set_due(ledger, handout);
+    if (lane->left > 0)
+        ledger_recall(ledger, handout);
     handout->has_no_id = ledger_is_refused_early(ledger, handout->slot, message);
     handout->is_blocking =
         handout->has_no_id && lane->options.dead_letters == NULL && message->line == NO_LINE && !may_be_held;
-    if (handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message)) { /* the lane will refuse it */
+    if (handout->has_no_id || ledger_is_stuck(ledger, handout->slot, message) ||
+        handout->tries.refusals > 0) { /* the lane will refuse it, or lets it rest */
         handout->state = HANDOUT_WAITING;
         lane->waiting++;
     }

@@ -217,7 +217,8 @@ struct ledger_handout {
     bool is_from_table; /* it came to the lane from there */
     bool is_finished;   /* it was at its end, once at least, since it came from there */
     bool was_marked;
-    struct tries tries;
+    bool is_remembered; /* its lane lost it, and knows how often it was refused until then: `left` */
+    struct tries tries, left;
     struct ledger_kept *kept; /* NULL: no table has it */
     uint32_t letter;          /* the dead letter that it was, + 1; 0: none */
     int64_t received_ms;      /* the run's time */

@@ -113,6 +113,9 @@ bool ledger_was_expired(const struct ledger *ledger, const struct ledger_slot *l
 bool ledger_may_drop(const struct ledger *ledger, const struct ledger_handout *handout);
 /* Of a refusal by the sink: count it, and see whether it is for good. */
 void ledger_count_refusal(const struct ledger *ledger, struct ledger_handout *handout, enum bailey_error_kind kind);
+/* Of one that its source takes back, or gives again: what the lane remembers of its refusals. */
+void ledger_remember(struct ledger_handout *handout);
+void ledger_recall(struct ledger *ledger, struct ledger_handout *handout);
 void ledger_check_hope(struct ledger *ledger, const struct ledger_handout *handout);
 void ledger_check_dead_letter(struct ledger *ledger, struct ledger_handout *handout,
                               const struct bailey_delivery *delivery);

@@ -157,6 +157,22 @@ static void a_time_that_cannot_be_read_is_hopeless(void **state)
     lane_rig_bury(rig, 0);
 }
 
+/* However often it is tried: it is never sent as if its time had come. */
+static void a_time_that_cannot_be_read_blocks_without_dead_letters(void **state)
+{
+    struct lane_rig *rig = *state;
+    struct lane_options options = keeping(rig);
+
+    options.dead_letters = NULL;
+    options.delay = parse(rig, "${header.at}");
+    options.retry = (struct lane_retry){.min_ms = 100, .max_ms = 100, .multiplier = 1};
+    lane_rig_start(rig, &options);
+    push(rig, 0, "soon");
+    UNTIL(rig->loop, rig->status.refused[BAILEY_ERR_PERMANENT] == 3);
+    assert_int_equal(rig->sent, 0);
+    assert_int_equal(lane_rig_state(rig), LANE_BLOCKED);
+}
+
 static void what_is_due_waits_for_credit_and_for_the_sink(void **state)
 {
     struct lane_rig *rig = *state;
@@ -382,6 +398,7 @@ int main(void)
         TEST(messages_come_in_the_order_of_their_times),
         TEST(a_moment_is_of_the_wall_clock),
         TEST(a_time_that_cannot_be_read_is_hopeless),
+        TEST(a_time_that_cannot_be_read_blocks_without_dead_letters),
         TEST(what_is_due_waits_for_credit_and_for_the_sink),
         TEST(a_table_that_fails_holds_the_source),
         TEST(an_id_that_waits_is_sent_once),
