@@ -4,7 +4,7 @@ import time
 
 from rig import Message, until
 
-BREAKS = True
+IDLE = True
 TIMEOUT = 10  # seconds; RabbitMQ looks every second here, by itself each minute
 COUNT = 50
 

@@ -6,6 +6,8 @@ import pika
 
 from rig import Message, Record, until
 
+IDLE = True  # for balance
+
 EVERY, KEYS = 100, 64
 SLOWEST = 0.5  # of the rate without poison: a busy machine's; the figure is shown
 RETRY = {"attempts": 3, "backoff": "100ms..200ms"}

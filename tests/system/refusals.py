@@ -5,6 +5,8 @@ import pika
 
 from rig import Message, Record, until
 
+IDLE = True  # for balance
+
 FAST = {"attempts": 3, "backoff": "100ms..200ms"}
 TIMES_OUT = 30  # seconds
 LIMIT = 4000    # bytes: the topic's max.message.bytes

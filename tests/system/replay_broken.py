@@ -9,7 +9,7 @@ import pika
 from rig import Message, Record, until
 from rig.flow import MARK, body, number_of
 
-BREAKS = True
+IDLE = True
 COUNT, RATE, BEFORE = 1200, 400, 200  # dead letters; replayed a second; at the sink when the broker is killed
 SECONDS = 60
 
