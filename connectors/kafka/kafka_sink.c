@@ -205,28 +205,16 @@ static bool put(struct kafka_sink *sink, struct bailey_delivery *delivery, struc
     return !is_full;
 }
 
-/* False: it must wait for others that are outstanding. */
-static bool may_go(struct kafka_sink *sink, struct bailey_delivery *delivery, struct kafka_target *target, size_t size,
-                   bool *refused)
+static void refuse_too_large(struct kafka_sink *sink, struct bailey_delivery *delivery,
+                             const struct kafka_target *target, size_t size)
 {
     struct bailey_error err;
     char text[110];
 
-    *refused = false;
-    switch (room_ask(&target->room, size, bailey_now_ms(sink->host))) {
-    case ROOM_GO:
-        return true;
-    case ROOM_WAIT:
-        sink->waits_for_reports = true;
-        return false;
-    default:
-        *refused = true;
-        snprintf(text, sizeof text, "%zu bytes are too large: a record of %zu was refused alone", size,
-                 target->room.too_large);
-        explain(&err, sink, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, text, rd_kafka_topic_name(target->handle));
-        bailey_refuse(sink->port, delivery, &err);
-        return false;
-    }
+    snprintf(text, sizeof text, "%zu bytes are too large: a record of %zu was refused alone", size,
+             target->room.too_large);
+    explain(&err, sink, RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE, text, rd_kafka_topic_name(target->handle));
+    bailey_refuse(sink->port, delivery, &err);
 }
 
 /* False: not now. */
@@ -235,8 +223,8 @@ static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, 
     struct bailey_error err;
     struct kafka_target *target = target_of(sink, delivery, &err);
     struct record_headers headers;
+    enum room_answer answer;
     size_t size;
-    bool refused;
 
     if (target == NULL) {
         bailey_refuse(sink->port, delivery, &err);
@@ -244,11 +232,16 @@ static bool send_one(struct kafka_sink *sink, struct bailey_delivery *delivery, 
     }
     headers = headers_of(sink, delivery, scratch);
     size = bytes_size(delivery->message->key) + bytes_size(delivery->message->body) + headers.size;
-    if (may_go(sink, delivery, target, size, &refused))
+    answer = room_ask(&target->room, size, bailey_now_ms(sink->host));
+    if (answer == ROOM_GO)
         return put(sink, delivery, target, &headers, size);
     if (headers.list != NULL)
         rd_kafka_headers_destroy(headers.list);
-    return refused;
+    if (answer == ROOM_TOO_LARGE)
+        refuse_too_large(sink, delivery, target, size);
+    else
+        sink->waits_for_reports = true; /* until others are back */
+    return answer == ROOM_TOO_LARGE;
 }
 
 static size_t sink_send(void *self, struct bailey_delivery *const batch[], size_t count)

@@ -254,11 +254,12 @@ void lane_remember(struct lane *lane, const struct delivery *dlv)
 void lane_recall(struct lane *lane, struct delivery *dlv)
 {
     struct recall_note note;
-    uint64_t its = recall_mark(lane->recall, dlv->pub.message, lane->options.key == NULL);
 
-    if (!is_the_source_s(lane, dlv) || !recall_take(lane->recall, its, &note))
+    if (!is_the_source_s(lane, dlv))
         return;
-    dlv->mark = its;
+    dlv->mark = recall_mark(lane->recall, dlv->pub.message, lane->options.key == NULL);
+    if (!recall_take(lane->recall, dlv->mark, &note))
+        return;
     dlv->pub.attempts = note.attempts;
     dlv->counted = note.counted;
     dlv->first_failed_ms = note.first_failed_ms;
